@@ -1,0 +1,158 @@
+//! Capabilities: what a run may do or ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use tokio_util::sync::CancellationToken;
+
+use super::door::Failure;
+use super::event::Facts;
+use super::ids::RunId;
+use super::platform::Shop;
+
+/// What a capability does to the world, and so what happens to it in each mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Looks: `order.get`, `model.write`.
+    Read,
+    /// Changes something outside: `order.tag`, `message.send`. A rule must `allow` it.
+    Write,
+    /// Decides when the run goes on: `wait`.
+    Control,
+    /// The shop's own small state: `memory.add`.
+    Memory,
+    /// Answered at once, recorded, never stops a run: `log`.
+    Instant,
+}
+
+/// How a repeat is made harmless when nobody can tell whether an attempt arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repeat {
+    /// The other side takes our key, or doing it twice is the same as doing it once: just repeat.
+    Key,
+    /// We can look whether it happened.
+    Lookup,
+    /// Neither: it becomes `unknown` and waits for a person.
+    None,
+}
+
+/// The declaration of a capability: the checker, the reference, the rule tests and the door all read this.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// `order.tag`.
+    pub name: &'static str,
+    /// One or two sentences for merchants.
+    pub doc: &'static str,
+    /// What it does to the world.
+    pub kind: Kind,
+    /// How a repeat is made harmless.
+    pub repeat: Repeat,
+    /// JSON Schema (2020-12) of the input: an object with `properties`, each with a `description`.
+    pub input: Json,
+    /// JSON Schema of the answer.
+    pub output: Json,
+    /// A use of it that is its test, its page and its stand-in answer.
+    pub example: Example,
+    /// How long one attempt may take.
+    pub deadline: Duration,
+}
+
+/// An input and the answer it gets.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// Fits the input schema.
+    pub input: Json,
+    /// Fits the output schema; stands in for a real answer where nothing may leave the building.
+    pub answer: Json,
+}
+
+/// One attempt at a call.
+#[derive(Clone)]
+pub struct Attempt {
+    /// The shop's connections.
+    pub shop: Arc<Shop>,
+    /// What the run is about. Only typed fields of these records and inputs are *given facts*.
+    pub facts: Facts,
+    /// The run.
+    pub run: RunId,
+    /// The call's path within the run.
+    pub path: String,
+    /// The same for every attempt of this call and for no other call: what `Repeat::Key` hands over.
+    pub key: String,
+    /// 1 for the first.
+    pub number: u32,
+    /// The shop's clock, now.
+    pub now: Timestamp,
+    /// Cancelled when nobody waits for the answer any more.
+    pub cancelled: CancellationToken,
+    /// Where text that is being written may be watched.
+    pub watch: Option<TextSink>,
+}
+
+/// Somebody who watches text as it is written. It must not block.
+pub type TextSink = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What one attempt came to. Retrying is the engine's.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It happened, and this is the answer.
+    Done(Json),
+    /// It did not happen; try again, not before this time where the other side says so.
+    RetryAfter(Option<Duration>, String),
+    /// It did not happen and never will.
+    Refused(Failure),
+    /// Nobody can tell whether it happened: the answer was lost.
+    Unknown(String),
+    /// Control: nothing more to do until then; the answer is `{}`.
+    Until(Timestamp),
+    /// Memory: it happens in the transaction that records the answer.
+    Memory(MemoryOp),
+}
+
+impl Verdict {
+    /// Refused, with a stable code and a text for people.
+    pub fn refused(code: &str, message: impl Into<String>) -> Self {
+        Self::Refused(Failure::new(code, message))
+    }
+}
+
+/// A use of the shop's own small state.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum MemoryOp {
+    Get { key: String },
+    Set { key: String, value: Json, only_if: Option<Json> },
+    Add { key: String, by: rust_decimal::Decimal },
+}
+
+/// Whether a call whose answer was lost happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lookup {
+    /// Yes, and this is the answer.
+    Happened(Json),
+    /// No: it may be tried again.
+    DidNot,
+    /// Looking failed for now; look again.
+    Later(String),
+}
+
+/// One capability. Stateless: all it needs comes with the attempt.
+#[async_trait]
+pub trait Capability: Send + Sync {
+    /// Its declaration.
+    fn spec(&self) -> &Spec;
+
+    /// Makes one attempt. The input has been checked against the schema.
+    async fn perform(&self, attempt: &Attempt, input: &Json) -> Verdict;
+
+    /// Looks whether an earlier attempt happened; asked only where [`Spec::repeat`] is [`Repeat::Lookup`].
+    async fn lookup(&self, _attempt: &Attempt, _input: &Json) -> Lookup {
+        Lookup::Later(format!("{} cannot look", self.spec().name))
+    }
+}

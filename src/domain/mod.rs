@@ -1,0 +1,38 @@
+//! The neutral language of the shop, and the seams between the rooms.
+//!
+//! Everything here is plain data and small traits: what a shop reports ([`Event`], the records in
+//! [`records`]), what may be done about it ([`Capability`]), how a run reaches the world ([`Door`]), where
+//! deliveries come from ([`Source`]) and who tells the time ([`Clock`]).
+//!
+//! *Architecture Invariant*: no IO, no async runtime, no platform's payload, no row, no wire type.
+
+mod capability;
+mod catalog;
+mod clock;
+mod door;
+mod event;
+mod ids;
+mod money;
+mod platform;
+pub mod record;
+mod records;
+mod schema;
+mod secret;
+mod source;
+
+pub use capability::{Attempt, Capability, Example, Kind, Lookup, MemoryOp, Repeat, Spec, TextSink, Verdict};
+pub use catalog::{Catalog, EVENT_TYPES, EventType};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use door::{Answer, AskOptions, Asked, Door, Failure, Retry, digest};
+pub use event::{Context, Envelope, Event, Facts, Inputs, NewEvent};
+pub use ids::{EventId, IdMaker, ParseIdError, RunId, ShopId};
+pub use money::{Currency, Money, ParseMoneyError};
+pub use platform::{Mailer, Outgoing, Platform, Shop};
+pub use record::{Field, FieldKind, Record, Text, Value};
+pub use records::{
+    Address, Customer, Dispute, Inventory, Line, Message, Order, Product, RecordKey, RecordKind, Records, Refund,
+    Return, ReturnLine,
+};
+pub use schema::{Shape, validate};
+pub use secret::{Secret, Secrets};
+pub use source::{Delivery, Received, Refused, Reply, Source, Verified};

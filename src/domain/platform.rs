@@ -1,0 +1,74 @@
+//! What a shop is connected to: its platform, its mail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::capability::Verdict;
+use super::ids::ShopId;
+use super::money::Currency;
+use super::record::Text;
+use super::records::Order;
+
+/// A shop as capabilities see it: who it is and what it is connected to.
+pub struct Shop {
+    /// Its name.
+    pub id: ShopId,
+    /// As its customers know it.
+    pub display_name: String,
+    /// Its connection to its platform, where it has one.
+    pub platform: Option<Arc<dyn Platform>>,
+    /// Its way to send mail, where it has one.
+    pub mailer: Option<Arc<dyn Mailer>>,
+    /// BCP 47: languages that its customers are served in, the first where nothing else is known.
+    pub languages: Vec<Text>,
+    /// Its own currency.
+    pub currency: Currency,
+    /// An IANA zone, such as `Europe/Berlin`.
+    pub time_zone: String,
+    /// At or below how many a stock level is low, per SKU, and for all others.
+    pub low_stock: BTreeMap<String, i64>,
+    /// For all SKUs that `low_stock` does not name; `None` where the shop does not watch its stock.
+    pub low_stock_default: Option<i64>,
+    /// Secrets by name, for connectors only.
+    pub secrets: BTreeMap<String, super::secret::Secret>,
+    /// Hosts beyond the public internet that `http.request` may reach all the same: `host:port`.
+    pub private_hosts: Vec<String>,
+}
+
+/// A connection to a shop platform. It makes one attempt a call and says how that went.
+#[async_trait]
+pub trait Platform: Send + Sync {
+    /// The platform's name: `shopify`.
+    fn name(&self) -> &'static str;
+
+    /// Reads an order by the platform's id. `Ok(None)` where there is none; else the verdict to pass on.
+    async fn order(&self, id: &str) -> Result<Option<Order>, Verdict>;
+
+    /// Adds tags to an order; tags it has already stay as they are. The answer is `{"tags": […]}`, all tags
+    /// that the order has now.
+    async fn tag_order(&self, id: &str, tags: &[String]) -> Verdict;
+}
+
+/// A way to send mail.
+#[async_trait]
+pub trait Mailer: Send + Sync {
+    /// Sends one mail. `Verdict::Done` carries `{"message_id": …}`.
+    async fn send(&self, mail: &Outgoing) -> Verdict;
+}
+
+/// A mail to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The customer's address.
+    pub to: String,
+    /// The subject line.
+    pub subject: String,
+    /// The text, plain.
+    pub text: String,
+    /// Its Message-ID, without `<>`: the same for every attempt.
+    pub message_id: String,
+    /// The Message-ID that it answers, where there is one.
+    pub in_reply_to: Option<String>,
+}

@@ -1,0 +1,244 @@
+//! A rule, read and checked: what the file says, with its expressions compiled.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::expr::{Expr, Template};
+use super::script::Script;
+use crate::domain::{Retry, Value};
+
+/// One version of one rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Unique in its shop; 1 to 64 of `a-z`, `0-9`, `-`.
+    pub id: String,
+    /// By language (BCP 47); under `""` where the file gives one for all.
+    pub name: BTreeMap<String, String>,
+    /// Whether it runs.
+    pub status: Status,
+    /// What may be tuned, with the value in force.
+    pub inputs: Vec<Input>,
+    /// What it listens to.
+    pub triggers: Vec<Trigger>,
+    /// All must hold.
+    pub conditions: Vec<Condition>,
+    /// Names the lane; the event's subject where it is not given.
+    pub key: Option<Expr>,
+    /// What happens when the lane is busy.
+    pub overlap: Overlap,
+    /// What happens to waiting runs when a new version goes live.
+    pub on_change: OnChange,
+    /// The writes that it may make.
+    pub allow: Vec<String>,
+    /// What it does.
+    pub body: Body,
+    /// Its own tests.
+    pub tests: Vec<RuleTest>,
+    /// Where it was read from.
+    pub file: PathBuf,
+    /// The file's text, scripts included: what a waiting run is replayed with, whatever becomes of the file.
+    pub text: String,
+    /// SHA-256 of `text` and its script's, in hex, 16 digits kept: the version's name.
+    pub version: String,
+}
+
+/// Whether a rule runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Being written: it is checked and tested, and does not run.
+    Draft,
+    /// Runs beside the live version; its writes are recorded, not made.
+    Shadow,
+    /// Runs.
+    Live,
+    /// Does not start new runs; those under way go on.
+    Paused,
+}
+
+/// Something that may be tuned without reading the rule.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// As expressions write it, after `inputs.`.
+    pub name: String,
+    /// What it holds.
+    pub kind: InputKind,
+    /// The value in force: the default, until the shop sets its own.
+    pub value: Value,
+    /// For people, by language.
+    pub label: BTreeMap<String, String>,
+}
+
+/// What an input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum InputKind {
+    Text,
+    Integer,
+    Number,
+    Money,
+    Duration,
+    Boolean,
+    /// A list of texts.
+    List,
+}
+
+/// What a rule listens to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// One event type, or all of a kind: `order.*`.
+    Event(String),
+}
+
+impl Trigger {
+    /// Whether it listens to this event type.
+    pub fn hears(&self, kind: &str) -> bool {
+        match self {
+            Self::Event(pattern) => match pattern.strip_suffix(".*") {
+                Some(family) => kind.strip_prefix(family).is_some_and(|rest| rest.starts_with('.')),
+                None => pattern == kind,
+            },
+        }
+    }
+}
+
+/// A condition, with the line it stands on (1 is the first).
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Condition {
+    Clause { expr: Expr, line: usize },
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
+}
+
+/// What happens to a new run when its lane is busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// It waits its turn.
+    #[default]
+    Queue,
+    /// It runs beside the other.
+    Parallel,
+    /// The other is ended as `replaced`, and it runs.
+    Restart,
+    /// It is not run, and ends as `skipped`.
+    Skip,
+}
+
+/// What happens to waiting runs when a new version goes live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnChange {
+    /// They end as they began.
+    #[default]
+    FinishOld,
+    /// They are replayed on the new version.
+    Migrate,
+    /// They end as `cancelled`.
+    Cancel,
+}
+
+/// What a rule does.
+#[derive(Debug)]
+pub enum Body {
+    /// One after another.
+    Steps(Vec<Step>),
+    /// A Rhai script.
+    Script(Script),
+}
+
+/// One use of a capability.
+#[derive(Debug)]
+pub struct Step {
+    /// The path of its call, and its name under `steps.`: `id:` where given, else its number (`1` is the first).
+    pub id: String,
+    /// The capability.
+    pub uses: String,
+    /// What it is asked.
+    pub with: With,
+    /// Only where this holds.
+    pub when: Option<Expr>,
+    /// How often and how patiently to try.
+    pub retry: Option<Retry>,
+    /// What to do when it fails; `None` ends the run as failed.
+    pub on_error: Option<OnError>,
+    /// What to do when a written text breaks the policy; `None` treats it as an error.
+    pub on_violation: Option<OnViolation>,
+    /// Where it stands in the file (1 is the first).
+    pub line: usize,
+}
+
+/// A step's `with`: JSON-like, with templates in its texts.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum With {
+    Plain(Json),
+    Template(Template),
+    List(Vec<With>),
+    Map(BTreeMap<String, With>),
+}
+
+/// What to do when a step fails.
+#[derive(Debug)]
+pub enum OnError {
+    /// Go on; the step's answer is `{error: {code, message}}`.
+    Continue,
+    /// End the run as done.
+    Stop,
+    /// Go on with this as the step's answer.
+    Use(With),
+}
+
+/// What to do when a written text breaks the policy.
+#[derive(Debug)]
+pub enum OnViolation {
+    /// Go on with this text: the step's answer is `{text, fallback: true, violation}`.
+    Fallback(Template),
+    /// End the run as failed.
+    Fail,
+}
+
+/// A test that a rule carries.
+#[derive(Debug)]
+pub struct RuleTest {
+    /// What it shows.
+    pub name: String,
+    /// A neutral event: the fixture's or the inline JSON.
+    pub event: Json,
+    /// Answers by step id, or by capability where no step of that id exists.
+    pub mocks: BTreeMap<String, Json>,
+    /// How far the clock is moved after the run has come to rest.
+    pub advance: Duration,
+    /// What must come of it.
+    pub expect: Expect,
+    /// Where it stands in the file.
+    pub line: usize,
+}
+
+/// What must come of a test.
+#[derive(Debug, Default)]
+pub struct Expect {
+    /// These writes are made, in this order, with at least these inputs.
+    pub calls: Vec<ExpectedCall>,
+    /// None of these capabilities is used.
+    pub never: Vec<String>,
+    /// `matched: false` expects that the rule does not run.
+    pub matched: Option<bool>,
+    /// How the run ends: `done`, `failed`, `declined`, `waiting`.
+    pub outcome: Option<String>,
+}
+
+/// A write that must be made.
+#[derive(Debug)]
+pub struct ExpectedCall {
+    /// The capability.
+    pub uses: String,
+    /// A part of its input: every key given here must be there with this value.
+    pub with: Json,
+}
