@@ -87,10 +87,8 @@ pub struct Store {
     pub file: PathBuf,
     /// Connections that read.
     pub readers: usize,
-    /// Size of the write-ahead log at which it is written back, in bytes.
-    pub checkpoint_at: usize,
-    /// Size of the write-ahead log at which writers wait for that, in bytes.
-    pub checkpoint_cap: usize,
+    /// Size of the write-ahead log past which it is emptied by force, in bytes.
+    pub wal_limit_bytes: u64,
 }
 
 impl Store {
@@ -125,10 +123,26 @@ pub struct Model {
     pub name: String,
     /// The ONNX Runtime library, where it is not the fetched one.
     pub library: Option<PathBuf>,
-    /// Threads that compute; 0: as many as there are cores.
+    /// Threads that compute; 0: one a core, at most 4.
     pub threads: usize,
     /// Requests that may wait.
     pub queue: usize,
+    /// Tokens that one answer may have.
+    pub max_new_tokens: usize,
+    /// Tokens that prompt and answer may have together.
+    pub context_tokens: usize,
+}
+
+impl Model {
+    /// The model's own folder.
+    pub fn model_folder(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    /// The library that is used.
+    pub fn library_file(&self) -> PathBuf {
+        self.library.clone().unwrap_or_else(|| self.folder.join("onnxruntime").join("libonnxruntime.so"))
+    }
 }
 
 /// `[engine]`
@@ -338,8 +352,7 @@ fn read_store(store: &mut Section<'_, '_>) -> Store {
     Store {
         file: store.get::<StoreUrl>("url").0,
         readers: store.whole("readers", 1..=64),
-        checkpoint_at: store.bytes("checkpoint_at", 1 << 20..=1 << 30),
-        checkpoint_cap: store.bytes("checkpoint_cap", 1 << 20..=16 << 30),
+        wal_limit_bytes: store.bytes("wal_limit", 1 << 20..=16 << 30) as u64,
     }
 }
 
@@ -350,7 +363,9 @@ fn read_model(model: &mut Section<'_, '_>) -> Model {
         name: model.get("name"),
         library: model.required::<MaybePath>("library").and_then(|it| it.0),
         threads: model.whole("threads", 0..=1024),
-        queue: model.whole("queue", 1..=100_000),
+        queue: model.whole("queue", 1..=1000),
+        max_new_tokens: model.whole("max_new_tokens", 1..=32_768),
+        context_tokens: model.whole("context_tokens", 64..=1_000_000),
     }
 }
 

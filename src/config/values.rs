@@ -170,17 +170,19 @@ fn read_secret_file(path: &Path) -> Result<String, String> {
 impl Readable for Json {
     const WANTED: &str = "a text, a number, true or false, or a list of them";
     /// A number with a point stays a text: no amount goes through a float.
-    fn read(node: &Node, around: &Surroundings<'_>) -> Result<Self, String> {
-        Ok(match &node.data {
-            Data::Text(text) | Data::Other(text) => text.as_str().into(),
-            Data::Int(number) => (*number).into(),
-            Data::Bool(flag) => (*flag).into(),
-            Data::List(items) => {
-                Self::Array(items.iter().map(|item| Self::read(item, around)).collect::<Result<_, _>>()?)
-            }
-            Data::Table(_) => return Err("this is a table".to_owned()),
-        })
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        as_json(node).ok_or_else(|| "there is a table in this".to_owned())
     }
+}
+
+fn as_json(node: &Node) -> Option<Json> {
+    Some(match &node.data {
+        Data::Text(text) | Data::Other(text) => text.as_str().into(),
+        Data::Int(number) => (*number).into(),
+        Data::Bool(flag) => (*flag).into(),
+        Data::List(items) => items.iter().map(as_json).collect::<Option<_>>()?,
+        Data::Table(_) => return None,
+    })
 }
 
 macro_rules! readable_words {

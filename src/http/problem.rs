@@ -12,7 +12,8 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     hint: String,
-    header: Option<(HeaderName, HeaderValue)>,
+    // In a box, since few have one and every handler's result has room for a problem.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Problem {
@@ -36,7 +37,7 @@ impl Problem {
     /// A header that this kind of answer must have, such as `Retry-After`.
     #[must_use]
     pub fn header(self, name: HeaderName, value: HeaderValue) -> Self {
-        Self { header: Some((name, value)), ..self }
+        Self { header: Some(Box::new((name, value))), ..self }
     }
 
     /// Something failed in here. What it was goes to the log, not to whoever asked.
@@ -63,7 +64,7 @@ impl IntoResponse for Problem {
         }
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, kind, body.to_string()).into_response();
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = self.header.map(|header| *header) {
             response.headers_mut().insert(name, value);
         }
         response

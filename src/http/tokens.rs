@@ -86,7 +86,7 @@ fn digest(token: &str) -> [u8; 32] {
 /// The live token that this is. Digests are compared in constant time, and all of them.
 pub(super) fn find<'t>(live: &'t [Token], given: &str) -> Option<&'t Token> {
     let given = digest(given);
-    live.iter().filter(|token| bool::from(token.digest.ct_eq(&given))).last()
+    live.iter().fold(None, |found, token| if token.digest.ct_eq(&given).into() { Some(token) } else { found })
 }
 
 #[cfg(test)]
