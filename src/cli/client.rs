@@ -37,7 +37,10 @@ impl Server {
     /// Asks a question, with the token of `$STOREHAND_TOKEN`.
     pub(super) async fn ask(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Json> {
         let token = std::env::var("STOREHAND_TOKEN").map_err(|_| {
-            Hinted::new("$STOREHAND_TOKEN is not set", "`storehand token new NAME` makes a token; put it into STOREHAND_TOKEN")
+            Hinted::new(
+                "$STOREHAND_TOKEN is not set",
+                "`storehand token new NAME` makes a token; put it into STOREHAND_TOKEN",
+            )
         })?;
         let mut address = reqwest::Url::parse(&self.address(path)).context("--url is not an address")?;
         address.query_pairs_mut().extend_pairs(query);

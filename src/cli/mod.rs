@@ -13,12 +13,13 @@ mod out;
 mod runs;
 mod token;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::shops;
 pub(crate) use out::{Hinted, say};
 
 const EXAMPLES: &str = "\
@@ -83,7 +84,7 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Doctor(args) => doctor::run(&args, cli.global.file().as_deref(), SOURCES),
+        Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
     }
@@ -98,7 +99,8 @@ impl Global {
 
     /// The configuration.
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(self.file().as_deref(), SOURCES)
+        let sources: Vec<&str> = shops::ALL.iter().map(|source| source.name()).collect();
+        Config::load(self.file().as_deref(), &sources)
     }
 }
 

@@ -53,10 +53,13 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = head
         .iter()
         .enumerate()
-        .map(|(at, name)| rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell)).fold(width(name), usize::max))
+        .map(|(at, name)| {
+            rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell)).fold(width(name), usize::max)
+        })
         .collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded = cells.zip(&widths).map(|(cell, wide)| format!("{cell}{}", " ".repeat(wide - width(cell).min(*wide))));
+        let padded =
+            cells.zip(&widths).map(|(cell, wide)| format!("{cell}{}", " ".repeat(wide - width(cell).min(*wide))));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(&mut head.iter().copied())];
@@ -78,7 +81,8 @@ mod tests {
 
     #[test]
     fn an_error_says_why_and_what_to_do() {
-        let error = Err::<(), _>(Hinted::new("port 1 is taken", "take another")).context("cannot start").expect_err("it");
+        let error =
+            Err::<(), _>(Hinted::new("port 1 is taken", "take another")).context("cannot start").expect_err("it");
         assert_eq!(Report(&error).to_string(), "error: cannot start\n  because: port 1 is taken\nhint: take another\n");
     }
 

@@ -42,7 +42,9 @@ pub(super) async fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::List { list, rule } => {
             let answer = list.ask("/v1/runs", rule.as_deref().map(|rule| ("rule", rule))).await?;
-            let row = |run: &Json| ["id", "rule", "state", "outcome", "event", "started"].map(|name| cell(run, name)).to_vec();
+            let row = |run: &Json| {
+                ["id", "rule", "state", "outcome", "event", "started"].map(|name| cell(run, name)).to_vec()
+            };
             let rows: Vec<Vec<String>> = answer["runs"].as_array().into_iter().flatten().map(row).collect();
             if list.json {
                 say(pretty(&answer));

@@ -50,13 +50,18 @@ pub(super) async fn run(args: TokenArgs, tokens: &dyn Tokens, clock: &dyn Clock)
                 let list = live.iter().map(|token| json!({ "name": token.name, "created": token.created }));
                 say(pretty(&json!({ "tokens": list.collect::<Vec<_>>() })));
             } else {
-                let rows: Vec<_> = live.iter().map(|token| vec![token.name.clone(), token.created.to_string()]).collect();
+                let rows: Vec<_> =
+                    live.iter().map(|token| vec![token.name.clone(), token.created.to_string()]).collect();
                 say(out::table(&["TOKEN", "MADE"], &rows));
             }
         }
         Verb::Revoke { name } => {
             if !tokens.revoke(&name).await? {
-                return Err(Hinted::new(format!("there is no live token `{name}`"), "`storehand token list` names them").into());
+                return Err(Hinted::new(
+                    format!("there is no live token `{name}`"),
+                    "`storehand token list` names them",
+                )
+                .into());
             }
             say(format_args!("`{name}` opens nothing any more"));
         }
