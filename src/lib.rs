@@ -6,3 +6,4 @@ pub mod domain;
 pub mod store;
 pub mod http;
 pub mod shops;
+pub mod models;
