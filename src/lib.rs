@@ -1,4 +1,5 @@
 //! Storehand: a shop's extra pair of hands. See ARCHITECTURE.md for the rooms and how an event goes through them.
 
+pub mod capabilities;
 pub mod domain;
 pub mod shops;
