@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod capabilities;
 pub mod domain;
 pub mod store;
 pub mod http;
