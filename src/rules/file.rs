@@ -32,12 +32,16 @@ pub fn read(file: &Path, text: &str, files: &dyn Fn(&str) -> io::Result<String>,
     read_as(file, text, files, catalog, read_tests::tests)
 }
 
-/// Reads a rule's version as [`Rule::text`] keeps it, to go on with runs that began on it. Its tests are left out:
-/// their fixtures are not kept.
-pub fn read_version(file: &Path, kept: &str, catalog: &Catalog) -> Read {
-    let (text, script) = kept.split_once(SCRIPT_FOLLOWS).unwrap_or((kept, ""));
+/// Reads a version of a rule again, out of what [`Rule::bundle`] gave. Its tests are left out: their fixtures are
+/// not kept.
+///
+/// # Errors
+/// What is wrong with it now, though it was good when it was kept: a capability has gone, or has changed its input.
+pub fn from_bundle(bundle: &str, catalog: &Catalog) -> Result<Rule, String> {
+    let (text, script) = bundle.split_once(SCRIPT_FOLLOWS).unwrap_or((bundle, ""));
     let script = script.split_once('\n').map_or("", |(_, script)| script);
-    read_as(file, text, &|_| Ok(script.to_owned()), catalog, |_, _, _| Vec::new())
+    let read = read_as(Path::new("kept.yaml"), text, &|_| Ok(script.to_owned()), catalog, |_, _, _| Vec::new());
+    read.rule.ok_or_else(|| read.findings.iter().map(ToString::to_string).collect())
 }
 
 /// Stands in [`Rule::text`] between the file and its script; the script's name follows on the same line. To YAML

@@ -197,8 +197,7 @@ fn the_schema_for_editors_finds_slips() {
 fn a_kept_version_reads_back_as_the_same_rule() {
     let catalog = catalog();
     for rule in load_folder(Path::new("rules"), &catalog).rules {
-        let Read { rule: again, findings } = read_version(&rule.file, &rule.text, &catalog);
-        let again = again.unwrap_or_else(|| panic!("{}", rendered(&findings)));
+        let again = from_bundle(&rule.bundle(), &catalog).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!((&again.id, &again.version, &again.text), (&rule.id, &rule.version, &rule.text));
         assert!(again.tests.is_empty());
     }
@@ -263,11 +262,13 @@ fn a_folder_is_looked_at_as_a_whole() {
         "b.yml:6 loop this may run without end: it listens to `order.updated` and brings about `order.updated`",
     ];
     assert_eq!(found, wanted);
-    let index = Index::new(&loaded.rules, &catalog());
-    let listening = |kind: &str| index.listening(kind).map(|rule| rule.id.clone()).collect::<Vec<_>>();
+    let set = RuleSet::new(loaded.rules.clone(), &catalog());
+    let listening = |kind: &str| set.listening(kind).map(|rule| rule.id.clone()).collect::<Vec<_>>();
     assert_eq!(listening("order.created"), ["a", "b", "c"]);
     assert_eq!(listening("order.paid"), ["b"]);
     assert_eq!(listening("return.requested"), Vec::<String>::new());
+    assert_eq!(set.get("b").map(|rule| rule.clauses()), Some(Vec::new()));
+    assert_eq!(set.live().count(), 3);
 }
 
 /// A rule that uses all of the format, to be damaged.
