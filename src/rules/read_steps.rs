@@ -205,7 +205,7 @@ pub(super) fn script(
         }
     };
     for (asked, offset) in script.iter().flat_map(Script::asks) {
-        let at = *offset..offset.saturating_add(asked.len() + 2);
+        let at = *offset..offset.saturating_add(asked.len());
         match names.catalog.capabilities.get(asked) {
             None => unknown_capability(&mut inner, at, asked, names.catalog),
             Some(spec) => {
