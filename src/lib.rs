@@ -1,3 +1,4 @@
 //! Storehand: a shop's extra pair of hands. See ARCHITECTURE.md for the rooms and how an event goes through them.
 
 pub mod domain;
+pub mod rules;
