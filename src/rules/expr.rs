@@ -91,7 +91,12 @@ impl fmt::Debug for Expr {
 }
 
 pub(crate) fn too_long(most: usize, instead: &str) -> Mistake {
-    Mistake { offset: most, len: 1, message: format!("this is longer than {most} bytes"), hint: Some(instead.to_owned()) }
+    Mistake {
+        offset: most,
+        len: 1,
+        message: format!("this is longer than {most} bytes"),
+        hint: Some(instead.to_owned()),
+    }
 }
 
 /// A mistake of grammar, in words that are not about parsers.
@@ -99,10 +104,9 @@ pub(crate) fn in_grammar(text: &str, error: &rhai::ParseError) -> Mistake {
     let offset = names::offset_of(text, error.position()).min(text.len());
     let len = text[offset..].chars().next().map_or(1, char::len_utf8);
     let (message, hint) = match error.err_type() {
-        ParseErrorType::AssignmentToInvalidLHS(_) | ParseErrorType::AssignmentToConstant(_) => (
-            "this cannot be assigned to".to_owned(),
-            Some("to compare, write `==`".to_owned()),
-        ),
+        ParseErrorType::AssignmentToInvalidLHS(_) | ParseErrorType::AssignmentToConstant(_) => {
+            ("this cannot be assigned to".to_owned(), Some("to compare, write `==`".to_owned()))
+        }
         ParseErrorType::BadInput(bad) if bad.to_string().contains("'='") => {
             ("`=` assigns, and an expression only looks".to_owned(), Some("to compare, write `==`".to_owned()))
         }

@@ -163,6 +163,8 @@ struct Walk<'a> {
     /// Names that are assigned to somewhere: their type may change.
     assigned: BTreeSet<String>,
     locals: Vec<(String, Ty)>,
+    /// How many locals stand outside of the branch of `all` that is walked.
+    outside: usize,
     found: Found,
 }
 
@@ -189,10 +191,19 @@ impl<'a> Walk<'a> {
             }
             true
         });
-        let mut walk =
-            Walk { text, scope, is_script, functions, assigned, locals: Vec::new(), found: Found::default() };
+        let mut walk = Walk {
+            text,
+            scope,
+            is_script,
+            functions,
+            assigned,
+            locals: Vec::new(),
+            outside: 0,
+            found: Found::default(),
+        };
         walk.block(ast.statements());
-        let named: Vec<(String, usize)> = walk.functions.keys().filter(|(name, _)| !is_closure(name)).cloned().collect();
+        let named: Vec<(String, usize)> =
+            walk.functions.keys().filter(|(name, _)| !is_closure(name)).cloned().collect();
         for key in named {
             walk.named_function(&key);
         }
@@ -262,6 +273,7 @@ impl<'a> Walk<'a> {
                     self.mistake(it.1.lhs.start_position(), name.len(), message, None);
                 } else {
                     self.expr(&it.1.lhs);
+                    self.assigned_in_branch(&it.1.lhs);
                 }
                 self.expr(&it.1.rhs);
             }
@@ -303,6 +315,15 @@ impl<'a> Walk<'a> {
             Stmt::Block(block) => self.block(block.statements()),
             Stmt::BreakLoop(Some(expr), ..) | Stmt::Return(Some(expr), ..) => drop(self.expr(expr)),
             _ => {}
+        }
+    }
+
+    fn assigned_in_branch(&mut self, target: &Expr) {
+        let Some(name) = root_variable(target) else { return };
+        if self.locals.iter().rposition(|(local, _)| local == name).is_some_and(|at| at < self.outside) {
+            let message = format!("a branch of `all` works on its own copy of `{name}`");
+            let hint = "let the branch give its result back; `all` gives the list of them".to_owned();
+            self.mistake(target.start_position(), name.len(), message, Some(hint));
         }
     }
 
@@ -408,9 +429,13 @@ impl<'a> Walk<'a> {
             "inputs" => Some(Ty::Inputs),
             "steps" if !self.is_script => Some(Ty::Steps),
             "now" => Some(Ty::Time),
-            _ => self.scope.catalog.records().iter().find(|field| field.name == name).map(|field| {
-                Ty::of(field.name, &field.kind)
-            }),
+            _ => self
+                .scope
+                .catalog
+                .records()
+                .iter()
+                .find(|field| field.name == name)
+                .map(|field| Ty::of(field.name, &field.kind)),
         };
         if let Some(ty) = ty {
             if matches!(ty, Ty::Record(..)) && name != "event" && !self.is_heard(name) {
@@ -601,7 +626,12 @@ impl<'a> Walk<'a> {
             self.ask(call, at);
             return Ty::Any;
         }
+        let outside = self.outside;
+        if call.name == "all" && call.args.len() == 1 {
+            self.outside = self.locals.len();
+        }
         let types: Vec<Ty> = call.args.iter().map(|arg| self.argument(arg, &Ty::Any)).collect();
+        self.outside = outside;
         self.known_function(&call.name, at);
         match (call.name.as_str(), types.first(), call.args.first()) {
             ("money", Some(Ty::Int | Ty::Decimal), _) => {
@@ -683,7 +713,10 @@ impl<'a> Walk<'a> {
                     let sides = [(left, left_type), (right, right_type)];
                     let message = format!(
                         "{} is {} and {} is {}; `{name}` compares like with like",
-                        self.quoted(left), left_type.name(), self.quoted(right), right_type.name()
+                        self.quoted(left),
+                        left_type.name(),
+                        self.quoted(right),
+                        right_type.name()
                     );
                     let hint = comparison_hint(&sides);
                     self.mistake(left.start_position(), 1, message, hint);
@@ -691,8 +724,9 @@ impl<'a> Walk<'a> {
                 Ty::Bool
             }
             "contains" => Ty::Bool,
-            "+" | "-" if *left_type == Ty::Money && right_type.is_number()
-                || left_type.is_number() && *right_type == Ty::Money =>
+            "+" | "-"
+                if *left_type == Ty::Money && right_type.is_number()
+                    || left_type.is_number() && *right_type == Ty::Money =>
             {
                 let hint = comparison_hint(&[(left, left_type), (right, right_type)]);
                 let message = format!("`{name}` works on money and money, not on money and a number");

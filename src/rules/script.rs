@@ -72,7 +72,8 @@ impl fmt::Debug for Script {
 
 /// Takes a script as far as its answers reach.
 pub(crate) fn run<D: Door + Send + 'static>(script: &Script, facts: &Facts, door: D) -> (Progress, D) {
-    let pass = Arc::new(Mutex::new(Pass { door, frames: vec![Frame::default()], taken: BTreeSet::new() }));
+    let pass = Pass { door, frames: vec![Frame::default()], taken: BTreeSet::new(), ended: None };
+    let pass = Arc::new(Mutex::new(pass));
     let result = {
         let mut engine = language::runner();
         let finder = FactFinder::new(facts);
@@ -80,21 +81,26 @@ pub(crate) fn run<D: Door + Send + 'static>(script: &Script, facts: &Facts, door
         let it = Arc::clone(&pass);
         engine.register_fn("ask", move |name: ImmutableString, input: Map| ask(&it, &name, input, &Map::new()));
         let it = Arc::clone(&pass);
-        engine.register_fn("ask", move |name: ImmutableString, input: Map, options: Map| ask(&it, &name, input, &options));
+        engine.register_fn("ask", move |name: ImmutableString, input: Map, options: Map| {
+            ask(&it, &name, input, &options)
+        });
         let it = Arc::clone(&pass);
         engine.register_fn("all", move |context: NativeCallContext, branches: Array| all(&it, &context, branches));
         engine.register_fn("exit", || -> Native<()> { Err(EvalAltResult::Exit(Dynamic::UNIT, Position::NONE).into()) });
         engine.eval_ast::<Dynamic>(&script.ast)
         // The engine's functions let go of the pass here, and with it of the door.
     };
-    let progress = match result {
-        Ok(_) => Progress::Ended(Outcome::Done),
-        Err(error) => ended(script, &error),
+    let Ok(pass) = Arc::try_unwrap(pass) else { unreachable!("the engine held the only other handles") };
+    let pass = pass.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // What stopped the pass counts even if the script came to its end: Rhai's `sort_by` swallows every error of its
+    // comparison.
+    let progress = match (pass.ended, result) {
+        (Some(failure), _) => Progress::Ended(Outcome::Failed(failure)),
+        _ if pass.frames.iter().any(|frame| frame.is_stopped) => Progress::Waiting,
+        (None, Ok(_)) => Progress::Ended(Outcome::Done),
+        (None, Err(error)) => Progress::Ended(ended(script, &error)),
     };
-    match Arc::try_unwrap(pass) {
-        Ok(pass) => (progress, pass.into_inner().unwrap_or_else(PoisonError::into_inner).door),
-        Err(_) => unreachable!("the engine that held the other handles is gone"),
-    }
+    (progress, pass.door)
 }
 
 /// One pass over the script: the door, and where calls stand in it.
@@ -102,35 +108,33 @@ struct Pass<D> {
     door: D,
     frames: Vec<Frame>,
     taken: BTreeSet<String>,
+    /// Why the run must not go on.
+    ended: Option<Failure>,
 }
 
-/// Where the paths of calls begin, and how many there were: one for the script, one more for each branch of `all`.
+/// Where the paths of calls begin, and how many there were: one for the script, one more for each branch of `all`
+/// that is under way.
 #[derive(Default)]
 struct Frame {
     prefix: String,
     count: usize,
+    /// It asked for something that has no answer yet.
+    is_stopped: bool,
 }
 
-/// What unwinds a script that asked for something which has no answer yet.
-#[derive(Clone, Debug)]
-struct Unanswered;
-
-/// What unwinds a script that must not go on.
-#[derive(Clone, Debug)]
-struct Ended(Failure);
-
-fn unwind(token: impl Clone + Send + Sync + 'static) -> Box<EvalAltResult> {
-    EvalAltResult::ErrorTerminated(Dynamic::from(token), Position::NONE).into()
+/// The error that unwinds a script, which its `try` cannot catch. Why is in the [`Pass`].
+fn unwind() -> Box<EvalAltResult> {
+    EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into()
 }
 
 impl<D> Pass<D> {
     /// The path of the next call: its number among its siblings, or its own id in that place.
     fn path(&mut self, id: Option<&str>) -> Native<String> {
         if self.taken.len() >= MAX_CALLS {
-            let message = format!("a run makes at most {MAX_CALLS} calls");
-            return Err(unwind(Ended(Failure::new("too_many_calls", message))));
+            return Err(self.end("too_many_calls", format!("a run makes at most {MAX_CALLS} calls")));
         }
-        let Some(frame) = self.frames.last_mut() else { return Err("a call outside of the script".into()) };
+        let frame = self.frames.last_mut().filter(|frame| !frame.is_stopped && self.ended.is_none());
+        let Some(frame) = frame else { return Err(unwind()) };
         let path = match id {
             Some(id) => format!("{}{id}", frame.prefix),
             None => {
@@ -140,9 +144,21 @@ impl<D> Pass<D> {
         };
         if !self.taken.insert(path.clone()) {
             let message = format!("two calls have the id `{}`; give each its own", id.unwrap_or(&path));
-            return Err(unwind(Ended(Failure::new("duplicate_id", message))));
+            return Err(self.end("duplicate_id", message));
         }
         Ok(path)
+    }
+
+    fn stop(&mut self) -> Box<EvalAltResult> {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.is_stopped = true;
+        }
+        unwind()
+    }
+
+    fn end(&mut self, code: &str, message: String) -> Box<EvalAltResult> {
+        self.ended.get_or_insert_with(|| Failure::new(code, message));
+        unwind()
     }
 }
 
@@ -154,40 +170,54 @@ fn ask<D: Door>(pass: &Mutex<Pass<D>>, capability: &str, input: Map, options: &M
     match pass.door.ask(&path, capability, input, AskOptions { retry, label: id }) {
         Asked::Answered(Answer::Done(answer)) => Ok(from_json(&answer)),
         Asked::Answered(Answer::Failed(failure)) => Err(thrown(failure)),
-        Asked::NotYet => Err(unwind(Unanswered)),
+        Asked::NotYet => Err(pass.stop()),
     }
 }
 
 /// Runs all branches, so that what they ask for is asked for at once. Goes on when every branch has come to its
 /// end: with their results, or with the first error.
+///
+/// Each branch works on its own copy of what it captured. If it saw what an earlier branch assigned, its calls would
+/// depend on how far that branch had come, and a replay would not make the same ones.
 fn all<D>(pass: &Mutex<Pass<D>>, context: &NativeCallContext<'_>, branches: Array) -> Native<Array> {
     let locked = || pass.lock().unwrap_or_else(PoisonError::into_inner);
     let base = locked().path(None)?;
     let mut results = Array::new();
-    let mut unanswered = None;
-    let mut error = None;
+    let mut is_stopped = false;
+    let mut first_error = None;
     for (i, branch) in branches.into_iter().enumerate() {
-        let Some(branch) = branch.try_cast::<FnPtr>() else {
+        let Some(branch) = detached(branch).try_cast::<FnPtr>() else {
             return Err("`all` needs a list of functions; write `all([|| ask(…), || ask(…)])`".into());
         };
-        locked().frames.push(Frame { prefix: format!("{base}/{}/", i + 1), count: 0 });
+        locked().frames.push(Frame { prefix: format!("{base}/{}/", i + 1), ..Frame::default() });
         let result = branch.call_within_context::<Dynamic>(context, ());
-        locked().frames.pop();
+        is_stopped |= locked().frames.pop().is_some_and(|frame| frame.is_stopped);
         match result {
             Ok(result) => results.push(result),
-            Err(it) if is_unanswered(&it) => unanswered = Some(it),
-            Err(it) if !it.unwrap_inner().is_catchable() => return Err(it),
-            Err(it) => error = error.or(Some(it)),
+            Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    match unanswered.or(error) {
-        Some(error) => Err(error),
-        None => Ok(results),
+    if is_stopped {
+        return Err(locked().stop());
     }
+    first_error.map_or(Ok(results), Err)
 }
 
-fn is_unanswered(error: &EvalAltResult) -> bool {
-    matches!(error.unwrap_inner(), EvalAltResult::ErrorTerminated(token, _) if token.is::<Unanswered>())
+/// A value that shares nothing with another, closures within it included.
+fn detached(value: Dynamic) -> Dynamic {
+    let mut value = value.flatten();
+    if let Some(mut closure) = value.write_lock::<FnPtr>() {
+        for captured in closure.iter_curry_mut() {
+            *captured = detached(std::mem::take(captured));
+        }
+    }
+    if let Ok(mut items) = value.as_array_mut() {
+        items.iter_mut().for_each(|item| *item = detached(std::mem::take(item)));
+    }
+    if let Ok(mut map) = value.as_map_mut() {
+        map.values_mut().for_each(|item| *item = detached(std::mem::take(item)));
+    }
+    value
 }
 
 fn read_options(options: &Map) -> Native<(Option<String>, Option<Retry>)> {
@@ -212,7 +242,8 @@ fn read_id(value: &Dynamic) -> Native<String> {
 }
 
 fn read_retry(value: &Dynamic) -> Native<Retry> {
-    let map = value.as_map_ref().map_err(|_| "`retry` is a map; write `#{ attempts: 5, first: \"30s\", max: \"1h\" }`")?;
+    let map =
+        value.as_map_ref().map_err(|_| "`retry` is a map; write `#{ attempts: 5, first: \"30s\", max: \"1h\" }`")?;
     let mut retry = Retry::default();
     for (key, value) in map.iter() {
         let pause = || -> Native<Duration> {
@@ -243,32 +274,25 @@ fn thrown(failure: Failure) -> Box<EvalAltResult> {
     EvalAltResult::ErrorRuntime(map.into(), Position::NONE).into()
 }
 
-/// What a script that did not come to its end comes to.
-fn ended(script: &Script, error: &EvalAltResult) -> Progress {
-    let position = error.position();
-    let place = position.line().map_or_else(|| script.name.clone(), |line| format!("{}:{line}", script.name));
-    let failed = |code: &str, message: String| Outcome::Failed(Failure::new(code, format!("{place}: {message}")));
-    Progress::Ended(match error.unwrap_inner() {
-        EvalAltResult::ErrorTerminated(token, _) if token.is::<Unanswered>() => return Progress::Waiting,
-        EvalAltResult::ErrorTerminated(token, _) if token.is::<Ended>() => {
-            let failure = token.read_lock::<Ended>().map(|it| it.0.clone());
-            failure.map_or(Outcome::Done, Outcome::Failed)
-        }
+/// How a run ends whose script did not come to its end.
+fn ended(script: &Script, error: &EvalAltResult) -> Outcome {
+    let line = error.position().line();
+    let place = line.map_or_else(|| script.name.clone(), |line| format!("{}:{line}", script.name));
+    let failed = |code: &str, message: &str| Outcome::Failed(Failure::new(code, format!("{place}: {message}")));
+    match error.unwrap_inner() {
         EvalAltResult::Exit(..) => Outcome::Done,
         EvalAltResult::ErrorRuntime(value, _) => {
             if let Some(it) = value.read_lock::<NoAnswer>() {
-                return Progress::Ended(failed("script_error", it.0.clone()));
+                return failed("script_error", &it.0);
             }
-            let Some(map) = value.read_lock::<Map>() else {
-                return Progress::Ended(failed("script_error", show(value)));
-            };
+            let Some(map) = value.read_lock::<Map>() else { return failed("script_error", &show(value)) };
             let text = |key: &str| map.get(key).map(show).filter(|text| !text.is_empty());
             let code = text("code").unwrap_or_else(|| "script_error".to_owned());
             let message = text("message").unwrap_or_else(|| show(value));
             let detail = map.get("detail").and_then(|detail| to_json(detail).ok()).unwrap_or_default();
             Outcome::of(Failure { code, message: format!("{place}: {message}"), detail })
         }
-        other if !other.is_catchable() => failed("limit_exceeded", in_words(other)),
-        other => failed("script_error", in_words(other)),
-    })
+        other if !other.is_catchable() => failed("limit_exceeded", &in_words(other)),
+        other => failed("script_error", &in_words(other)),
+    }
 }

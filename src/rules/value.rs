@@ -223,4 +223,3 @@ fn show_duration(duration: SignedDuration) -> String {
     let (name, unit) = UNITS[1..].iter().find(|(_, unit)| millis % unit == 0).unwrap_or(&("ms", 1));
     format!("{}{name}", millis / unit)
 }
-
