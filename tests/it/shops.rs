@@ -1,6 +1,6 @@
 //! Shops from outside: deliveries in, Admin GraphQL and mail out.
 
-mod client;
+pub(crate) mod client;
 mod cloudevents;
 mod deliveries;
 mod graphql;
