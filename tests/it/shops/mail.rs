@@ -125,7 +125,7 @@ async fn what_the_server_says_decides_what_happens_next() {
     let verdict = mailer.send(&mail("lost@example.com")).await;
     assert!(matches!(verdict, Verdict::Unknown(_)), "{verdict:?}");
     assert_eq!(server.mail().0["to"][0], "lost@example.com", "it had arrived");
-    let starttls = super::mail::mailer(server.port, Security::Starttls);
+    let starttls = super::mail::mailer(server.port, Security::StartTls);
     refused_with(starttls.send(&mail("ana@example.com")).await, "mail_setup");
 }
 
