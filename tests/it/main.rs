@@ -2,3 +2,5 @@
 
 mod engine;
 mod support;
+mod capabilities;
+mod shops;
