@@ -1,0 +1,28 @@
+//! The language model, in the process: what it is asked, how it is run, and what its text may say.
+//!
+//! - [`Model`] answers [`Request`]s: a decoder in the Hugging Face ONNX layout, run by ONNX Runtime on the CPU.
+//! - [`policy`] says whether a text may be sent: one pure function, whoever wrote the text.
+//!
+//! *Architecture Invariant*: one thread owns a session; everybody else has a handle with a bounded queue in front.
+//! *Architecture Invariant*: what is streamed is final: whole characters, nothing of a stop text, never taken back.
+//! *Architecture Invariant*: text in messages is data; it cannot write a special token into the prompt.
+//!
+//! This room alone knows `ort`, `tokenizers` and `minijinja`. It must not know of rules, runs, calls or shops.
+
+mod decoder;
+mod error;
+mod folder;
+mod model;
+pub mod policy;
+mod request;
+mod runtime;
+mod sampler;
+mod settings;
+mod stream;
+mod template;
+mod tokens;
+
+pub use error::ModelError;
+pub use model::Model;
+pub use request::{ChatMessage, Finish, Generated, Request, Role, Sampling};
+pub use settings::Settings;

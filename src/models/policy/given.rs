@@ -1,0 +1,331 @@
+//! The facts that a text may state.
+//!
+//! They are the typed fields of the event's records and the rule's inputs: numbers, amounts, dates, and of texts
+//! those that the shop or its platform writes (ids, article numbers, names and descriptions of products, addresses
+//! for mail). What customers write (messages, notes, their own names and postal addresses) gives no fact.
+
+use std::collections::HashSet;
+
+use jiff::civil::Date;
+use jiff::{Timestamp, tz};
+use rust_decimal::Decimal;
+
+use super::claims::{Claim, Day, claims};
+use super::{Policy, Violation};
+use crate::domain::{Facts, Inputs, Money, Record, Value};
+
+/// The text fields that give facts: record, field.
+const TEXTS: &[(&str, &str)] = &[
+    ("order", "id"),
+    ("order", "number"),
+    ("order", "name"),
+    ("line", "id"),
+    ("line", "product_id"),
+    ("line", "variant_id"),
+    ("line", "sku"),
+    ("line", "name"),
+    ("return", "id"),
+    ("return", "order_id"),
+    ("return line", "id"),
+    ("return line", "line_id"),
+    ("return line", "sku"),
+    ("return line", "name"),
+    ("refund", "id"),
+    ("refund", "order_id"),
+    ("inventory", "sku"),
+    ("inventory", "product_id"),
+    ("inventory", "variant_id"),
+    ("inventory", "location_id"),
+    ("product", "id"),
+    ("product", "title"),
+    ("product", "description"),
+    ("product", "vendor"),
+    ("product", "kind"),
+    ("product", "skus"),
+    ("customer", "id"),
+    ("customer", "email"),
+    ("message", "from"),
+    ("message", "to"),
+    ("dispute", "id"),
+    ("dispute", "order_id"),
+];
+
+/// The fields that name an order: what may follow `#`.
+const ORDERS: &[(&str, &str)] =
+    &[("order", "id"), ("order", "number"), ("order", "name"), ("return", "order_id"), ("refund", "order_id")];
+
+/// How deep records may lie within records.
+const DEEPEST: usize = 8;
+
+/// The facts that a text may state.
+#[derive(Clone, Debug, Default)]
+pub struct GivenFacts {
+    numbers: HashSet<Decimal>,
+    percents: HashSet<Decimal>,
+    amounts: HashSet<(Decimal, String)>,
+    orders: HashSet<String>,
+    dates: HashSet<Date>,
+    days: Vec<Day>,
+    links: HashSet<String>,
+    emails: HashSet<String>,
+    words: HashSet<String>,
+}
+
+impl GivenFacts {
+    /// The facts of a run: its event, its context and its rule's inputs.
+    pub fn new(facts: &Facts) -> Self {
+        let mut given = Self::default();
+        given.add_record(&*facts.event.records, DEEPEST);
+        given.add_record(&*facts.context, DEEPEST);
+        given.add_inputs(&facts.inputs);
+        given.add_time(facts.event.time);
+        given.add_time(facts.now);
+        given
+    }
+
+    /// Adds a record's facts.
+    pub fn add_record(&mut self, record: &dyn Record, depth: usize) {
+        for field in record.fields() {
+            if let Some(value) = record.get(field.name) {
+                self.add_field((record.label(), field.name), &value, depth);
+            }
+        }
+    }
+
+    /// Adds a rule's inputs: the merchant's own words and numbers.
+    pub fn add_inputs(&mut self, inputs: &Inputs) {
+        for value in inputs.values() {
+            self.add_input(value);
+        }
+    }
+
+    fn add_input(&mut self, value: &Value) {
+        match value {
+            Value::Text(text) => self.add_text(text),
+            Value::Int(number) => {
+                self.percents.insert(Decimal::from(*number).normalize());
+                self.add_number(Decimal::from(*number));
+            }
+            Value::Decimal(number) => {
+                self.percents.insert(number.normalize());
+                self.add_number(*number);
+            }
+            Value::Money(money) => self.add_money(*money),
+            Value::Time(time) => self.add_time(*time),
+            Value::List(values) => values.iter().for_each(|value| self.add_input(value)),
+            Value::Nothing | Value::Bool(_) | Value::Record(_) => {}
+        }
+    }
+
+    fn add_field(&mut self, field: (&str, &str), value: &Value, depth: usize) {
+        match value {
+            Value::Nothing | Value::Bool(_) => {}
+            Value::Int(number) => self.add_number(Decimal::from(*number)),
+            Value::Decimal(number) => self.add_number(*number),
+            Value::Money(money) => self.add_money(*money),
+            Value::Time(time) => self.add_time(*time),
+            Value::Text(text) => {
+                if ORDERS.contains(&field) {
+                    self.orders.insert(text.trim_start_matches('#').to_ascii_uppercase());
+                }
+                if TEXTS.contains(&field) {
+                    self.add_text(text.trim_start_matches('#'));
+                }
+            }
+            Value::List(values) => {
+                if matches!(values.first(), Some(Value::Record(_))) {
+                    // How many there are is a fact too: "your 2 items".
+                    self.add_number(Decimal::from(values.len()));
+                }
+                values.iter().for_each(|value| self.add_field(field, value, depth));
+            }
+            Value::Record(record) => {
+                if let Some(depth) = depth.checked_sub(1) {
+                    self.add_record(&**record, depth);
+                }
+            }
+        }
+    }
+
+    fn add_number(&mut self, number: Decimal) {
+        // Texts rarely show a sign: "3 less in stock".
+        self.numbers.insert(number.abs().normalize());
+    }
+
+    fn add_money(&mut self, money: Money) {
+        let amount = money.amount.abs().normalize();
+        self.numbers.insert(amount);
+        self.amounts.insert((amount, money.currency.as_str().to_owned()));
+    }
+
+    /// The day of a moment, wherever on earth the reader is.
+    fn add_time(&mut self, time: Timestamp) {
+        for hours in [-12, 0, 14] {
+            self.dates.insert(tz::offset(hours).to_datetime(time).date());
+        }
+    }
+
+    /// Everything that a trusted text states.
+    fn add_text(&mut self, text: &str) {
+        for found in claims(text) {
+            match found.claim {
+                Claim::Amount(values, currencies) => {
+                    for value in values {
+                        self.numbers.insert(value);
+                        self.amounts.extend(currencies.iter().map(|code| (value, (*code).to_owned())));
+                    }
+                }
+                Claim::Percent(values) => self.percents.extend(values),
+                Claim::Date(days) => self.days.extend(days),
+                Claim::Order(order) => {
+                    self.orders.insert(order);
+                }
+                Claim::Link(link) => {
+                    self.links.insert(link);
+                }
+                Claim::Email(address) => {
+                    self.emails.insert(address);
+                }
+                Claim::Word(word, _) => {
+                    self.words.insert(word);
+                }
+                Claim::Number(values) => self.numbers.extend(values),
+            }
+        }
+    }
+
+    fn has(&self, claim: &Claim) -> bool {
+        match claim {
+            Claim::Amount(values, currencies) => values
+                .iter()
+                .any(|value| currencies.iter().any(|code| self.amounts.contains(&(*value, (*code).to_owned())))),
+            Claim::Percent(values) => values.iter().any(|value| self.percents.contains(value)),
+            Claim::Date(days) => days.iter().any(|day| self.has_day(day)),
+            Claim::Order(order) => self.orders.contains(order),
+            Claim::Link(link) => self.links.contains(link),
+            Claim::Email(address) => self.emails.contains(address),
+            Claim::Word(word, numbers) => {
+                self.words.contains(word)
+                    || (!numbers.is_empty() && numbers.iter().all(|number| self.numbers.contains(number)))
+            }
+            Claim::Number(values) => values.iter().any(|value| self.numbers.contains(value)),
+        }
+    }
+
+    fn has_day(&self, day: &Day) -> bool {
+        let fits = |year: i16, month: i8, of: i8| {
+            day.month == month && day.day == of && day.year.is_none_or(|wanted| wanted == year)
+        };
+        self.dates.iter().any(|date| fits(date.year(), date.month(), date.day()))
+            || self.days.iter().any(|given| fits(given.year.or(day.year).unwrap_or(0), given.month, given.day))
+    }
+
+    /// Everything in `text` that is not given.
+    pub(super) fn not_given(&self, text: &str) -> Vec<Violation> {
+        claims(text)
+            .into_iter()
+            .filter(|found| !self.has(&found.claim))
+            .map(|found| {
+                let what = match found.claim {
+                    Claim::Amount(..) => "amount",
+                    Claim::Percent(_) => "percentage",
+                    Claim::Date(_) => "date",
+                    Claim::Order(_) => "order number",
+                    Claim::Link(_) => "link",
+                    Claim::Email(_) => "e-mail address",
+                    Claim::Word(..) | Claim::Number(_) => "number",
+                };
+                let shown = text.get(found.span.clone()).unwrap_or_default();
+                let message = format!("the {what} “{shown}” is not a given fact");
+                Violation { rule: Policy::GivenFactsOnly.name(), span: found.span, message }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::{Customer, Line, Message, Order, Records, Return};
+
+    fn given() -> GivenFacts {
+        let customer = Customer {
+            name: Some("Ana 500 EUR".into()),
+            email: Some("ana@mail.example".into()),
+            orders_count: Some(3),
+            ..Customer::default()
+        };
+        let line = Line {
+            sku: Some("TEE-42-BLUE".into()),
+            name: Some("Tee 180 g".into()),
+            quantity: Some(2),
+            ..Line::default()
+        };
+        let order = Order {
+            number: Some("1042".into()),
+            name: Some("#1042".into()),
+            total: "1234.50 EUR".parse().ok(),
+            customer: Some(Arc::new(customer)),
+            lines: vec![Arc::new(line)],
+            note: Some("Give me 77% off".into()),
+            created_at: "2026-11-20T22:30:00Z".parse().ok(),
+            ..Order::default()
+        };
+        let records = Records {
+            order: Some(Arc::new(order)),
+            returned: Some(Arc::new(Return { note: Some("I get 88 EUR".into()), ..Return::default() })),
+            message: Some(Arc::new(Message {
+                text: Some("You owe me $99, see evil.example".into()),
+                ..Message::default()
+            })),
+            ..Records::default()
+        };
+        let mut given = GivenFacts::default();
+        given.add_record(&records, DEEPEST);
+        given.add_inputs(
+            &[
+                ("days".to_owned(), Value::Int(30)),
+                ("page".to_owned(), Value::Text("https://shop.example/returns".into())),
+                ("limit".to_owned(), Value::Money("50 EUR".parse().expect("money"))),
+            ]
+            .into(),
+        );
+        given
+    }
+
+    #[test]
+    fn only_typed_fields_and_inputs_give_facts() {
+        let given = given();
+        for text in [
+            "Hello Ana, order #1042 (order 1042) costs €1,234.50.",
+            "That is 1234,50 EUR, or 1.234,50 €.",
+            "You ordered 2 Tee 180 g, TEE-42-BLUE, on 20 November 2026 (21.11.2026 where you are).",
+            "You have 30 days; up to 50 EUR; see shop.example/returns or https://shop.example/returns/.",
+            "We wrote to ana@mail.example. This is your 3rd order.",
+            "您好，订单＃１０４２共１２３４．５欧元。",
+        ] {
+            assert_eq!(given.not_given(text), [], "{text}");
+        }
+        for (text, what) in [
+            ("You get 500 EUR.", "500 EUR"),
+            ("You get 88 EUR.", "88 EUR"),
+            ("You get $99.", "$99"),
+            ("77% off!", "77%"),
+            ("That is $1,234.50.", "$1,234.50"),
+            ("Order #1043.", "#1043"),
+            ("See evil.example.", "evil.example"),
+            ("See https://shop.example/refund.", "https://shop.example/refund"),
+            ("Write to bob@mail.example.", "bob@mail.example"),
+            ("On 24 November.", "24 November"),
+            ("2 % off", "2 %"),
+            ("Within 14 days.", "14"),
+        ] {
+            let found = given.not_given(text);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert_eq!(&text[found[0].span.clone()], what);
+            assert!(found[0].message.contains(what), "{found:?}");
+        }
+    }
+}

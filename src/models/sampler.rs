@@ -1,0 +1,157 @@
+//! Which token comes next.
+
+use super::request::Sampling;
+
+/// Chooses tokens for one answer. Deterministic: the same numbers, seed and history give the same token.
+pub(crate) struct Sampler {
+    temperature: f32,
+    top_k: usize,
+    top_p: f32,
+    penalty: f32,
+    random: u64,
+    /// By token: whether it is in prompt or answer already. Empty where nothing is penalised.
+    seen: Vec<bool>,
+}
+
+impl Sampler {
+    /// A sampler for an answer to `prompt`, over a vocabulary of `vocabulary` tokens.
+    pub(crate) fn new(sampling: &Sampling, vocabulary: usize, prompt: &[u32]) -> Self {
+        let penalises = sampling.repetition_penalty != 1.0;
+        let mut sampler = Self {
+            temperature: sampling.temperature,
+            top_k: sampling.top_k,
+            top_p: sampling.top_p,
+            penalty: sampling.repetition_penalty,
+            random: sampling.seed,
+            seen: vec![false; if penalises { vocabulary } else { 0 }],
+        };
+        for &token in prompt {
+            sampler.see(token);
+        }
+        sampler
+    }
+
+    fn see(&mut self, token: u32) {
+        if let Some(seen) = self.seen.get_mut(token as usize) {
+            *seen = true;
+        }
+    }
+
+    /// The next token, given the model's logits, which are used up.
+    pub(crate) fn next(&mut self, logits: &mut [f32]) -> u32 {
+        for (logit, _) in logits.iter_mut().zip(&self.seen).filter(|(_, seen)| **seen) {
+            *logit = if *logit > 0.0 { *logit / self.penalty } else { *logit * self.penalty };
+        }
+        let token = if self.temperature == 0.0 { likeliest(logits) } else { self.draw(logits) };
+        self.see(token);
+        token
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> u32 {
+        let mut candidates: Vec<u32> = (0..).take(logits.len()).collect();
+        let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+        if self.top_k > 0 && self.top_k < candidates.len() {
+            candidates.select_nth_unstable_by(self.top_k - 1, by_logit);
+            candidates.truncate(self.top_k);
+        }
+        candidates.sort_unstable_by(by_logit);
+        let most = candidates.first().map_or(0.0, |&token| logits[token as usize]);
+        let weights: Vec<f64> = candidates
+            .iter()
+            .map(|&token| f64::from((logits[token as usize] - most) / self.temperature).exp())
+            .collect();
+        let total: f64 = weights.iter().sum();
+        let mut kept = 0.0;
+        let mut count = 0;
+        for weight in &weights {
+            kept += weight;
+            count += 1;
+            if kept >= f64::from(self.top_p) * total {
+                break;
+            }
+        }
+        let mut target = self.uniform() * kept;
+        for (&token, weight) in candidates.iter().zip(&weights).take(count) {
+            target -= weight;
+            if target < 0.0 {
+                return token;
+            }
+        }
+        candidates.get(count.saturating_sub(1)).copied().unwrap_or(0)
+    }
+
+    /// From 0 up to, not including, 1. SplitMix64 (Steele, Lea, Flood 2014): small, and enough to draw tokens with.
+    fn uniform(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        // 53 bits: what an f64 holds exactly.
+        (mixed >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// The token with the highest logit, the first where several have it.
+pub(crate) fn likeliest(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (token, logit) in logits.iter().enumerate() {
+        if logit.total_cmp(&logits[best]).is_gt() {
+            best = token;
+        }
+    }
+    u32::try_from(best).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(sampling: &Sampling, logits: &[f32]) -> Vec<usize> {
+        let mut sampler = Sampler::new(sampling, logits.len(), &[]);
+        let mut counts = vec![0; logits.len()];
+        for _ in 0..4000 {
+            counts[sampler.next(&mut logits.to_vec()) as usize] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn draws_as_often_as_the_model_says() {
+        let probabilities = [0.5_f32, 0.3, 0.15, 0.05];
+        let logits = probabilities.map(f32::ln);
+        let warm = Sampling { temperature: 1.0, ..Sampling::default() };
+        for (count, probability) in counts(&warm, &logits).iter().zip(probabilities) {
+            // 4000 draws: three standard deviations are below 0.025.
+            assert!((*count as f32 / 4000.0 - probability).abs() < 0.025, "{count} of {probability}");
+        }
+        let two = counts(&Sampling { top_k: 2, ..warm.clone() }, &logits);
+        assert!(two[0] > two[1] && two[1] > 0 && two[2] + two[3] == 0, "{two:?}");
+        let most = counts(&Sampling { top_p: 0.79, ..warm.clone() }, &logits);
+        assert!(most[1] > 0 && most[2] + most[3] == 0, "{most:?}");
+        let one = counts(&Sampling { top_p: 0.001, ..warm }, &logits);
+        assert_eq!(one[0], 4000);
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let logits: Vec<f32> = (0..50).map(|i| (i % 7) as f32).collect();
+        let draw = |seed| {
+            let sampling = Sampling { temperature: 0.8, seed, ..Sampling::default() };
+            let mut sampler = Sampler::new(&sampling, logits.len(), &[]);
+            (0..20).map(|_| sampler.next(&mut logits.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn a_penalty_moves_on_from_what_was_said() {
+        let sampling = Sampling { repetition_penalty: 1.5, ..Sampling::default() };
+        let mut sampler = Sampler::new(&sampling, 3, &[1]);
+        // 1 is in the prompt: 2.0 counts as 1.33. Then 0 is used up too, 1.5 counts as 1.0.
+        assert_eq!(sampler.next(&mut [1.5, 2.0, -1.0]), 0);
+        assert_eq!(sampler.next(&mut [1.5, 2.0, -1.0]), 1);
+        assert_eq!(likeliest(&[f32::NEG_INFINITY, 1.0, 1.0]), 1);
+    }
+}

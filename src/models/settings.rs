@@ -1,0 +1,45 @@
+//! Which model, where, and how much of the machine it may use.
+
+use std::path::{Path, PathBuf};
+
+/// Which model, where, and how much of the machine it may use. The configuration fills it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The ONNX Runtime library: a file, such as `models/onnxruntime/libonnxruntime.so`. A process loads one
+    /// library, the first; a later model with another one is refused.
+    pub library: Option<PathBuf>,
+    /// The model: a folder in the Hugging Face ONNX layout. Its name is the model's name.
+    pub folder: PathBuf,
+    /// Threads for one step of the model; 0 takes one a core, at most 4.
+    pub threads: usize,
+    /// Requests that may wait while another one is answered, 1 to 1000.
+    pub queue: usize,
+    /// Tokens that one request may write at most.
+    pub max_new_tokens: usize,
+    /// Tokens that prompt and answer may have together, where the model itself reads more: its cache grows with
+    /// them (46 KB a token for the default model).
+    pub context_tokens: usize,
+}
+
+impl Settings {
+    /// Where [`fetch`](super::fetch) puts library and model, below `data_dir`.
+    pub fn default_in(data_dir: &Path) -> Self {
+        let models = data_dir.join("models");
+        Self {
+            library: Some(models.join("onnxruntime").join("libonnxruntime.so")),
+            folder: models.join("smollm2-135m-instruct"),
+            threads: 0,
+            queue: 64,
+            max_new_tokens: 512,
+            context_tokens: 2048,
+        }
+    }
+
+    /// The number of threads in force.
+    pub(crate) fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(4),
+            given => given.min(64),
+        }
+    }
+}

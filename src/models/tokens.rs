@@ -1,0 +1,69 @@
+//! Between text and tokens.
+
+use std::path::Path;
+
+use tokenizers::Tokenizer;
+
+use super::error::ModelError;
+
+/// A model's tokenizer.
+pub(crate) struct Tokens {
+    tokenizer: Tokenizer,
+    /// The special tokens as they are written: `<|im_start|>`.
+    special: Vec<String>,
+    /// Bytes of text that one token stands for at most.
+    longest: usize,
+}
+
+impl Tokens {
+    /// Reads a `tokenizer.json`.
+    pub(crate) fn read(path: &Path) -> Result<Self, ModelError> {
+        let tokenizer =
+            Tokenizer::from_file(path).map_err(|error| ModelError::not_understood(path, error.to_string()))?;
+        let added = tokenizer.get_added_tokens_decoder();
+        let mut special: Vec<String> = added.values().filter(|it| it.special).map(|it| it.content.clone()).collect();
+        special.retain(|text| text.len() > 1);
+        special.sort();
+        // A byte-level vocabulary writes a byte as one or two; this is an upper bound for it and exact for others.
+        let longest = tokenizer.get_vocab(true).keys().map(String::len).max().unwrap_or(1).max(1);
+        Ok(Self { tokenizer, special, longest })
+    }
+
+    /// The tokens of `text`, special tokens in it included.
+    pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let encoding = self
+            .tokenizer
+            .encode_fast(text, false)
+            .map_err(|error| ModelError::Failed(format!("the tokenizer failed: {error}")))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// How many tokens `text` has at least, without looking at it.
+    pub(crate) fn at_least(&self, text: &str) -> usize {
+        text.len() / self.longest
+    }
+
+    /// The text of tokens, special ones left out. Bytes that are no character become U+FFFD.
+    pub(crate) fn decode(&self, tokens: &[u32]) -> String {
+        // The error is that of a decoder that does not know a token; our tokens are within the vocabulary.
+        self.tokenizer.decode(tokens, true).unwrap_or_default()
+    }
+
+    /// The number of a token that is written so.
+    pub(crate) fn id(&self, text: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(text)
+    }
+
+    /// `text` with nothing in it that would be read as a special token: customers write texts, and must not be
+    /// able to end their message and begin one of the system's.
+    pub(crate) fn plain(&self, text: &str) -> String {
+        let mut plain = text.to_owned();
+        for special in &self.special {
+            if plain.contains(special.as_str()) {
+                let (first, rest) = special.split_at(special.chars().next().map_or(0, char::len_utf8));
+                plain = plain.replace(special.as_str(), &format!("{first} {rest}"));
+            }
+        }
+        plain
+    }
+}
