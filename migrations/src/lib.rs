@@ -1,1 +1,20 @@
-//! m
+//! The tables of the store, one file a migration, applied in the order of this list.
+//!
+//! The SQL is written out rather than built: partial indexes and `WITHOUT ROWID` are what makes the store quick,
+//! and a reader should see the tables as they are.
+
+pub use sea_orm_migration::MigratorTrait;
+use sea_orm_migration::prelude::*;
+
+mod m0001_spine;
+
+/// All migrations.
+#[derive(Debug)]
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m0001_spine::Migration)]
+    }
+}

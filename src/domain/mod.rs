@@ -16,6 +16,7 @@ mod money;
 mod platform;
 pub mod record;
 mod records;
+mod run;
 mod schema;
 mod secret;
 mod source;
@@ -33,6 +34,7 @@ pub use records::{
     Address, Customer, Dispute, Inventory, Line, Message, Order, Product, RecordKey, RecordKind, Records, Refund,
     Return, ReturnLine,
 };
-pub use schema::{Shape, validate};
+pub use run::{Call, CallState, End, Run, RunState, WhyNot};
+pub use schema::{Shape, Validator, validate};
 pub use secret::{Secret, Secrets};
 pub use source::{Delivery, Received, Refused, Reply, Source, Verified};

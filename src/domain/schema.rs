@@ -49,21 +49,42 @@ impl Shape {
     }
 }
 
-/// Checks a value against a schema.
+/// A schema made ready to check many values.
+#[derive(Debug)]
+pub struct Validator(jsonschema::Validator);
+
+impl Validator {
+    /// Makes a schema ready.
+    ///
+    /// # Errors
+    /// Why it is not a JSON Schema.
+    pub fn new(schema: &Json) -> Result<Self, String> {
+        jsonschema::validator_for(schema).map(Self).map_err(|error| format!("the schema itself is wrong: {error}"))
+    }
+
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// The first few mistakes, each with its place in the value: `tags/0: 5 is not of type "string"`.
+    pub fn check(&self, value: &Json) -> Result<(), String> {
+        let mistakes: Vec<String> = self
+            .0
+            .iter_errors(value)
+            .take(5)
+            .map(|error| {
+                let place = error.instance_path().to_string();
+                let place = place.trim_start_matches('/');
+                if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
+            })
+            .collect();
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes.join("; ")) }
+    }
+}
+
+/// Checks one value against a schema.
 ///
 /// # Errors
-/// Every mistake, each with the place in the value: `tags/0: 5 is not of type "string"`.
+/// As [`Validator::new`] and [`Validator::check`].
 pub fn validate(schema: &Json, value: &Json) -> Result<(), String> {
-    let validator =
-        jsonschema::validator_for(schema).map_err(|error| format!("the schema itself is wrong: {error}"))?;
-    let mistakes: Vec<String> = validator
-        .iter_errors(value)
-        .take(5)
-        .map(|error| {
-            let place = error.instance_path().to_string();
-            let place = place.trim_start_matches('/');
-            if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
-        })
-        .collect();
-    if mistakes.is_empty() { Ok(()) } else { Err(mistakes.join("; ")) }
+    Validator::new(schema)?.check(value)
 }

@@ -1,0 +1,98 @@
+//! `message.send`: writes to the customer. By e-mail for now.
+//!
+//! SMTP takes no key: where the server's answer is lost, nobody can tell whether the mail went out, and a person
+//! decides.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::{email, read};
+use crate::domain::{Attempt, Capability, Example, Kind, Outgoing, Repeat, Shape, Spec, Verdict};
+
+pub(super) struct MessageSend(Spec);
+
+#[derive(Deserialize)]
+struct Input {
+    text: String,
+    subject: Option<String>,
+    to: Option<String>,
+}
+
+impl MessageSend {
+    pub(super) fn new() -> Self {
+        let mut text = Shape::text(20_000, "What to write, plain text.");
+        text["minLength"] = json!(1);
+        Self(Spec {
+            name: "message.send",
+            doc: "Writes to the event's customer by e-mail: an answer, where the event is their e-mail.",
+            kind: Kind::Write,
+            repeat: Repeat::None,
+            input: Shape::object(
+                &["text"],
+                &[
+                    ("text", text),
+                    (
+                        "subject",
+                        Shape::text(
+                            200,
+                            "The subject line. Default: `Re:` and theirs, else the shop's name and the order's.",
+                        ),
+                    ),
+                    ("to", Shape::text(254, "An e-mail address. Default: the event's customer's.")),
+                ],
+            ),
+            output: Shape::object(&["message_id"], &[("message_id", Shape::text(998, "The mail's Message-ID."))]),
+            example: Example {
+                input: json!({ "text": "Hello Ana, we have your return request and answer today." }),
+                answer: json!({ "message_id": "0f343b0931126a20f133d67c2b018a3b@acme.example" }),
+            },
+            deadline: Duration::from_secs(60),
+        })
+    }
+
+    async fn send(attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
+        let input: Input = read(input)?;
+        let facts = &attempt.facts;
+        let channel = facts.context.message.as_ref().and_then(|message| message.channel.as_deref());
+        if let (None, Some(channel)) = (&input.to, channel.filter(|channel| *channel != "email")) {
+            let problem =
+                format!("the customer wrote by `{channel}`, and only e-mail can be sent; give `to` an address");
+            return Err(Verdict::refused("channel_not_supported", problem));
+        }
+        let to = input.to.or_else(|| email::customers_address(facts)).ok_or_else(|| {
+            let problem = "the customer's e-mail address is not known, neither from the event nor from the shop";
+            Verdict::refused("no_address", problem)
+        })?;
+        let mailer = attempt.shop.mailer.as_deref().ok_or_else(|| {
+            let shop = &attempt.shop.id;
+            Verdict::refused(
+                "no_mail",
+                format!("the shop `{shop}` cannot send mail; set `shop.{shop}.mail` in the configuration"),
+            )
+        })?;
+        let mail = Outgoing {
+            to,
+            subject: input.subject.unwrap_or_else(|| email::subject(attempt)),
+            text: input.text,
+            message_id: email::message_id(&attempt.key),
+            in_reply_to: email::received(facts)
+                .and_then(|message| message.id.as_ref())
+                .map(|id| id.trim_start_matches('<').trim_end_matches('>').to_owned()),
+        };
+        Ok(mailer.send(&mail).await)
+    }
+}
+
+#[async_trait]
+impl Capability for MessageSend {
+    fn spec(&self) -> &Spec {
+        &self.0
+    }
+
+    async fn perform(&self, attempt: &Attempt, input: &Json) -> Verdict {
+        Self::send(attempt, input).await.unwrap_or_else(|verdict| verdict)
+    }
+}

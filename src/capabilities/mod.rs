@@ -1,0 +1,59 @@
+//! What a run may do or ask: one file a capability, and the list of them all.
+//!
+//! To add one: a file here with its [`Spec`] and its `perform`, and a line in [`all`]. The spec's example is its
+//! test, its page in the reference and its stand-in answer.
+//!
+//! *Architecture Invariant*: a capability makes one attempt and says what came of it. Retrying, limits, grants,
+//! recording and modes are the engine's, and are written once there.
+//! *Architecture Invariant*: stateless: an attempt brings the shop, its connections and the run's facts along. What
+//! is shared by all shops comes in [`Deps`].
+//!
+//! It must not know rules, the store, HTTP servers, or in which mode it is called.
+
+mod email;
+mod http_request;
+mod log;
+mod memory;
+mod message_send;
+mod order;
+mod order_get;
+mod order_tag;
+mod public_address;
+mod wait;
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+
+use crate::domain::{Capability, Catalog, Verdict};
+
+/// What capabilities share, whatever the shop.
+#[derive(Default)]
+pub struct Deps {}
+
+/// Every capability there is, by name.
+pub fn all(_deps: Deps) -> Vec<Arc<dyn Capability>> {
+    vec![
+        Arc::new(http_request::HttpRequest::new()),
+        Arc::new(log::Log::new()),
+        Arc::new(memory::Add::new()),
+        Arc::new(memory::Get::new()),
+        Arc::new(memory::Set::new()),
+        Arc::new(message_send::MessageSend::new()),
+        Arc::new(order_get::OrderGet::new()),
+        Arc::new(order_tag::OrderTag::new()),
+        Arc::new(wait::Wait::new()),
+    ]
+}
+
+/// What rules are checked against.
+pub fn catalog(capabilities: &[Arc<dyn Capability>]) -> Catalog {
+    let specs = capabilities.iter().map(|it| it.spec().clone());
+    Catalog { capabilities: specs.map(|spec| (spec.name.to_owned(), spec)).collect() }
+}
+
+/// Reads an input. It has been checked against the schema, so this fails only where the two disagree.
+fn read<T: DeserializeOwned>(input: &Json) -> Result<T, Verdict> {
+    T::deserialize(input).map_err(|error| Verdict::refused("invalid_input", error.to_string()))
+}

@@ -1,0 +1,142 @@
+//! The command line: noun, then verb. One file a noun.
+//!
+//! Exit codes: 0 for good, 1 for *it found something* (or could not be done), 2 for wrong use. Errors go to
+//! stderr as `error:`, their causes, and `hint:` with what to do.
+//!
+//! *Architecture Invariant*: the only room that reads arguments and writes to stdout. It decides nothing about
+//! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
+
+mod client;
+mod doctor;
+mod events;
+mod out;
+mod runs;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+use crate::shops;
+pub(crate) use out::{Hinted, say};
+
+const EXAMPLES: &str = "\
+Examples:
+  storehand demo                                  play a shop's morning, with nothing set up
+  storehand doctor --config shop.toml             print every setting and what is wrong
+  storehand serve --config shop.toml              take deliveries and run the rules
+  storehand rules test rules/                     run the tests that rules carry
+  storehand events why ev_0c3k5m7q9s1t3           why a rule ran, and why another did not
+
+Exit codes: 0 good, 1 it found something, 2 wrong use.";
+
+/// Automation rules for an online shop, with a language model in the process.
+#[derive(Debug, Parser)]
+#[command(name = "storehand", version, after_help = EXAMPLES, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command knows.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration file [default: $STOREHAND_CONFIG, else storehand.toml where there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print every setting with its origin, and look for what is wrong
+    Doctor(doctor::DoctorArgs),
+    /// Send an event to a running server, list events, ask why rules ran or did not
+    Events(events::EventsArgs),
+    /// List runs, show one with its calls
+    Runs(runs::RunsArgs),
+}
+
+/// Reads the arguments, does what they say, and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are asked for, anything else is wrong use; clap knows which stream and code.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    result.unwrap_or_else(|error| {
+        out::report(&error);
+        // A configuration that cannot be used is wrong use.
+        if error.chain().any(|cause| cause.is::<ConfigError>()) { ExitCode::from(2) } else { ExitCode::FAILURE }
+    })
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Doctor(args) => doctor::run(&args, &cli.global),
+        Command::Events(args) => events::run(args, &cli.global).await,
+        Command::Runs(args) => runs::run(args).await,
+    }
+}
+
+impl Global {
+    /// The configuration file, where there is one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let given = self.config.clone().or_else(|| std::env::var_os("STOREHAND_CONFIG").map(PathBuf::from));
+        given.or_else(|| Some(PathBuf::from("storehand.toml")).filter(|file| file.exists()))
+    }
+
+    /// The configuration.
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
+        let sources: Vec<&str> = shops::ALL.iter().map(|source| source.name()).collect();
+        Config::load(self.file().as_deref(), &sources)
+    }
+}
+
+/// Writes the log to stderr. Called once, by what runs for long.
+///
+/// # Errors
+/// Where the filter cannot be read.
+pub(crate) fn start_log(filter: &str) -> anyhow::Result<()> {
+    use std::io::IsTerminal as _;
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| Hinted::new(format!("log.filter: {error}"), "write \"info\" or \"info,storehand=debug\""))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_use_is_told_apart_from_help() {
+        let code = |args: &[&str]| Cli::try_parse_from(args).map_err(|error| error.exit_code());
+        assert_eq!(code(&["storehand", "--help"]).err(), Some(0));
+        assert_eq!(code(&["storehand", "evnts"]).err(), Some(2));
+        assert_eq!(code(&["storehand"]).err(), Some(2));
+        assert!(code(&["storehand", "doctor", "--config", "x.toml"]).is_ok());
+    }
+}

@@ -1,0 +1,61 @@
+//! `storehand runs …`: what rules did.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::Value as Json;
+
+use super::client::Server;
+use super::events::{List, cell, pretty};
+use super::{out, say};
+
+/// `storehand runs`
+#[derive(Debug, Args)]
+pub(super) struct RunsArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List runs, newest first
+    List {
+        #[command(flatten)]
+        list: List,
+        /// Only of this rule
+        #[arg(long)]
+        rule: Option<String>,
+    },
+    /// Show a run with its calls
+    Show {
+        /// Its id, such as run_0c3k5m7q9s1t3
+        id: String,
+        /// The shop, where the server has several
+        #[arg(long)]
+        shop: Option<String>,
+        #[command(flatten)]
+        server: Server,
+    },
+}
+
+pub(super) async fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
+    match args.verb {
+        Verb::List { list, rule } => {
+            let answer = list.ask("/v1/runs", rule.as_deref().map(|rule| ("rule", rule))).await?;
+            let row = |run: &Json| {
+                ["id", "rule", "state", "outcome", "event", "started"].map(|name| cell(run, name)).to_vec()
+            };
+            let rows: Vec<Vec<String>> = answer["runs"].as_array().into_iter().flatten().map(row).collect();
+            if list.json {
+                say(pretty(&answer));
+            } else {
+                say(out::table(&["RUN", "RULE", "STATE", "OUTCOME", "EVENT", "STARTED"], &rows));
+            }
+        }
+        Verb::Show { id, shop, server } => {
+            let shop: Vec<_> = shop.as_deref().map(|shop| ("shop", shop)).into_iter().collect();
+            say(pretty(&server.ask(&format!("/v1/runs/{id}"), &shop).await?));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

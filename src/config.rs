@@ -1,0 +1,605 @@
+//! The configuration: an embedded file of defaults, a file of the user's, and variables, in that order.
+//!
+//! Every setting knows where it was written, all mistakes are reported in one go with file and line, and an
+//! unknown key is a mistake: a setting that nobody reads would look as if it held.
+//!
+//! *Architecture Invariant*: plain data; only `app` and `cli` read it and hand each room its own settings. It
+//! knows no room but `domain`. Secrets are resolved here and are never part of a message.
+
+mod layers;
+mod reader;
+mod values;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::domain::{Currency, Secret, Secrets, ShopId};
+pub use layers::Origin;
+use layers::{Node, Surroundings};
+use reader::{Notes, Section, nearest};
+use values::{MailUrl, MaybePath, StoreUrl, TimeZone};
+
+/// The defaults, with what each setting means.
+pub const DEFAULTS: &str = include_str!("config/default.toml");
+
+/// The largest configuration file, in bytes.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+/// All settings of one process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[store]`
+    pub store: Store,
+    /// `[model]`
+    pub model: Model,
+    /// `[engine]`
+    pub engine: Engine,
+    /// `[log]`: a filter as `tracing_subscriber::EnvFilter` reads it.
+    pub log_filter: String,
+    /// `[shop.NAME]`
+    pub shops: BTreeMap<ShopId, Shop>,
+    /// The configuration file, where there is one.
+    pub file: Option<PathBuf>,
+    /// Every setting as it was read, for `storehand doctor`; secrets as `•••`.
+    pub settings: Vec<Setting>,
+}
+
+/// One setting as it was read.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Dotted: `server.listen`.
+    pub key: String,
+    /// As it would be written.
+    pub value: String,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// `[server]`
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The largest body that is read, in bytes.
+    pub body_limit: usize,
+    /// How long a client may take for a request's head, and again for its body.
+    pub read_timeout: Duration,
+    /// Connections served at once.
+    pub connections: usize,
+    /// Deliveries that may wait for their commit.
+    pub intake_queue: usize,
+    /// How long work under way may take to finish.
+    pub shutdown_grace: Duration,
+}
+
+/// `[store]`
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The SQLite file.
+    pub file: PathBuf,
+    /// Connections that read.
+    pub readers: usize,
+    /// Size of the write-ahead log past which it is emptied by force, in bytes.
+    pub wal_limit_bytes: u64,
+}
+
+impl Store {
+    /// The folder that the data is in.
+    pub fn folder(&self) -> &Path {
+        match self.file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+}
+
+/// Whether the model is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enabled {
+    /// Where it is there.
+    Auto,
+    /// It must be there.
+    On,
+    /// Never.
+    Off,
+}
+
+/// `[model]`
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Whether it is used.
+    pub enabled: Enabled,
+    /// What `storehand model fetch` fills: models and the library.
+    pub folder: PathBuf,
+    /// The model's folder within it.
+    pub name: String,
+    /// The ONNX Runtime library, where it is not the fetched one.
+    pub library: Option<PathBuf>,
+    /// Threads that compute; 0: one a core, at most 4.
+    pub threads: usize,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// Tokens that one answer may have.
+    pub max_new_tokens: usize,
+    /// Tokens that prompt and answer may have together.
+    pub context_tokens: usize,
+}
+
+impl Model {
+    /// The model's own folder.
+    pub fn model_folder(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+
+    /// The library that is used.
+    pub fn library_file(&self) -> PathBuf {
+        self.library.clone().unwrap_or_else(|| self.folder.join("onnxruntime").join("libonnxruntime.so"))
+    }
+}
+
+/// `[engine]`
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// Calls performed at once.
+    pub workers: usize,
+    /// Events matched, and calls claimed, at a time.
+    pub batch: usize,
+    /// How long a due call may go unseen.
+    pub poll: Duration,
+}
+
+/// `[shop.NAME]`
+#[derive(Clone, Debug)]
+pub struct Shop {
+    /// As its customers know it.
+    pub display_name: String,
+    /// The folder of its rules.
+    pub rules: PathBuf,
+    /// BCP 47; never empty.
+    pub languages: Vec<String>,
+    /// Its own currency.
+    pub currency: Currency,
+    /// An IANA zone that this machine knows.
+    pub time_zone: String,
+    /// At or below how many a stock level is low, per SKU.
+    pub low_stock: BTreeMap<String, i64>,
+    /// The same for all SKUs that `low_stock` does not name.
+    pub low_stock_default: Option<i64>,
+    /// By rule and input. Numbers with a point are texts, so that none goes through a float.
+    pub inputs: BTreeMap<String, BTreeMap<String, Json>>,
+    /// The live secrets of each source, by its name; never without one.
+    pub sources: BTreeMap<String, Secrets>,
+    /// The connection to Shopify.
+    pub shopify: Option<Shopify>,
+    /// The way to send mail.
+    pub mail: Option<Mail>,
+    /// By name, for connectors.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `host:port` on private networks that rules may reach.
+    pub private_hosts: Vec<String>,
+}
+
+/// `[shop.NAME.shopify]`
+#[derive(Clone, Debug)]
+pub struct Shopify {
+    /// `acme.myshopify.com`
+    pub domain: String,
+    /// Of the Admin API.
+    pub access_token: Secret,
+    /// Another address of the Admin GraphQL API, for a test shop.
+    pub endpoint: Option<String>,
+}
+
+/// `[shop.NAME.mail]`
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who logs in, where one must.
+    pub user: Option<String>,
+    /// With what.
+    pub password: Option<Secret>,
+    /// `Acme <help@acme.example>`
+    pub from: String,
+    /// How the connection is protected.
+    pub security: Security,
+}
+
+/// How a mail connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Security {
+    Starttls,
+    Tls,
+    /// On this machine only.
+    None,
+}
+
+/// A configuration that cannot be used: every mistake in it.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigError {
+    /// In the order in which they were found.
+    pub mistakes: Vec<Mistake>,
+}
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it was written.
+    pub origin: Origin,
+    /// The setting; empty where it is not about one.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.origin)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration cannot be used")?;
+        self.mistakes.iter().try_for_each(|mistake| write!(f, "\n{mistake}"))
+    }
+}
+
+impl Config {
+    /// The configuration of this process: `file` where one is given, and its variables. `sources` are the names
+    /// of the sources there are.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn load(file: Option<&Path>, sources: &[&str]) -> Result<Self, ConfigError> {
+        let variables: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let text = file.map(read_file).transpose()?;
+        Self::read(file.zip(text.as_deref()), &variables, sources)
+    }
+
+    /// The configuration of these layers.
+    ///
+    /// # Errors
+    /// Every mistake in them.
+    pub fn read(
+        file: Option<(&Path, &str)>,
+        variables: &BTreeMap<String, String>,
+        sources: &[&str],
+    ) -> Result<Self, ConfigError> {
+        let mut root = layers::parse(DEFAULTS, |_| Origin::Default).map_err(|mistakes| ConfigError { mistakes })?;
+        let mut folder = PathBuf::new();
+        if let Some((path, text)) = file {
+            let place: Arc<Path> = path.into();
+            let layer = layers::parse(text, |line| Origin::File(Arc::clone(&place), line));
+            root.overlay(layer.map_err(|mistakes| ConfigError { mistakes })?);
+            folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        }
+        let mut notes =
+            Notes { around: Surroundings { folder, variables }, settings: Vec::new(), mistakes: Vec::new() };
+        root.overlay(layers::from_variables(variables, &mut notes.mistakes));
+        root.origin = file.map_or(Origin::Default, |(path, _)| Origin::File(path.into(), 1));
+
+        let config = Section::read(String::new(), root, &mut notes, |root| Self {
+            server: root.table("server", read_server),
+            store: root.table("store", read_store),
+            model: root.table("model", read_model),
+            engine: root.table("engine", read_engine),
+            log_filter: root.table("log", |log| log.get("filter")),
+            shops: read_shops(root, sources),
+            file: file.map(|(path, _)| path.to_owned()),
+            settings: Vec::new(),
+        });
+        if notes.mistakes.is_empty() {
+            Ok(Self { settings: notes.settings, ..config })
+        } else {
+            Err(ConfigError { mistakes: notes.mistakes })
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    use std::io::Read as _;
+    let cannot = |message: String, hint: &str| ConfigError {
+        mistakes: vec![Mistake {
+            origin: Origin::File(path.into(), 1),
+            key: String::new(),
+            message,
+            hint: Some(hint.to_owned()),
+        }],
+    };
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MOST_BYTES + 1).read_to_string(&mut text))
+        .map_err(|error| cannot(format!("cannot read this file: {error}"), "`--config FILE` names it"))?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(cannot(format!("larger than {MOST_BYTES} bytes"), "this is not a configuration file"));
+    }
+    Ok(text)
+}
+
+fn read_server(server: &mut Section<'_, '_>) -> Server {
+    Server {
+        listen: server.required("listen").unwrap_or_else(|| ([127, 0, 0, 1], 0).into()),
+        body_limit: server.bytes("body_limit", 1024..=64 << 20),
+        read_timeout: server.get("read_timeout"),
+        connections: server.whole("connections", 1..=100_000),
+        intake_queue: server.whole("intake_queue", 1..=1_000_000),
+        shutdown_grace: server.get("shutdown_grace"),
+    }
+}
+
+fn read_store(store: &mut Section<'_, '_>) -> Store {
+    Store {
+        file: store.get::<StoreUrl>("url").0,
+        readers: store.whole("readers", 1..=64),
+        wal_limit_bytes: store.bytes("wal_limit", 1 << 20..=16 << 30) as u64,
+    }
+}
+
+fn read_model(model: &mut Section<'_, '_>) -> Model {
+    Model {
+        enabled: model.required("enabled").unwrap_or(Enabled::Off),
+        folder: model.get("folder"),
+        name: model.get("name"),
+        library: model.required::<MaybePath>("library").and_then(|it| it.0),
+        threads: model.whole("threads", 0..=1024),
+        queue: model.whole("queue", 1..=1000),
+        max_new_tokens: model.whole("max_new_tokens", 1..=32_768),
+        context_tokens: model.whole("context_tokens", 64..=1_000_000),
+    }
+}
+
+fn read_engine(engine: &mut Section<'_, '_>) -> Engine {
+    Engine {
+        workers: engine.whole("workers", 1..=1024),
+        batch: engine.whole("batch", 1..=10_000),
+        poll: engine.get("poll"),
+    }
+}
+
+fn read_shops(root: &mut Section<'_, '_>, sources: &[&str]) -> BTreeMap<ShopId, Shop> {
+    let defaults = root.raw("shop_defaults");
+    let shops = root.each("shop", |name, node, path, notes| {
+        let origin = node.origin.clone();
+        let id: ShopId = match name.parse() {
+            Ok(id) => id,
+            Err(_) => {
+                let hint = "a shop's name is 1 to 64 of a-z, 0-9, - and _".to_owned();
+                notes.mistake(&origin, path, format!("`{name}` cannot be a shop's name"), Some(hint));
+                return None;
+            }
+        };
+        let mut whole = defaults.clone().unwrap_or_else(|| Node::table(Origin::Default));
+        whole.overlay(node);
+        let shop = Section::read(path.to_owned(), whole, notes, |shop| read_shop(&id, shop, sources))?;
+        Some((id, shop))
+    });
+    shops.into_values().collect()
+}
+
+fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) -> Option<Shop> {
+    let low_stock = shop.optional_table("low_stock", |low| (low.optional("default"), low.map("sku")));
+    let (low_stock_default, low_stock) = low_stock.unwrap_or_default();
+    let Some(currency) = shop.required("currency") else {
+        shop.skip();
+        return None;
+    };
+    Some(Shop {
+        display_name: shop.optional("display_name").unwrap_or_else(|| id.to_string()),
+        rules: shop.get("rules"),
+        languages: read_languages(shop),
+        currency,
+        time_zone: shop.get::<TimeZone>("time_zone").0,
+        low_stock,
+        low_stock_default,
+        inputs: shop.each("inputs", |_, rule, path, notes| {
+            Some(Section::read(path.to_owned(), rule, notes, |rule| rule.all()))
+        }),
+        sources: shop.each("sources", |name, node, path, notes| {
+            if !known_sources.contains(&name) {
+                let hint = match nearest(name, known_sources) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("there are: {}", known_sources.join(", ")),
+                };
+                notes.mistake(&node.origin, path, "there is no such source", Some(hint));
+            }
+            Some(Section::read(path.to_owned(), node, notes, read_secrets))
+        }),
+        shopify: shop.optional_table("shopify", |shopify| Shopify {
+            domain: shopify.get("domain"),
+            access_token: shopify.required("access_token").unwrap_or_else(|| Secret::new("")),
+            endpoint: shopify.optional("endpoint").filter(|text: &String| !text.is_empty()),
+        }),
+        mail: shop.optional_table("mail", read_mail),
+        secrets: shop.map("secrets"),
+        private_hosts: shop.optional("private_hosts").unwrap_or_default(),
+    })
+}
+
+fn read_languages(shop: &mut Section<'_, '_>) -> Vec<String> {
+    let languages: Vec<String> = shop.get("languages");
+    if languages.is_empty() {
+        shop.mistake("languages", "a shop serves at least one language", "write `languages = [\"en\"]`");
+    }
+    languages
+}
+
+fn read_secrets(source: &mut Section<'_, '_>) -> Secrets {
+    let secrets: Option<Vec<Secret>> = source.required("secrets");
+    if secrets.as_ref().is_some_and(Vec::is_empty) {
+        source.mistake("secrets", "without a secret anybody could sign", "write `secrets = [\"env:NAME\"]`");
+    }
+    Secrets::new(secrets.unwrap_or_default())
+}
+
+fn read_mail(mail: &mut Section<'_, '_>) -> Mail {
+    let url: MailUrl = mail.get("url");
+    let security = mail.optional("security").unwrap_or(if url.tls { Security::Tls } else { Security::Starttls });
+    if security == Security::None && !url.is_here() {
+        let hint = "write `security = \"starttls\"` or \"tls\": only mail to this machine may go unprotected";
+        mail.mistake("security", "mail and password would cross the network in the clear", hint);
+    }
+    Mail {
+        host: url.host,
+        port: url.port,
+        user: url.user,
+        password: mail.optional("password"),
+        from: mail.get("from"),
+        security,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOP: &str =
+        "[shop.acme]\ncurrency = \"EUR\"\n[shop.acme.sources.shopify]\nsecrets = [\"env:S\", \"plain\"]\n";
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::read(Some((Path::new("/etc/storehand/shop.toml"), text)), &variables, &["shopify", "standard"])
+    }
+
+    fn mistakes(text: &str) -> String {
+        read(text, &[("S", "one")]).expect_err("mistakes").to_string()
+    }
+
+    #[test]
+    fn defaults_alone_are_a_configuration() {
+        let config = Config::read(None, &BTreeMap::new(), &[]).expect("defaults");
+        assert!(config.server.listen.ip().is_loopback() && config.shops.is_empty());
+        assert_eq!((config.server.body_limit, config.store.folder()), (1024 * 1024, Path::new("data")));
+        assert!(config.settings.iter().all(|setting| setting.origin == Origin::Default));
+    }
+
+    #[test]
+    fn variables_win_over_the_file_and_the_file_over_defaults() {
+        let text = format!("[server]\nlisten = \"127.0.0.1:1\"\nbody_limit = \"2 MiB\"\n{SHOP}");
+        let variables =
+            [("S", "one"), ("STOREHAND_SERVER__LISTEN", "127.0.0.1:2"), ("STOREHAND_SHOP__ACME__RULES", "mine")];
+        let config = read(&text, &variables).expect("config");
+        assert_eq!((config.server.listen.port(), config.server.body_limit), (2, 2 * 1024 * 1024));
+        let origin = |key: &str| {
+            let setting = config.settings.iter().find(|setting| setting.key == key).expect(key);
+            format!("{} {}", setting.value, setting.origin)
+        };
+        assert_eq!(origin("server.listen"), "\"127.0.0.1:2\" STOREHAND_SERVER__LISTEN");
+        assert_eq!(origin("server.body_limit"), "\"2 MiB\" /etc/storehand/shop.toml:3");
+        assert_eq!(origin("server.read_timeout"), "\"10s\" default");
+        assert_eq!(origin("shop.acme.sources.shopify.secrets"), "[••• (env:S), •••] /etc/storehand/shop.toml:7");
+        let shop = config.shops.values().next().expect("shop");
+        let secrets: Vec<&str> = shop.sources["shopify"].iter().map(Secret::reveal).collect();
+        assert_eq!((secrets, shop.rules.as_path()), (vec!["one", "plain"], Path::new("mine")));
+        assert_eq!(config.store.file, Path::new("/etc/storehand/data/storehand.db"), "beside the file");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_with_line_and_way_out() {
+        let told = mistakes(
+            "[server]\nlissten = \"x\"\nlisten = \"x\"\nbody_limit = \"9 GiB\"\n[shop.acme]\ncurrency = \"EURO\"\n\
+             [shop.acme.sources.shopfy]\nsecrets = []\n[shop.\"A b\"]\n",
+        );
+        for wanted in [
+            "shop.toml:2: server.lissten: there is no such setting\n  hint: did you mean `listen`?",
+            "shop.toml:3: server.listen: `x`",
+            "shop.toml:4: server.body_limit: this is out of bounds",
+            "shop.toml:6: shop.acme.currency: `EURO`",
+            "`A b` cannot be a shop's name",
+        ] {
+            assert!(told.contains(wanted), "{wanted}\n---\n{told}");
+        }
+        let told = mistakes("[shop.acme]\ncurrency = \"EUR\"\n[shop.acme.sources.shopfy]\nsecrets = []\n");
+        assert!(told.contains("did you mean `shopify`?") && told.contains("anybody could sign"), "{told}");
+        assert!(mistakes("[server\n").contains("shop.toml:1: "));
+        assert!(mistakes("server = 3\n").contains("shop.toml:1: server: this must be a table"));
+        assert!(mistakes("[shop.acme]\n").contains("shop.acme.currency: this setting is missing"));
+    }
+
+    #[test]
+    fn a_secret_is_never_in_a_message() {
+        for (text, wanted) in [
+            ("env:NOBODY", "the variable NOBODY is not set"),
+            ("file:/nowhere/at-all", "cannot read /nowhere/at-all"),
+            ("  ", "the secret is empty"),
+        ] {
+            let told = mistakes(&format!(
+                "[shop.acme]\ncurrency = \"EUR\"\n[shop.acme.secrets]\nok = \"hunter2\"\nx = \"{text}\"\n"
+            ));
+            assert!(told.contains(wanted) && !told.contains("hunter2"), "{told}");
+        }
+        let told = mistakes(
+            "[shop.acme]\ncurrency = \"EUR\"\n[shop.acme.mail]\nurl = \"smtp://u:hunter2@h\"\nfrom = \"a@b\"\n",
+        );
+        assert!(told.contains("a password stands in the address") && !told.contains("hunter2"), "{told}");
+        let config = read(&format!("{SHOP}[shop.acme.secrets]\nx = \"hunter2\"\n"), &[("S", "hunter3")]);
+        assert!(!format!("{:?}", config.expect("config")).contains("hunter"));
+    }
+
+    #[test]
+    fn mail_is_protected_unless_it_stays_here() {
+        let mail = |url: &str, security: &str| {
+            let text = format!("{SHOP}[shop.acme.mail]\nurl = \"{url}\"\nfrom = \"a@b\"\n{security}\n");
+            read(&text, &[("S", "x")]).map(|config| {
+                let mail = config.shops.into_values().next().and_then(|shop| shop.mail).expect("mail");
+                (mail.host, mail.port, mail.user, mail.security)
+            })
+        };
+        let user = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            mail("smtp://a%40b@h.example", "").expect("mail"),
+            ("h.example".into(), 587, user("a@b"), Security::Starttls)
+        );
+        assert_eq!(mail("smtps://h:99", "").expect("mail"), ("h".into(), 99, None, Security::Tls));
+        assert_eq!(
+            mail("smtp://[::1]:2525", "security = \"none\"").expect("mail"),
+            ("::1".into(), 2525, None, Security::None)
+        );
+        assert!(mail("smtp://h.example", "security = \"none\"").is_err());
+        assert!(mail("http://h", "").is_err() && mail("smtp://h:x", "").is_err() && mail("smtp://", "").is_err());
+    }
+
+    #[test]
+    fn inputs_keep_numbers_exact_and_lists_may_come_from_variables() {
+        let text = format!("{SHOP}[shop.acme.inputs.big]\nlimit = \"80 EUR\"\nshare = 0.1\ntags = [\"a\", 2, true]\n");
+        let variables = [
+            ("S", "x"),
+            ("STOREHAND_SHOP__ACME__LANGUAGES", "[\"de\", \"en\"]"),
+            ("STOREHAND_SHOP__ACME__PRIVATE_HOSTS", "10.0.0.1:80"),
+        ];
+        let config = read(&text, &variables).expect("config");
+        let shop = config.shops.values().next().expect("shop");
+        let wanted = serde_json::json!({ "limit": "80 EUR", "share": "0.1", "tags": ["a", 2, true] });
+        assert_eq!(serde_json::to_value(&shop.inputs["big"]).expect("json"), wanted);
+        assert_eq!((shop.languages.join("+"), shop.private_hosts.join("+")), ("de+en".into(), "10.0.0.1:80".into()));
+    }
+
+    #[test]
+    fn a_variable_that_sets_nothing_is_a_mistake() {
+        let told = read(SHOP, &[("S", "x"), ("STOREHAND_SERVER_LISTEN", "x")]).expect_err("mistake").to_string();
+        assert!(told.contains("STOREHAND_SERVER_LISTEN: this variable is not a setting"), "{told}");
+        let told = read(SHOP, &[("S", "x"), ("STOREHAND_SERVER__LISTN", "x")]).expect_err("mistake").to_string();
+        assert!(told.contains("did you mean `listen`?"), "{told}");
+        assert!(read(SHOP, &[("S", "x"), ("STOREHAND_TEST_MODELS", "x"), ("STOREHAND_TOKEN", "x")]).is_ok());
+    }
+}

@@ -1,0 +1,296 @@
+//! What settings can hold, and how each is written.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::layers::{Data, Node, Origin, Surroundings, parse};
+use super::{Enabled, Security};
+use crate::domain::{Currency, Secret};
+
+/// The largest file that a secret is read from, in bytes.
+const MOST_SECRET_BYTES: u64 = 64 * 1024;
+
+/// Something that a setting can hold.
+pub(super) trait Readable: Sized {
+    /// What must be written, for people.
+    const WANTED: &str;
+    fn read(node: &Node, around: &Surroundings<'_>) -> Result<Self, String>;
+    fn shown(node: &Node) -> String {
+        node.shown()
+    }
+}
+
+fn text_of(node: &Node) -> Result<&str, String> {
+    match &node.data {
+        Data::Text(text) => Ok(text),
+        _ => Err(format!("{} is not a text", node.shown())),
+    }
+}
+
+impl Readable for String {
+    const WANTED: &str = "a text";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        text_of(node).map(str::to_owned)
+    }
+}
+
+impl Readable for i64 {
+    const WANTED: &str = "a whole number";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        match (&node.data, &node.origin) {
+            (Data::Int(number), _) => Ok(*number),
+            (Data::Text(text), Origin::Env(_)) => text.trim().parse().map_err(|_| format!("`{text}` is no number")),
+            _ => Err(format!("{} is not a whole number", node.shown())),
+        }
+    }
+}
+
+/// A size in bytes.
+pub(super) struct Bytes(pub(super) usize);
+
+impl Readable for Bytes {
+    const WANTED: &str = "a size such as \"512 KiB\" or \"1 MiB\"";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?;
+        let wrong = || format!("`{text}` is not a size");
+        let digits = text.trim().trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+        let unit = match text.trim()[digits.len()..].trim() {
+            "B" => 1,
+            "KiB" => 1024,
+            "MiB" => 1024 * 1024,
+            "GiB" => 1024 * 1024 * 1024,
+            _ => return Err(wrong()),
+        };
+        digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl Readable for Duration {
+    const WANTED: &str = "a time such as \"250ms\", \"10s\", \"5m\" or \"24h\", at most a day";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?;
+        let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+        parsed
+            .and_then(|it| Self::try_from(it).ok())
+            .filter(|it| !it.is_zero() && *it <= Self::from_secs(24 * 3600))
+            .ok_or_else(|| format!("`{text}` is not such a time"))
+    }
+}
+
+impl Readable for PathBuf {
+    const WANTED: &str = "a path";
+    fn read(node: &Node, around: &Surroundings<'_>) -> Result<Self, String> {
+        match text_of(node)? {
+            "" => Err("the path is empty".to_owned()),
+            text => Ok(around.path(text, &node.origin)),
+        }
+    }
+}
+
+macro_rules! readable_from_str {
+    ($($type:ty: $wanted:literal;)*) => {$(
+        impl Readable for $type {
+            const WANTED: &str = $wanted;
+            fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+                let text = text_of(node)?;
+                text.trim().parse().map_err(|error| format!("`{text}`: {error}"))
+            }
+        }
+    )*};
+}
+
+readable_from_str! {
+    SocketAddr: "an address and a port, such as \"127.0.0.1:8411\"";
+    Currency: "an ISO 4217 code, such as \"EUR\"";
+}
+
+impl<T: Readable> Readable for Vec<T> {
+    const WANTED: &str = T::WANTED;
+    fn read(node: &Node, around: &Surroundings<'_>) -> Result<Self, String> {
+        match (&node.data, &node.origin) {
+            (Data::List(items), _) => items.iter().map(|item| T::read(item, around)).collect(),
+            (Data::Text(text), Origin::Env(_)) if text.trim_start().starts_with('[') => {
+                let line = format!("it = {text}");
+                let parsed = parse(&line, |_| node.origin.clone());
+                let list = parsed.ok().and_then(|it| match it.data {
+                    Data::Table(mut table) => table.remove("it"),
+                    _ => None,
+                });
+                match list {
+                    Some(list @ Node { data: Data::List(_), .. }) => Self::read(&list, around),
+                    _ => Err("this begins like a list and is none".to_owned()),
+                }
+            }
+            // One is a list of one.
+            _ => Ok(vec![T::read(node, around)?]),
+        }
+    }
+    fn shown(node: &Node) -> String {
+        match &node.data {
+            Data::List(items) => format!("[{}]", items.iter().map(T::shown).collect::<Vec<_>>().join(", ")),
+            _ => T::shown(node),
+        }
+    }
+}
+
+impl Readable for Secret {
+    const WANTED: &str = "a secret: \"env:NAME\", \"file:PATH\" or the secret itself, and never an empty one";
+    fn read(node: &Node, around: &Surroundings<'_>) -> Result<Self, String> {
+        // The value itself must not get into an error.
+        let text = text_of(node).map_err(|_| "this is not a text".to_owned())?;
+        let found = if let Some(name) = text.strip_prefix("env:") {
+            around.variables.get(name).cloned().ok_or_else(|| format!("the variable {name} is not set"))?
+        } else if let Some(path) = text.strip_prefix("file:") {
+            read_secret_file(&around.path(path, &node.origin))?
+        } else {
+            text.to_owned()
+        };
+        if found.trim().is_empty() { Err("the secret is empty".to_owned()) } else { Ok(Self::new(found)) }
+    }
+    fn shown(node: &Node) -> String {
+        match &node.data {
+            Data::Text(text) if text.starts_with("env:") || text.starts_with("file:") => format!("••• ({text})"),
+            _ => "•••".to_owned(),
+        }
+    }
+}
+
+fn read_secret_file(path: &Path) -> Result<String, String> {
+    use std::io::Read as _;
+    let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(cannot)?;
+    file.take(MOST_SECRET_BYTES).read_to_string(&mut text).map_err(cannot)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+impl Readable for Json {
+    const WANTED: &str = "a text, a number, true or false, or a list of them";
+    /// A number with a point stays a text: no amount goes through a float.
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        as_json(node).ok_or_else(|| "there is a table in this".to_owned())
+    }
+}
+
+fn as_json(node: &Node) -> Option<Json> {
+    Some(match &node.data {
+        Data::Text(text) | Data::Other(text) => text.as_str().into(),
+        Data::Int(number) => (*number).into(),
+        Data::Bool(flag) => (*flag).into(),
+        Data::List(items) => items.iter().map(as_json).collect::<Option<_>>()?,
+        Data::Table(_) => return None,
+    })
+}
+
+macro_rules! readable_words {
+    ($($type:ident: $wanted:literal, $($word:literal => $variant:ident),*;)*) => {$(
+        impl Readable for $type {
+            const WANTED: &str = $wanted;
+            fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+                match text_of(node)? {
+                    $($word => Ok(Self::$variant),)*
+                    other => Err(format!("`{other}` is none of the words")),
+                }
+            }
+        }
+    )*};
+}
+
+readable_words! {
+    Enabled: "\"auto\", \"on\" or \"off\"", "auto" => Auto, "on" => On, "off" => Off;
+    Security: "\"starttls\", \"tls\" or \"none\"", "starttls" => Starttls, "tls" => Tls, "none" => None;
+}
+
+/// A path that may be empty.
+pub(super) struct MaybePath(pub(super) Option<PathBuf>);
+
+impl Readable for MaybePath {
+    const WANTED: &str = "a path, or empty";
+    fn read(node: &Node, around: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?;
+        Ok(Self((!text.is_empty()).then(|| around.path(text, &node.origin))))
+    }
+}
+
+/// Where everything is kept.
+#[derive(Default)]
+pub(super) struct StoreUrl(pub(super) PathBuf);
+
+impl Readable for StoreUrl {
+    const WANTED: &str = "\"sqlite://PATH\"";
+    fn read(node: &Node, around: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?;
+        match text.split_once("://") {
+            Some(("sqlite", path)) if !path.is_empty() && !path.contains('?') => {
+                Ok(Self(around.path(path, &node.origin)))
+            }
+            Some((scheme, _)) if scheme != "sqlite" => Err(format!("`{scheme}` is not a store that is known")),
+            _ => Err(format!("`{text}` names no file")),
+        }
+    }
+}
+
+/// A time zone that this machine knows.
+#[derive(Default)]
+pub(super) struct TimeZone(pub(super) String);
+
+impl Readable for TimeZone {
+    const WANTED: &str = "an IANA time zone such as \"Europe/Berlin\" (known through the system's tzdata)";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?;
+        jiff::tz::TimeZone::get(text).map_err(|_| format!("`{text}` is not known on this machine"))?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A mail server.
+#[derive(Default)]
+pub(super) struct MailUrl {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) user: Option<String>,
+    pub(super) tls: bool,
+}
+
+impl MailUrl {
+    /// Whether it is this machine itself.
+    pub(super) fn is_here(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    }
+}
+
+impl Readable for MailUrl {
+    const WANTED: &str = "\"smtp://USER@HOST:PORT\" or \"smtps://…\", where USER and PORT may be left out";
+    /// A password in it is refused without being repeated.
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?;
+        let (scheme, rest) = text.split_once("://").ok_or("this is no address of a mail server")?;
+        let tls = match scheme {
+            "smtp" => false,
+            "smtps" => true,
+            _ => return Err(format!("`{scheme}` is not a way to send mail")),
+        };
+        let (user, server) = rest.rsplit_once('@').map_or((None, rest), |(user, server)| (Some(user), server));
+        if user.is_some_and(|user| user.contains(':')) {
+            return Err("a password stands in the address; write it as `password = \"env:NAME\"`".to_owned());
+        }
+        let (host, port) = match server.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => server.split_once(':').map_or((server, None), |(host, port)| (host, Some(port))),
+        };
+        let port = match port {
+            None if tls => 465,
+            None => 587,
+            Some(port) => port.parse().map_err(|_| format!("`{port}` is not a port"))?,
+        };
+        if host.is_empty() || host.contains(|c: char| !(c.is_ascii_alphanumeric() || ".-:_".contains(c))) {
+            return Err(format!("`{host}` is not a host"));
+        }
+        // In addresses `@` is written `%40`, since many users are called like their mail address.
+        let user = user.filter(|user| !user.is_empty()).map(|user| user.replace("%40", "@"));
+        Ok(Self { host: host.to_owned(), port, user, tls })
+    }
+}

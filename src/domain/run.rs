@@ -1,0 +1,151 @@
+//! Runs and their calls: the journal, the outbox and the timers in one.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::door::{Answer, AskOptions, Failure};
+use super::event::{Context, Event};
+use super::ids::RunId;
+
+/// One version of one rule, working on one event.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Ours; sorts by the time it began.
+    pub id: RunId,
+    /// The rule's id.
+    pub rule: Arc<str>,
+    /// The rule's version: the run stays on it.
+    pub version: Arc<str>,
+    /// What it works on.
+    pub event: Arc<Event>,
+    /// The records as they were when the event was matched.
+    pub context: Arc<Context>,
+    /// Runs of one rule in the same lane go one after another.
+    pub lane: Arc<str>,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it began: the `now` of its expressions.
+    pub started: Timestamp,
+    /// When it ended, and how.
+    pub ended: Option<(Timestamp, End)>,
+    /// Its calls, in the order in which they were first asked.
+    pub calls: Vec<Call>,
+}
+
+impl Run {
+    /// The call at this path.
+    pub fn call(&self, path: &str) -> Option<&Call> {
+        self.calls.iter().find(|call| call.path == path)
+    }
+
+    /// The call at this path, to be changed.
+    pub fn call_mut(&mut self, path: &str) -> Option<&mut Call> {
+        self.calls.iter_mut().find(|call| call.path == path)
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Its lane is busy.
+    Queued,
+    /// It holds its lane.
+    Active,
+    /// It waits for the clock, an event or a person, outside its lane.
+    Waiting,
+    /// It is over.
+    Ended,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum End {
+    /// It came to its end.
+    Done,
+    /// A call failed and the rule did not handle it, or an expression could not be worked out.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// A person said no.
+    Declined,
+    /// Replayed, it asked for something else at the same place than its journal says.
+    Diverged {
+        /// The call's path.
+        path: String,
+        /// What the journal has: capability and input.
+        recorded: String,
+        /// What it asks now.
+        asked: String,
+    },
+    /// A newer run took its lane (`overlap: restart`).
+    Replaced,
+    /// Its lane was busy (`overlap: skip`).
+    Skipped,
+}
+
+/// One use of a capability by a run: what was asked, what was answered, where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Its identity within the run.
+    pub path: String,
+    /// Counts the run's calls in the order in which they were first asked, from 0.
+    pub position: u32,
+    /// Which capability.
+    pub capability: String,
+    /// Of capability and input: the same path with another digest means that the run diverged.
+    pub digest: String,
+    /// What was asked.
+    pub input: Json,
+    /// Label and retry.
+    pub options: AskOptions,
+    /// Where it stands.
+    pub state: CallState,
+    /// Attempts started so far.
+    pub attempts: u32,
+    /// Not before then.
+    pub due: Timestamp,
+    /// Once it is answered.
+    pub answer: Option<Answer>,
+    /// What went wrong at the last attempt.
+    pub trouble: Option<String>,
+}
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallState {
+    /// To be attempted when it is due. With a time far off it is a timer.
+    Pending,
+    /// An attempt's answer was lost; when it is due, we look whether it happened.
+    Lost,
+    /// An attempt is under way.
+    Started,
+    /// An attempt's answer was lost and nobody but a person can tell.
+    Unknown,
+    /// There is an answer.
+    Answered,
+}
+
+/// Why a rule that listened to an event did not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyNot {
+    /// The rule's id.
+    pub rule: String,
+    /// The rule's version.
+    pub version: String,
+    /// The first clause that was false, as the rule has it.
+    pub clause: String,
+    /// Its line in the rule's file (1 is the first).
+    pub line: usize,
+    /// What the clause saw: names as written, values as people read them.
+    pub saw: Vec<(String, String)>,
+    /// Where the clause could not be worked out, why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}

@@ -1,0 +1,373 @@
+//! A shop's desk: the one task that moves this shop's events, runs and calls forward.
+//!
+//! It works in turns. A turn takes what has come in (new events, verdicts of attempts, calls that are due), works
+//! out everything that follows from it in memory, writes all of it in one commit, and only then acts on it: starts
+//! attempts and tells what happened. So what is done is always on disk first, and a crash between two turns loses
+//! nothing. When a commit fails, the memory is thrown away and the desk begins again from the disk, as after a
+//! crash: there is one way of recovery, not two.
+//!
+//! One desk a shop is what keeps shops apart: a flood, a slow script or a broken rule holds up its own desk only.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::happening::{Happening, What};
+use super::lanes::Lanes;
+use super::perform::{Finished, Job};
+use super::registry::Registry;
+use super::{EngineError, Settings};
+use crate::domain::{CallState, Clock, Event, EventId, Facts, IdMaker, Order, RecordKey, Run, RunId, RunState, Shop};
+use crate::rules::{Rule, RuleSet};
+use crate::store::{Changes, Store, StoreError};
+
+/// What a desk is told.
+pub(super) enum Note {
+    /// Events that were just accepted.
+    Events(Vec<Arc<Event>>),
+    /// The shop's rules from now on.
+    Rules(Arc<RuleSet>),
+    /// A person decided what became of a call that is `unknown`.
+    Decide(super::Decision, oneshot::Sender<Result<(), EngineError>>),
+    /// Tell when nothing is left to be done now.
+    WhenIdle(oneshot::Sender<()>),
+    /// Finish what is under way and end.
+    Close,
+}
+
+/// A read of the platform for an event's context has ended.
+pub(super) struct Fetched {
+    pub(super) event: EventId,
+    pub(super) key: RecordKey,
+    pub(super) order: Option<Order>,
+}
+
+/// What the desk's own tasks come back with.
+pub(super) enum Returned {
+    Attempt(Finished),
+    Fetched(Fetched),
+}
+
+/// A run in memory, with what it takes to advance it.
+pub(super) struct Live {
+    pub(super) run: Run,
+    pub(super) rule: Arc<Rule>,
+    pub(super) facts: Facts,
+    /// Paths of its calls whose attempts are under way.
+    pub(super) under_way: HashSet<String>,
+}
+
+/// What a desk is given.
+pub(super) struct Parts {
+    pub(super) shop: Arc<Shop>,
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Arc<IdMaker>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) happenings: broadcast::Sender<Happening>,
+    pub(super) settings: Settings,
+}
+
+/// See the head of this file.
+pub(super) struct Desk {
+    pub(super) parts: Parts,
+    pub(super) lanes: Lanes,
+    /// Runs that hold or want a lane, and those that this turn works on.
+    pub(super) runs: HashMap<RunId, Live>,
+    /// Rules of versions that waiting runs are on.
+    pub(super) versions: HashMap<(Arc<str>, Arc<str>), Arc<Rule>>,
+    /// Events that wait for a read of the platform.
+    pub(super) parked: HashMap<EventId, Arc<Event>>,
+    pub(super) tasks: JoinSet<Returned>,
+    pub(super) attempts_under_way: usize,
+    /// The next moment at which a call is due, as far as is known; never later than it is.
+    next_due: Option<Timestamp>,
+    /// Whether there are events on disk that the desk was not handed.
+    behind: Arc<AtomicBool>,
+    /// While catching up: the last event read from the disk, and those read that may still be handed over too.
+    catching_up: Option<EventId>,
+    read_from_disk: HashSet<EventId>,
+    when_idle: Vec<oneshot::Sender<()>>,
+    pub(super) closing: bool,
+}
+
+/// All that one turn does, gathered before it is written.
+#[derive(Default)]
+pub(super) struct Turn {
+    pub(super) now: Timestamp,
+    pub(super) changes: Changes,
+    /// Runs made in this turn.
+    pub(super) born: Vec<RunId>,
+    /// Runs that stand elsewhere than before.
+    pub(super) moved: BTreeSet<RunId>,
+    /// Calls that are new or changed.
+    pub(super) calls: BTreeSet<(RunId, String)>,
+    /// Runs to be advanced.
+    pub(super) ready: VecDeque<RunId>,
+    /// Attempts to be started once all this is on disk.
+    pub(super) jobs: Vec<Job>,
+    /// What the shop remembers, as this turn has left it.
+    pub(super) memory: HashMap<String, serde_json::Value>,
+    /// What to tell.
+    pub(super) told: Vec<What>,
+    /// Whom to tell that a decision was taken.
+    pub(super) decided: Vec<oneshot::Sender<Result<(), EngineError>>>,
+}
+
+/// Events matched, and calls looked at, in one turn at the most: so that a flood does not make a turn long.
+const EVENTS_A_TURN: usize = 256;
+const DUE_A_TURN: u64 = 256;
+
+impl Desk {
+    pub(super) fn new(parts: Parts, behind: Arc<AtomicBool>) -> Self {
+        Self {
+            parts,
+            lanes: Lanes::default(),
+            runs: HashMap::new(),
+            versions: HashMap::new(),
+            parked: HashMap::new(),
+            tasks: JoinSet::new(),
+            attempts_under_way: 0,
+            next_due: None,
+            behind,
+            catching_up: None,
+            read_from_disk: HashSet::new(),
+            when_idle: Vec::new(),
+            closing: false,
+        }
+    }
+
+    /// Works until it is told to close and nothing is under way any more.
+    pub(super) async fn work(mut self, mut notes: mpsc::Receiver<Note>) {
+        let mut events: VecDeque<Arc<Event>> = VecDeque::new();
+        let mut fresh_start = true;
+        loop {
+            if fresh_start {
+                if let Err(error) = self.begin_again().await {
+                    tracing::error!(shop = %self.parts.shop.id, %error, "the desk cannot read the store; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    continue;
+                }
+                events.clear();
+                fresh_start = false;
+            }
+            let (mut inbox, mut returned) = (Vec::new(), Vec::new());
+            let more = !events.is_empty() || self.catching_up.is_some();
+            let open = self.wait(&mut notes, &mut inbox, &mut returned, more).await;
+            if !open {
+                self.closing = true;
+            }
+            let mut turn = Turn { now: self.parts.clock.now(), ..Turn::default() };
+            let result = self.turn(&mut turn, inbox, returned, &mut events).await;
+            let decided = std::mem::take(&mut turn.decided);
+            match result {
+                Ok(derived) => {
+                    decided.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                    events.extend(derived);
+                    self.act(turn);
+                }
+                Err(error) => {
+                    let failed = EngineError::Store(error.clone());
+                    decided.into_iter().for_each(|reply| drop(reply.send(Err(failed.clone()))));
+                    tracing::error!(shop = %self.parts.shop.id, %error, "a turn was not written; beginning again");
+                    fresh_start = true;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            }
+            if self.closing && self.tasks.is_empty() {
+                return;
+            }
+            if events.is_empty() && notes.is_empty() && !fresh_start && self.is_idle() {
+                self.when_idle.drain(..).for_each(|waiting| drop(waiting.send(())));
+            }
+        }
+    }
+
+    /// Waits until there is something to do, and takes what there is. `false` once nobody can send notes any more.
+    async fn wait(
+        &mut self,
+        notes: &mut mpsc::Receiver<Note>,
+        inbox: &mut Vec<Note>,
+        returned: &mut Vec<Returned>,
+        more: bool,
+    ) -> bool {
+        let clock = self.parts.clock.clone();
+        let due = self.next_due.filter(|_| !self.closing && self.free_hands() > 0);
+        let mut open = true;
+        tokio::select! {
+            biased;
+            Some(one) = self.tasks.join_next() => returned.extend(one.ok()),
+            taken = notes.recv_many(inbox, 64), if !self.closing || !notes.is_closed() => open = taken > 0,
+            () = async { clock.sleep_until(due.unwrap_or(Timestamp::MAX)).await }, if due.is_some() => {}
+            () = std::future::ready(()), if more => {}
+            else => open = false,
+        }
+        while let Some(one) = self.tasks.try_join_next() {
+            returned.extend(one.ok());
+        }
+        while inbox.len() < 64 && let Ok(note) = notes.try_recv() {
+            inbox.push(note);
+        }
+        open
+    }
+
+    /// One turn, up to and with its commit. Returns the events that it made itself.
+    async fn turn(
+        &mut self,
+        turn: &mut Turn,
+        inbox: Vec<Note>,
+        returned: Vec<Returned>,
+        events: &mut VecDeque<Arc<Event>>,
+    ) -> Result<Vec<Arc<Event>>, StoreError> {
+        let mut fetched = Vec::new();
+        for one in returned {
+            match one {
+                Returned::Attempt(finished) => self.settle(turn, finished).await?,
+                Returned::Fetched(one) => fetched.push(one),
+            }
+        }
+        for note in inbox {
+            match note {
+                Note::Events(some) => events.extend(some),
+                Note::Rules(rules) => self.parts.rules = rules,
+                Note::Decide(decision, reply) => match self.decide(turn, &decision).await? {
+                    Ok(()) => turn.decided.push(reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+                Note::WhenIdle(reply) => self.when_idle.push(reply),
+                Note::Close => self.closing = true,
+            }
+        }
+        let due_now = self.next_due.is_some_and(|due| due <= turn.now);
+        if due_now && !self.closing && self.free_hands() > 0 {
+            let due = self.parts.store.due(&self.parts.shop.id, turn.now, DUE_A_TURN).await?;
+            self.take_due(turn, due).await?;
+        }
+        if !self.closing {
+            let batch = self.next_events(events).await?;
+            self.match_events(turn, batch, fetched).await?;
+        }
+        self.advance_all(turn).await?;
+        let (derived, earliest) = self.write(turn).await?;
+        self.next_due = if due_now {
+            self.parts.store.next_due(&self.parts.shop.id).await?
+        } else {
+            self.next_due.into_iter().chain(earliest).min()
+        };
+        Ok(derived)
+    }
+
+    /// Writes all that the turn has changed. Returns the events that it made itself, and the earliest moment at which
+    /// one of its calls is due.
+    pub(super) async fn write(
+        &mut self,
+        turn: &mut Turn,
+    ) -> Result<(Vec<Arc<Event>>, Option<Timestamp>), StoreError> {
+        self.gather(turn);
+        let changes = std::mem::take(&mut turn.changes);
+        let open = changes.calls.iter().filter(|(_, call)| call.state <= CallState::Lost);
+        let earliest = open.map(|(_, call)| call.due).min();
+        if changes.is_empty() {
+            return Ok((Vec::new(), earliest));
+        }
+        Ok((self.parts.store.commit(&self.parts.shop.id, changes).await?, earliest))
+    }
+
+    /// The events of this turn: those handed over, else, where there are some only on disk, those.
+    async fn next_events(&mut self, events: &mut VecDeque<Arc<Event>>) -> Result<Vec<Arc<Event>>, StoreError> {
+        if self.behind.swap(false, Ordering::AcqRel) {
+            self.catching_up = Some(EventId(0));
+        }
+        let mut batch = Vec::new();
+        while batch.len() < EVENTS_A_TURN && let Some(event) = events.pop_front() {
+            if !self.read_from_disk.remove(&event.id) {
+                batch.push(event);
+            }
+        }
+        let Some(after) = self.catching_up else { return Ok(batch) };
+        // What was handed over comes first, so that what is read now and not known was not handed over before.
+        if !batch.is_empty() {
+            return Ok(batch);
+        }
+        let rows = self.parts.store.unmatched(&self.parts.shop.id, after, EVENTS_A_TURN as u64).await?;
+        self.catching_up = rows.last().map(|event| event.id);
+        if rows.is_empty() {
+            return Ok(batch);
+        }
+        self.read_from_disk.extend(rows.iter().map(|event| event.id));
+        Ok(rows.into_iter().filter(|event| !self.parked.contains_key(&event.id)).collect())
+    }
+
+    /// Puts what the turn has changed in memory into its changes.
+    fn gather(&mut self, turn: &mut Turn) {
+        for id in &turn.born {
+            if let Some(live) = self.runs.get(id) {
+                turn.changes.runs.push(Run { calls: Vec::new(), ..live.run.clone() });
+            }
+        }
+        let born: HashSet<RunId> = turn.born.iter().copied().collect();
+        for id in turn.moved.iter().filter(|id| !born.contains(id)) {
+            if let Some(live) = self.runs.get(id) {
+                let (run, state, ended) = (*id, live.run.state, live.run.ended.clone());
+                turn.changes.moved.push(crate::store::Moved { run, state, ended });
+            }
+        }
+        for (id, path) in &turn.calls {
+            if let Some(call) = self.runs.get(id).and_then(|live| live.run.call(path)) {
+                turn.changes.calls.push((*id, call.clone()));
+            }
+        }
+        turn.changes.memory = turn.memory.drain().collect();
+    }
+
+    /// After the commit: starts attempts, forgets runs that need no memory, tells what happened.
+    pub(super) fn act(&mut self, turn: Turn) {
+        for job in turn.jobs {
+            self.attempts_under_way += 1;
+            job.start(self);
+        }
+        let touched: BTreeSet<RunId> = turn.calls.into_iter().map(|(id, _)| id).chain(turn.moved).collect();
+        for id in touched {
+            if let Some(live) = self.runs.get(&id)
+                && live.run.state >= RunState::Waiting
+                && live.under_way.is_empty()
+            {
+                self.runs.remove(&id);
+            }
+        }
+        for what in turn.told {
+            // Nobody may be watching.
+            let _ = self.parts.happenings.send(Happening { shop: self.parts.shop.id.clone(), what });
+        }
+    }
+
+    /// Attempts that may be started now.
+    pub(super) fn free_hands(&self) -> usize {
+        self.parts.settings.attempts_at_once.saturating_sub(self.attempts_under_way)
+    }
+
+    fn is_idle(&self) -> bool {
+        let due = self.next_due.is_some_and(|due| due <= self.parts.clock.now());
+        self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.load(Ordering::Acquire)
+    }
+
+    /// Throws the memory away and begins from the disk, as after a crash.
+    async fn begin_again(&mut self) -> Result<(), StoreError> {
+        // Attempts that are under way must have ended before their calls are taken for lost.
+        while self.tasks.join_next().await.is_some() {}
+        (self.attempts_under_way, self.lanes) = (0, Lanes::default());
+        self.runs.clear();
+        self.parked.clear();
+        self.read_from_disk.clear();
+        self.catching_up = Some(EventId(0));
+        self.recover().await?;
+        self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
+        Ok(())
+    }
+}

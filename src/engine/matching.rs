@@ -1,0 +1,189 @@
+//! Matching: an event, enriched, is held against the rules that listen to it; each runs, or leaves why not.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::desk::{Desk, Fetched, Returned, Turn};
+use super::enrich::{Enriched, Known, enrich, keys};
+use super::happening::{Ran, What};
+use super::progress::{lane_name, live};
+use crate::domain::{
+    Clock, Context, End, Event, Facts, Order, Platform, RecordKey, RecordKind, Run, RunId, RunState, Verdict, WhyNot,
+};
+use crate::rules::{self, Match, Overlap, Rule};
+use crate::store::{Accept, Matched, StoreError};
+
+/// Attempts to read a record that an event speaks of and nobody knows.
+const READS: u32 = 3;
+
+impl Desk {
+    /// Enriches and matches these events, and those whose read of the platform has come back.
+    pub(super) async fn match_events(
+        &mut self,
+        turn: &mut Turn,
+        batch: Vec<Arc<Event>>,
+        fetched: Vec<Fetched>,
+    ) -> Result<(), StoreError> {
+        let mut events = batch;
+        let mut known = Known::default();
+        for Fetched { event, key, order } in fetched {
+            known.add_fetched(key, order.as_ref(), turn.now);
+            events.extend(self.parked.remove(&event));
+        }
+        let wanted: HashSet<RecordKey> = events.iter().flat_map(|event| keys(event)).collect();
+        if !wanted.is_empty() {
+            let wanted: Vec<RecordKey> = wanted.into_iter().collect();
+            known.add_stored(self.parts.store.records(&self.parts.shop.id, &wanted).await?);
+        }
+        for event in events {
+            if let Some((key, platform)) = self.to_be_read(&event, &known) {
+                self.read(event, key, platform);
+                continue;
+            }
+            let enriched = enrich(&event, &self.parts.shop, &mut known);
+            self.match_event(turn, enriched).await?;
+        }
+        turn.changes.records = known.into_fresh();
+        Ok(())
+    }
+
+    /// The order that this event speaks of, if nobody knows it, a rule listens and the platform can be asked.
+    fn to_be_read(&self, event: &Event, known: &Known) -> Option<(RecordKey, Arc<dyn Platform>)> {
+        let platform = self.parts.shop.platform.clone()?;
+        self.parts.rules.listening(&event.kind).next()?;
+        let key = event.mentions.iter().find(|key| key.kind == RecordKind::Order && !known.has(key))?;
+        Some((key.clone(), platform))
+    }
+
+    /// Asks the platform, beside everything else that goes on. What it does not say after a few attempts is missing.
+    fn read(&mut self, event: Arc<Event>, key: RecordKey, platform: Arc<dyn Platform>) {
+        let (id, clock) = (event.id, self.parts.clock.clone());
+        self.parked.insert(id, event);
+        self.tasks.spawn(async move {
+            let order = read_order(&*platform, &key, &*clock).await;
+            Returned::Fetched(Fetched { event: id, key, order })
+        });
+    }
+
+    async fn match_event(&mut self, turn: &mut Turn, enriched: Enriched) -> Result<(), StoreError> {
+        let Enriched { event, context, fell_low } = enriched;
+        if fell_low {
+            turn.changes.derived.push(self.fell_low(&event, &context));
+        }
+        let context = Arc::new(context);
+        let (mut ran, mut why_not) = (Vec::new(), Vec::new());
+        let rules: Vec<Arc<Rule>> = self.parts.rules.listening(&event.kind).cloned().collect();
+        for rule in rules {
+            let facts = Facts {
+                event: event.clone(),
+                context: context.records.clone(),
+                missing: context.missing.clone(),
+                inputs: rule.values(),
+                now: turn.now,
+            };
+            match rules::matches(&rule, &facts) {
+                Match::WhyNot(why) => why_not.push(WhyNot {
+                    rule: rule.id.clone(),
+                    version: rule.version.clone(),
+                    clause: why.clause,
+                    line: why.line,
+                    saw: why.saw,
+                    error: why.error,
+                }),
+                Match::Holds => {
+                    let because = rule.clauses();
+                    let run = self.begin_run(turn, &rule, &facts, &event, &context).await?;
+                    ran.push(Ran { rule: rule.id.as_str().into(), run, because });
+                }
+            }
+        }
+        let missing = context.missing.clone();
+        turn.told.push(What::Matched { event: event.clone(), ran, why_not: why_not.clone(), missing });
+        turn.changes.matched.push(Matched { event, context: Context::clone(&context), why_not });
+        Ok(())
+    }
+
+    /// A new run, in its lane or in the queue for it.
+    async fn begin_run(
+        &mut self,
+        turn: &mut Turn,
+        rule: &Arc<Rule>,
+        facts: &Facts,
+        event: &Arc<Event>,
+        context: &Arc<Context>,
+    ) -> Result<RunId, StoreError> {
+        let id = self.parts.ids.run(turn.now);
+        let lane = rules::lane_key(rule, facts);
+        let run = Run {
+            id,
+            rule: rule.id.as_str().into(),
+            version: rule.version.as_str().into(),
+            event: event.clone(),
+            context: context.clone(),
+            lane: lane.as_deref().unwrap_or_default().into(),
+            state: RunState::Queued,
+            started: turn.now,
+            ended: None,
+            calls: Vec::new(),
+        };
+        let name = lane_name(&run);
+        self.runs.insert(id, live(run, rule.clone()));
+        turn.born.push(id);
+        turn.moved.insert(id);
+        if let Err(failure) = lane {
+            self.end(turn, id, End::Failed { failure });
+            return Ok(id);
+        }
+        if matches!(rule.overlap, Overlap::Restart | Overlap::Skip) {
+            let mut others = self.lanes.all_in(&name);
+            others.extend(self.parts.store.open_in_lane(&self.parts.shop.id, &rule.id, &name.1).await?);
+            others.sort_unstable();
+            others.dedup();
+            self.load(turn, others.clone()).await?;
+            others.retain(|id| self.runs.get(id).is_some_and(|live| live.run.state != RunState::Ended));
+            if rule.overlap == Overlap::Skip && !others.is_empty() {
+                self.end(turn, id, End::Skipped);
+                return Ok(id);
+            }
+            for other in others {
+                self.end(turn, other, End::Replaced);
+            }
+        }
+        if rule.overlap != Overlap::Parallel {
+            self.lanes.enter(&name, id);
+        }
+        turn.ready.push_back(id);
+        Ok(id)
+    }
+
+    /// Our own event about a level that crossed its threshold downwards.
+    fn fell_low(&self, event: &Event, context: &Context) -> Accept {
+        let low = Event {
+            id: self.parts.ids.event(self.parts.clock.now()),
+            kind: "inventory.low".into(),
+            topic: "inventory.low".into(),
+            records: context.records.clone(),
+            ..event.clone()
+        };
+        Accept { event: Arc::new(low), delivery_key: format!("low:{}", event.id), payload: "{}".into() }
+    }
+}
+
+async fn read_order(platform: &dyn Platform, key: &RecordKey, clock: &dyn Clock) -> Option<Order> {
+    for attempt in 1..=READS {
+        match platform.order(&key.id).await {
+            Ok(order) => return order,
+            Err(Verdict::RetryAfter(pause, why)) if attempt < READS => {
+                tracing::info!(record = %key, %why, "reading a record again");
+                let pause = pause.unwrap_or(Duration::from_secs(2)).min(Duration::from_secs(30));
+                clock.sleep_until(clock.now().saturating_add(pause).unwrap_or(jiff::Timestamp::MAX)).await;
+            }
+            Err(verdict) => {
+                tracing::warn!(record = %key, ?verdict, "a record that an event speaks of could not be read");
+                return None;
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,386 @@
+//! Performing: T3 an attempt is started, T4 its answer is recorded; retries are decided here and nowhere else.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde_json::{Value as Json, json};
+use tokio_util::sync::CancellationToken;
+
+use super::EngineError;
+use super::desk::{Desk, Returned, Turn};
+use super::happening::{Happening, What};
+use crate::domain::{
+    Answer, Attempt, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId, RunState, Verdict,
+};
+use crate::store::StoreError;
+
+/// An attempt to be started.
+pub(super) struct Job {
+    run: RunId,
+    path: String,
+    capability: Arc<dyn Capability>,
+    attempt: Attempt,
+    input: Json,
+    /// Look whether an earlier attempt happened, rather than make another.
+    look: bool,
+}
+
+/// An attempt that has ended.
+pub(super) struct Finished {
+    pub(super) run: RunId,
+    pub(super) path: String,
+    outcome: Ended,
+}
+
+enum Ended {
+    Attempt(Verdict),
+    Looked(Lookup),
+}
+
+/// What a person says of a call of which nobody can tell whether it happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdictless {
+    /// It happened; this is its answer.
+    Happened(Json),
+    /// It did not: do it.
+    DoIt,
+    /// Leave it: the call fails with `unknown_given_up`.
+    GiveUp,
+}
+
+/// A person's decision about an unknown call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The run.
+    pub run: RunId,
+    /// The call's path.
+    pub path: String,
+    /// What they say.
+    pub what: Verdictless,
+}
+
+impl Job {
+    /// Starts it on the desk's tasks. A capability that panics or hangs harms its own call only.
+    pub(super) fn start(self, desk: &mut Desk) {
+        let Job { run, path, capability, attempt, input, look } = self;
+        desk.tasks.spawn(async move {
+            let spec = capability.spec();
+            let (deadline, cancelled) = (spec.deadline, attempt.cancelled.clone());
+            let work = async {
+                if look {
+                    Ended::Looked(capability.lookup(&attempt, &input).await)
+                } else {
+                    Ended::Attempt(capability.perform(&attempt, &input).await)
+                }
+            };
+            let work = futures_catch(AssertUnwindSafe(work));
+            let outcome = match tokio::time::timeout(deadline, work).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(())) => Ended::Attempt(Verdict::Unknown("the capability broke off (a bug in it)".into())),
+                Err(_) if look => Ended::Looked(Lookup::Later(format!("no answer within {deadline:?}"))),
+                Err(_) => Ended::Attempt(Verdict::Unknown(format!("no answer within {deadline:?}"))),
+            };
+            cancelled.cancel();
+            Returned::Attempt(Finished { run, path, outcome })
+        });
+    }
+}
+
+/// Runs `work` and turns its panic into an error.
+async fn futures_catch<F: Future>(work: AssertUnwindSafe<F>) -> Result<F::Output, ()> {
+    let mut work = std::pin::pin!(work.0);
+    std::future::poll_fn(move |context| {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => std::task::Poll::Ready(Err(())),
+        }
+    })
+    .await
+}
+
+impl Desk {
+    /// Calls that are due: timers are answered, attempts are started as far as hands are free.
+    pub(super) async fn take_due(&mut self, turn: &mut Turn, due: Vec<(RunId, String)>) -> Result<(), StoreError> {
+        let unknown: Vec<RunId> = due.iter().map(|(run, _)| *run).filter(|run| !self.runs.contains_key(run)).collect();
+        self.load(turn, unknown).await?;
+        for (run, path) in due {
+            let Some(live) = self.runs.get(&run).filter(|live| !live.under_way.contains(&path)) else { continue };
+            let Some(call) = live.run.call(&path) else { continue };
+            let spec = self.parts.registry.get(&call.capability).map(|capability| capability.spec());
+            match spec.map(|spec| spec.kind) {
+                // Only a clock's call becomes due without an attempt.
+                Some(Kind::Control) => self.answer(turn, run, &path, Answer::Done(json!({}))),
+                _ if self.free_hands() > turn.jobs.len() => self.begin_attempt(turn, run, &path),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks an attempt as started (T3) and has it made once that is on disk.
+    pub(super) fn begin_attempt(&mut self, turn: &mut Turn, id: RunId, path: &str) {
+        let Some((attempt, input, capability, look)) = self.prepare(turn.now, id, path) else {
+            let failure = Failure::new("unknown_capability", "its capability is gone");
+            return self.answer(turn, id, path, Answer::Failed(failure));
+        };
+        let spec_deadline = capability.spec().deadline;
+        if let Some(call) = self.runs.get_mut(&id).and_then(|live| {
+            live.under_way.insert(path.to_owned());
+            live.run.call_mut(path)
+        }) {
+            // Looking is no attempt: the call stays lost until somebody has looked.
+            if !look {
+                call.state = CallState::Started;
+                call.attempts += 1;
+            }
+            if look {
+                // Not due again before this look must have ended; due again if nobody comes back from it.
+                let over = spec_deadline + Duration::from_secs(5);
+                call.due = turn.now.saturating_add(over).unwrap_or(Timestamp::MAX);
+            }
+            turn.calls.insert((id, path.to_owned()));
+        }
+        turn.jobs.push(Job { run: id, path: path.to_owned(), capability, attempt, input, look });
+    }
+
+    pub(super) fn prepare(&self, now: Timestamp, id: RunId, path: &str) -> Option<(Attempt, Json, Arc<dyn Capability>, bool)> {
+        let live = self.runs.get(&id)?;
+        let call = live.run.call(path)?;
+        let capability = self.parts.registry.get(&call.capability)?.clone();
+        let (happenings, shop, of) = (self.parts.happenings.clone(), self.parts.shop.id.clone(), path.to_owned());
+        let attempt = Attempt {
+            shop: self.parts.shop.clone(),
+            facts: live.facts.clone(),
+            run: id,
+            path: path.to_owned(),
+            key: format!("{id}/{path}"),
+            number: call.attempts + 1,
+            now,
+            cancelled: CancellationToken::new(),
+            watch: Some(Arc::new(move |piece: &str| {
+                let what = What::Text { run: id, path: of.clone(), piece: piece.to_owned() };
+                let _ = happenings.send(Happening { shop: shop.clone(), what });
+            })),
+        };
+        Some((attempt, call.input.clone(), capability, call.state == CallState::Lost))
+    }
+
+    /// An attempt has ended: what becomes of its call (T4).
+    pub(super) async fn settle(&mut self, turn: &mut Turn, finished: Finished) -> Result<(), StoreError> {
+        self.attempts_under_way = self.attempts_under_way.saturating_sub(1);
+        let Finished { run: id, path, outcome } = finished;
+        let Some(live) = self.runs.get_mut(&id) else { return Ok(()) };
+        live.under_way.remove(&path);
+        let over = live.run.state == RunState::Ended;
+        let Some(call) = live.run.call(&path) else { return Ok(()) };
+        let capability = call.capability.clone();
+        let Some(spec) = self.parts.registry.get(&capability).map(|capability| capability.spec().clone()) else {
+            return Ok(());
+        };
+        let retry = call.options.retry.unwrap_or_default();
+        let attempts = call.attempts;
+        // A run that is over keeps the true answer in its journal, but nothing more is tried for it.
+        let last = over || attempts >= retry.attempts;
+        let spread = spread(id, &path, attempts);
+        let again = |asked| turn.now.saturating_add(retry.pause(attempts, spread, asked)).unwrap_or(Timestamp::MAX);
+        let verdict = match outcome {
+            Ended::Attempt(verdict) => verdict,
+            Ended::Looked(Lookup::Happened(answer)) => Verdict::Done(answer),
+            Ended::Looked(Lookup::DidNot) => {
+                self.postpone(turn, id, &path, CallState::Pending, turn.now, "it did not happen; doing it".into());
+                return Ok(());
+            }
+            Ended::Looked(Lookup::Later(why)) => {
+                let due = again(None);
+                self.postpone(turn, id, &path, CallState::Lost, due, format!("looking whether it happened: {why}"));
+                return Ok(());
+            }
+        };
+        match verdict {
+            Verdict::Done(answer) => self.answer(turn, id, &path, Answer::Done(answer)),
+            Verdict::Refused(failure) => self.answer(turn, id, &path, Answer::Failed(failure)),
+            Verdict::RetryAfter(_, why) if last => {
+                let message = format!("given up after {attempts} attempts: {why}");
+                self.answer(turn, id, &path, Answer::Failed(Failure::new("retries_used_up", message)));
+            }
+            Verdict::RetryAfter(asked, why) => {
+                let due = again(asked);
+                self.postpone(turn, id, &path, CallState::Pending, due, why);
+            }
+            Verdict::Unknown(why) => match harmless(spec.kind, spec.repeat) {
+                Repeat::Key if last => {
+                    let message = format!("given up after {attempts} attempts: {why}");
+                    self.answer(turn, id, &path, Answer::Failed(Failure::new("retries_used_up", message)));
+                }
+                Repeat::Key => {
+                    let due = again(None);
+                    self.postpone(turn, id, &path, CallState::Pending, due, why);
+                }
+                Repeat::Lookup => {
+                    let due = again(None);
+                    self.postpone(turn, id, &path, CallState::Lost, due, why);
+                }
+                Repeat::None => self.leave_unknown(turn, id, &path, why),
+            },
+            Verdict::Until(due) => self.postpone(turn, id, &path, CallState::Pending, due, String::new()),
+            Verdict::Memory(op) => {
+                let answer = self.remember(turn, op).await?;
+                self.answer(turn, id, &path, answer);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down that the call is to be looked at again at `due`.
+    fn postpone(&mut self, turn: &mut Turn, id: RunId, path: &str, state: CallState, due: Timestamp, why: String) {
+        let Some(call) = self.runs.get_mut(&id).and_then(|live| live.run.call_mut(path)) else { return };
+        (call.state, call.due) = (state, due);
+        if !why.is_empty() {
+            let message = format!("{why}; next at {due:.0}");
+            let capability = call.capability.clone();
+            turn.told.push(What::Trouble { run: id, path: path.to_owned(), capability, message });
+            call.trouble = Some(why);
+        }
+        turn.calls.insert((id, path.to_owned()));
+    }
+
+    fn leave_unknown(&mut self, turn: &mut Turn, id: RunId, path: &str, why: String) {
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        let Some(call) = live.run.call_mut(path) else { return };
+        let message = format!("{why}; nobody can tell whether it happened: left unknown for a person");
+        let capability = call.capability.clone();
+        turn.told.push(What::Trouble { run: id, path: path.to_owned(), capability, message });
+        (call.state, call.trouble) = (CallState::Unknown, Some(why));
+        turn.calls.insert((id, path.to_owned()));
+        // It waits for a person, so it leaves its lane.
+        if live.run.state != RunState::Ended {
+            turn.ready.push_back(id);
+        }
+    }
+
+    /// Records a call's answer and has its run go on.
+    pub(super) fn answer(&mut self, turn: &mut Turn, id: RunId, path: &str, answer: Answer) {
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        let rule = live.run.rule.clone();
+        let Some(call) = live.run.call_mut(path) else { return };
+        (call.state, call.answer) = (CallState::Answered, Some(answer.clone()));
+        let capability = call.capability.clone();
+        turn.told.push(What::Answered { run: id, rule, path: path.to_owned(), capability, answer });
+        turn.calls.insert((id, path.to_owned()));
+        if live.run.state != RunState::Ended {
+            turn.ready.push_back(id);
+        }
+    }
+
+    /// Carries out a use of the shop's memory. The desk is its only writer, so what it works out now is still
+    /// true when the turn is written.
+    pub(super) async fn remember(&mut self, turn: &mut Turn, op: MemoryOp) -> Result<Answer, StoreError> {
+        let key = match &op {
+            MemoryOp::Get { key } | MemoryOp::Set { key, .. } | MemoryOp::Add { key, .. } => key.clone(),
+        };
+        let now = match turn.memory.get(&key) {
+            Some(value) => value.clone(),
+            None => self.parts.store.remembered(&self.parts.shop.id, &key).await?,
+        };
+        Ok(match op {
+            MemoryOp::Get { .. } => Answer::Done(json!({ "value": now })),
+            MemoryOp::Set { value, only_if, .. } => {
+                let changed = only_if.is_none_or(|expected| expected == now);
+                if changed {
+                    turn.memory.insert(key, value.clone());
+                }
+                Answer::Done(json!({ "value": if changed { value } else { now }, "changed": changed }))
+            }
+            MemoryOp::Add { by, .. } => match number(&now) {
+                None => {
+                    let message = format!("memory `{key}` holds {now}, which is no number");
+                    Answer::Failed(Failure::new("not_a_number", message))
+                }
+                Some(so_far) => {
+                    let sum = so_far.checked_add(by).unwrap_or(so_far);
+                    let value = as_json(sum);
+                    turn.memory.insert(key, value.clone());
+                    Answer::Done(json!({ "value": value }))
+                }
+            },
+        })
+    }
+
+    /// A person says what became of an unknown call.
+    pub(super) async fn decide(
+        &mut self,
+        turn: &mut Turn,
+        decision: &Decision,
+    ) -> Result<Result<(), EngineError>, StoreError> {
+        self.load(turn, vec![decision.run]).await?;
+        let call = self.runs.get(&decision.run).and_then(|live| live.run.call(&decision.path));
+        if call.is_none_or(|call| call.state != CallState::Unknown) {
+            let (run, path) = (decision.run, &decision.path);
+            return Ok(Err(EngineError::NotUnknown(format!("{run} has no unknown call `{path}`"))));
+        }
+        match &decision.what {
+            Verdictless::Happened(answer) => {
+                self.answer(turn, decision.run, &decision.path, Answer::Done(answer.clone()));
+            }
+            Verdictless::DoIt => {
+                let why = "a person said that it did not happen".to_owned();
+                self.postpone(turn, decision.run, &decision.path, CallState::Pending, turn.now, why);
+                turn.ready.push_back(decision.run);
+            }
+            Verdictless::GiveUp => {
+                let failure = Failure::new("unknown_given_up", "a person gave it up");
+                self.answer(turn, decision.run, &decision.path, Answer::Failed(failure));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// How a repeat of a call of this kind is made harmless: looking twice harms nobody.
+pub(super) fn harmless(kind: Kind, repeat: Repeat) -> Repeat {
+    if kind == Kind::Write { repeat } else { Repeat::Key }
+}
+
+/// The number that memory holds; nothing counts as 0.
+fn number(value: &Json) -> Option<Decimal> {
+    match value {
+        Json::Null => Some(Decimal::ZERO),
+        Json::Number(number) => number.to_string().parse().ok(),
+        Json::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// As a JSON number where that is exact, else as text.
+fn as_json(number: Decimal) -> Json {
+    let number = number.normalize();
+    if let Ok(whole) = i64::try_from(number)
+        && Decimal::from(whole) == number
+    {
+        return whole.into();
+    }
+    match number.to_string().parse::<f64>() {
+        Ok(float) if float.to_string() == number.to_string() => json!(float),
+        _ => number.to_string().into(),
+    }
+}
+
+/// Where in 0..=1 this attempt's pause is spread to: the same for the same attempt, different between runs.
+fn spread(run: RunId, path: &str, attempts: u32) -> f64 {
+    let seed = path.bytes().fold(run.0 as u64 ^ u64::from(attempts), |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(23)
+    });
+    (seed >> 40) as f64 / (1_u64 << 24) as f64
+}
+
+/// Whether a run has a call that keeps its lane busy: one that is neither answered nor waiting for the clock or a
+/// person.
+pub(super) fn keeps_lane(run: &Run, kind: impl Fn(&str) -> Option<Kind>) -> bool {
+    run.calls.iter().any(|call| match call.state {
+        CallState::Answered | CallState::Unknown => false,
+        CallState::Pending | CallState::Lost | CallState::Started => kind(&call.capability) != Some(Kind::Control),
+    })
+}

@@ -1,0 +1,267 @@
+//! Moving runs forward within a turn: lanes are entered and left, rules advanced, their calls taken up.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::advance::{Step, advance};
+use super::desk::{Desk, Live, Turn};
+use super::happening::What;
+use super::lanes::LaneName;
+use super::perform::{harmless, keeps_lane};
+use crate::domain::{
+    Answer, Call, CallState, End, Facts, Failure, Kind, Repeat, Run, RunId, RunState, Verdict,
+};
+use crate::rules::{self, Body, Overlap, Rule};
+use crate::store::{Moved, StoreError};
+
+impl Desk {
+    /// Advances every run that is ready, until nothing moves without the outside world.
+    pub(super) async fn advance_all(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
+        while let Some(id) = turn.ready.pop_front() {
+            let Some(live) = self.runs.get(&id).filter(|live| live.run.state != RunState::Ended) else { continue };
+            let (name, parallel) = (lane_name(&live.run), live.rule.overlap == Overlap::Parallel);
+            if !parallel && !self.lanes.enter(&name, id) {
+                self.set_state(turn, id, RunState::Queued);
+                continue;
+            }
+            let step = self.step(id, turn.now).await;
+            self.take_up(turn, id, step.new).await?;
+            match step.end {
+                Some(end) => self.end(turn, id, end),
+                None => self.rest(turn, id, &name),
+            }
+        }
+        Ok(())
+    }
+
+    /// Replays one run. Scripts may take as long as their deadline allows, so they run on a thread of their own.
+    async fn step(&self, id: RunId, now: Timestamp) -> Step {
+        let Some(live) = self.runs.get(&id) else { return Step::default() };
+        if matches!(live.rule.body, Body::Steps(_)) {
+            return advance(&live.rule, &live.facts, &live.run, &self.parts.registry, now);
+        }
+        let (rule, facts, run) = (live.rule.clone(), live.facts.clone(), live.run.clone());
+        let registry = self.parts.registry.clone();
+        let replay = tokio::task::spawn_blocking(move || advance(&rule, &facts, &run, &registry, now));
+        replay.await.unwrap_or_else(|_| {
+            let failure = Failure::new("internal", "replaying the script broke off (a bug in Storehand)");
+            Step { new: Vec::new(), end: Some(End::Failed { failure }) }
+        })
+    }
+
+    /// Takes up a run's new calls: clocks are set, memory is used, attempts are started as far as hands are free.
+    async fn take_up(&mut self, turn: &mut Turn, id: RunId, new: Vec<Call>) -> Result<(), StoreError> {
+        for call in new {
+            let Some(live) = self.runs.get_mut(&id) else { return Ok(()) };
+            let (path, capability, state) = (call.path.clone(), call.capability.clone(), call.state);
+            let rule = live.run.rule.clone();
+            let asked = (rule.clone(), path.clone(), capability.clone());
+            turn.told.push(What::Asked { run: id, rule: asked.0, path: asked.1, capability: asked.2, input: call.input.clone() });
+            if let Some(answer) = call.answer.clone() {
+                turn.told.push(What::Answered { run: id, rule, path: path.clone(), capability: capability.clone(), answer });
+            }
+            live.run.calls.push(call);
+            turn.calls.insert((id, path.clone()));
+            if state == CallState::Answered {
+                continue;
+            }
+            match self.parts.registry.get(&capability).map(|it| it.spec().kind) {
+                Some(Kind::Memory | Kind::Control) => self.use_at_once(turn, id, &path).await?,
+                _ if self.free_hands() > turn.jobs.len() => self.begin_attempt(turn, id, &path),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Capabilities that do not leave the process: the clock and the shop's memory.
+    async fn use_at_once(&mut self, turn: &mut Turn, id: RunId, path: &str) -> Result<(), StoreError> {
+        let Some((attempt, input, capability, _)) = self.prepare(turn.now, id, path) else { return Ok(()) };
+        match capability.perform(&attempt, &input).await {
+            Verdict::Until(due) => {
+                if let Some(call) = self.runs.get_mut(&id).and_then(|live| live.run.call_mut(path)) {
+                    call.due = due;
+                }
+            }
+            Verdict::Memory(op) => {
+                let answer = self.remember(turn, op).await?;
+                self.answer(turn, id, path, answer);
+            }
+            Verdict::Done(answer) => self.answer(turn, id, path, Answer::Done(answer)),
+            Verdict::Refused(failure) => self.answer(turn, id, path, Answer::Failed(failure)),
+            Verdict::RetryAfter(_, why) | Verdict::Unknown(why) => {
+                self.answer(turn, id, path, Answer::Failed(Failure::new("refused", why)));
+            }
+        }
+        Ok(())
+    }
+
+    /// A run that waits for the clock, an event or a person leaves its lane; one that works keeps it.
+    fn rest(&mut self, turn: &mut Turn, id: RunId, name: &LaneName) {
+        let Some(live) = self.runs.get(&id) else { return };
+        if live.run.calls.iter().all(|call| call.state == CallState::Answered) {
+            if !turn.ready.contains(&id) {
+                let failure = Failure::new("stuck", "the rule waits for nothing (a bug in Storehand)");
+                self.end(turn, id, End::Failed { failure });
+            }
+            return;
+        }
+        let registry = self.parts.registry.clone();
+        let kind = |name: &str| registry.get(name).map(|capability| capability.spec().kind);
+        if keeps_lane(&live.run, kind) {
+            self.set_state(turn, id, RunState::Active);
+        } else {
+            self.set_state(turn, id, RunState::Waiting);
+            turn.ready.extend(self.lanes.leave(name, id));
+        }
+    }
+
+    fn set_state(&mut self, turn: &mut Turn, id: RunId, state: RunState) {
+        if let Some(live) = self.runs.get_mut(&id)
+            && live.run.state != state
+        {
+            live.run.state = state;
+            turn.moved.insert(id);
+        }
+    }
+
+    /// A run is over: what it still had planned is not done, and its lane is free.
+    pub(super) fn end(&mut self, turn: &mut Turn, id: RunId, end: End) {
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        for call in &mut live.run.calls {
+            if cancel(call) {
+                turn.calls.insert((id, call.path.clone()));
+            }
+        }
+        live.run.ended = Some((turn.now, end.clone()));
+        let (rule, name) = (live.run.rule.clone(), lane_name(&live.run));
+        self.set_state(turn, id, RunState::Ended);
+        turn.told.push(What::Ended { run: id, rule, end });
+        turn.ready.extend(self.lanes.leave(&name, id));
+    }
+
+    /// Brings runs into memory. One whose version cannot be read any more ends as failed.
+    pub(super) async fn load(&mut self, turn: &mut Turn, ids: Vec<RunId>) -> Result<(), StoreError> {
+        let absent: HashSet<RunId> = ids.into_iter().filter(|id| !self.runs.contains_key(id)).collect();
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let absent: Vec<RunId> = absent.into_iter().collect();
+        for mut run in self.parts.store.runs(&self.parts.shop.id, &absent).await? {
+            match self.version(&run).await? {
+                Ok(rule) => {
+                    self.runs.insert(run.id, live(run, rule));
+                }
+                Err(message) => {
+                    tracing::error!(shop = %self.parts.shop.id, run = %run.id, %message, "a run cannot go on");
+                    for call in &mut run.calls {
+                        if cancel(call) {
+                            turn.changes.calls.push((run.id, call.clone()));
+                        }
+                    }
+                    let ended = Some((turn.now, End::Failed { failure: Failure::new("version_unreadable", message) }));
+                    turn.changes.moved.push(Moved { run: run.id, state: RunState::Ended, ended });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The version of its rule that a run is on.
+    async fn version(&mut self, run: &Run) -> Result<Result<Arc<Rule>, String>, StoreError> {
+        let name = (run.rule.clone(), run.version.clone());
+        if let Some(rule) = self.versions.get(&name) {
+            return Ok(Ok(rule.clone()));
+        }
+        let current = self.parts.rules.get(&run.rule).filter(|rule| *rule.version == *run.version).cloned();
+        let rule = match current {
+            Some(rule) => Ok(rule),
+            None => match self.parts.store.version(&self.parts.shop.id, &run.rule, &run.version).await? {
+                None => Err(format!("version {} of rule `{}` is not kept", run.version, run.rule)),
+                Some(bundle) => rules::from_bundle(&bundle, self.parts.registry.catalog()).map(Arc::new),
+            },
+        };
+        if let Ok(rule) = &rule {
+            self.versions.insert(name, rule.clone());
+        }
+        Ok(rule)
+    }
+
+    /// After a start: runs that were working or queued go on; attempts whose answers are lost are repeated, looked
+    /// up or left `unknown`.
+    pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
+        let mut turn = Turn { now: self.parts.clock.now(), ..Turn::default() };
+        let shop = self.parts.shop.id.clone();
+        let mut ids = self.parts.store.interrupted(&shop).await?;
+        let started = self.parts.store.started(&shop).await?;
+        ids.extend(started.iter().map(|(run, _)| *run));
+        ids.sort_unstable();
+        ids.dedup();
+        self.load(&mut turn, ids.clone()).await?;
+        for (id, path) in started {
+            self.recover_call(&mut turn, id, &path);
+        }
+        // Those that held their lanes hold them again, before those that queued for them.
+        for state in [RunState::Active, RunState::Queued] {
+            for id in &ids {
+                let Some(live) = self.runs.get(id).filter(|live| live.run.state == state) else { continue };
+                if live.rule.overlap != Overlap::Parallel {
+                    self.lanes.enter(&lane_name(&live.run), *id);
+                }
+                turn.ready.push_back(*id);
+            }
+        }
+        self.advance_all(&mut turn).await?;
+        self.write(&mut turn).await?;
+        self.act(turn);
+        Ok(())
+    }
+
+    fn recover_call(&mut self, turn: &mut Turn, id: RunId, path: &str) {
+        let Some(live) = self.runs.get_mut(&id) else { return };
+        let over = live.run.state == RunState::Ended;
+        let Some(call) = live.run.call_mut(path) else { return };
+        let spec = self.parts.registry.get(&call.capability).map(|capability| capability.spec());
+        let repeat = spec.map_or(Repeat::None, |spec| harmless(spec.kind, spec.repeat));
+        call.trouble = Some("the process ended while an attempt was under way".into());
+        call.due = turn.now;
+        call.state = match repeat {
+            Repeat::Key => CallState::Pending,
+            Repeat::Lookup => CallState::Lost,
+            Repeat::None => CallState::Unknown,
+        };
+        if over {
+            cancel(call);
+        }
+        turn.calls.insert((id, path.to_owned()));
+    }
+}
+
+/// A run's lane.
+pub(super) fn lane_name(run: &Run) -> LaneName {
+    (run.rule.clone(), run.lane.clone())
+}
+
+/// A run with what it takes to advance it.
+pub(super) fn live(run: Run, rule: Arc<Rule>) -> Live {
+    let facts = Facts {
+        event: run.event.clone(),
+        context: run.context.records.clone(),
+        missing: run.context.missing.clone(),
+        inputs: rule.values(),
+        now: run.started,
+    };
+    Live { run, rule, facts, under_way: HashSet::new() }
+}
+
+/// A call that was only planned is answered `cancelled`; `true` where it was.
+fn cancel(call: &mut Call) -> bool {
+    let planned = matches!(call.state, CallState::Pending | CallState::Lost);
+    if planned {
+        call.state = CallState::Answered;
+        call.answer = Some(Answer::Failed(Failure::new("cancelled", "the run was over before this was done")));
+    }
+    planned
+}

@@ -1,0 +1,117 @@
+//! Questions: what happened, how things stand.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Json as JsonBody;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::Http;
+use super::problem::Problem;
+use super::seams::{Page, ReadingError};
+use crate::domain::ShopId;
+
+/// What a list gives at a time where nothing else is asked for, and at most.
+const PAGE: usize = 50;
+const MOST_PAGE: usize = 500;
+
+type Answer = Result<JsonBody<Json>, Problem>;
+
+/// What a question may be narrowed by.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    shop: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    rule: Option<String>,
+    before: Option<String>,
+    limit: Option<usize>,
+}
+
+type AskedQuery = Result<Query<Asked>, axum::extract::rejection::QueryRejection>;
+
+fn understood(asked: AskedQuery) -> Result<Asked, Problem> {
+    asked.map(|Query(asked)| asked).map_err(|rejection| wrong(rejection.body_text()))
+}
+
+fn wrong(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_query", "The question cannot be read")
+        .detail(detail)
+        .hint("known are shop=, type=, rule=, before=ID and limit=")
+}
+
+impl Asked {
+    fn shop<'h>(&self, http: &'h Http) -> Result<&'h ShopId, Problem> {
+        let found = self.shop.as_deref().map_or_else(|| http.only_shop(), |name| http.shop(name));
+        found.map(|(shop, _)| shop)
+    }
+
+    fn page<Id: FromStr<Err: std::fmt::Display>>(&self) -> Result<Page<Id>, Problem> {
+        let before = self.before.as_deref().map(Id::from_str).transpose();
+        Ok(Page {
+            before: before.map_err(|error| wrong(error.to_string()))?,
+            limit: self.limit.unwrap_or(PAGE).clamp(1, MOST_PAGE),
+        })
+    }
+}
+
+fn failed(error: ReadingError) -> Problem {
+    Problem::internal(&error.0)
+}
+
+fn found(it: Option<Json>, what: &str, id: &str) -> Answer {
+    it.map(JsonBody).ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such thing")
+            .detail(format!("there is no {what} {id} in this shop"))
+            .hint("it may be another shop's (`?shop=`), or be gone after the time that the shop keeps things for")
+    })
+}
+
+fn id_of<Id: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Id, Problem> {
+    text.parse().map_err(|error: Id::Err| wrong(error.to_string()))
+}
+
+pub(super) async fn events(State(http): State<Arc<Http>>, asked: AskedQuery) -> Answer {
+    let asked = understood(asked)?;
+    let list = http.reading.events(asked.shop(&http)?, asked.kind.as_deref(), asked.page()?).await.map_err(failed)?;
+    Ok(JsonBody(json!({ "events": list })))
+}
+
+pub(super) async fn event(State(http): State<Arc<Http>>, Path(id): Path<String>, asked: AskedQuery) -> Answer {
+    let asked = understood(asked)?;
+    found(http.reading.event(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "event", &id)
+}
+
+pub(super) async fn runs(State(http): State<Arc<Http>>, asked: AskedQuery) -> Answer {
+    let asked = understood(asked)?;
+    let list = http.reading.runs(asked.shop(&http)?, asked.rule.as_deref(), asked.page()?).await.map_err(failed)?;
+    Ok(JsonBody(json!({ "runs": list })))
+}
+
+pub(super) async fn run(State(http): State<Arc<Http>>, Path(id): Path<String>, asked: AskedQuery) -> Answer {
+    let asked = understood(asked)?;
+    found(http.reading.run(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "run", &id)
+}
+
+pub(super) async fn metrics(State(http): State<Arc<Http>>) -> impl IntoResponse {
+    let text = http.metrics.text(http.accept.waiting()) + &http.reading.metrics();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// The process answers.
+pub(super) async fn health() -> JsonBody<Json> {
+    JsonBody(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+/// The process is of use: whoever balances load may send it work.
+pub(super) async fn ready(State(http): State<Arc<Http>>) -> impl IntoResponse {
+    let checks = http.reading.checks().await;
+    let ready = checks.iter().all(|check| check.ok);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, JsonBody(json!({ "ready": ready, "checks": checks })))
+}

@@ -1,0 +1,93 @@
+//! The door to the house: deliveries come in, people and programs ask what happened.
+//!
+//! Deliveries are signed by their platforms and checked by their [`Source`] over the raw bytes; everything else
+//! but health and readiness needs a bearer token. Every error is a problem document (RFC 9457) with a stable code
+//! and a hint, whatever went wrong; a panic is one too, and the server goes on.
+//!
+//! *Architecture Invariant*: the only room that knows axum's server. A delivery is answered only once
+//! [`Accept::accept`] has returned, and so once it is on disk. Everything from outside is bounded: connections, a
+//! request's head and body in size and time, labels of metrics. It knows no platform, no rule and no table.
+
+mod api;
+mod body;
+mod deliveries;
+mod guard;
+mod metrics;
+mod problem;
+mod seams;
+mod server;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+
+use crate::domain::{Clock, Secrets, ShopId, Source};
+pub use metrics::Metrics;
+pub use problem::Problem;
+pub use seams::{Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError};
+pub use server::{Limits, serve};
+pub use tokens::{NewToken, Token, TokenError, Tokens};
+
+/// What the server is built from.
+pub struct Http {
+    /// The sources of each shop, by name, with their live secrets.
+    pub shops: BTreeMap<ShopId, BTreeMap<&'static str, Inlet>>,
+    /// Where events go.
+    pub accept: Arc<dyn Accept>,
+    /// Where answers come from.
+    pub reading: Arc<dyn Reading>,
+    /// Who may ask.
+    pub tokens: Arc<dyn Tokens>,
+    /// Who tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The largest body that is read, in bytes.
+    pub body_limit: usize,
+    /// How long a client may take to send its body.
+    pub read_timeout: Duration,
+    /// How long a question may take to be answered.
+    pub answer_timeout: Duration,
+}
+
+/// One way that deliveries come in.
+#[derive(Clone)]
+pub struct Inlet {
+    /// Verifies and reads them.
+    pub source: &'static dyn Source,
+    /// The secrets that are live.
+    pub secrets: Secrets,
+}
+
+/// The name of the source that `/v1/events` speaks: CloudEvents, signed as Standard Webhooks.
+pub const EVENTS_SOURCE: &str = "standard";
+
+/// All routes.
+pub fn router(http: Http) -> Router {
+    let http = Arc::new(http);
+    let guarded = Router::new()
+        .route("/metrics", get(api::metrics))
+        .route("/v1/events", get(api::events))
+        .route("/v1/events/{id}", get(api::event))
+        .route("/v1/runs", get(api::runs))
+        .route("/v1/runs/{id}", get(api::run))
+        .route_layer(from_fn_with_state(http.answer_timeout, guard::in_time))
+        .route_layer(from_fn_with_state(Arc::clone(&http), guard::with_token));
+    Router::new()
+        .route("/health", get(api::health))
+        .route("/ready", get(api::ready))
+        .route("/hooks/{shop}/{source}", post(deliveries::hook).get(deliveries::hook).options(deliveries::handshake))
+        .route("/v1/events", post(deliveries::events).options(deliveries::handshake))
+        .merge(guarded)
+        .fallback(guard::no_such_page)
+        .method_not_allowed_fallback(guard::no_such_method)
+        .layer(from_fn(guard::catch_panics))
+        .with_state(http)
+}

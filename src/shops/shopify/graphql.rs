@@ -1,0 +1,307 @@
+//! The GraphQL documents that we send to Shopify, and what comes back. A test holds the documents against
+//! Shopify's published schema.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::wire::full_name;
+use crate::domain::{self, Money, Text};
+use crate::shops::read::{Amount, Id, Moment, Words};
+
+/// Every document that the client sends, by name.
+pub const DOCUMENTS: &[(&str, &str)] = &[("ORDER", ORDER), ("TAG_ORDER", TAG_ORDER)];
+
+/// An order with one page of its lines. A page costs some 300 points of the 1,000 that one query may.
+pub(super) const ORDER: &str = "
+query Order($id: ID!, $after: String) {
+  order(id: $id) {
+    id name number currencyCode note tags createdAt updatedAt cancelledAt closedAt
+    displayFinancialStatus displayFulfillmentStatus
+    totalPriceSet { shopMoney { amount currencyCode } }
+    subtotalPriceSet { shopMoney { amount currencyCode } }
+    totalTaxSet { shopMoney { amount currencyCode } }
+    totalShippingPriceSet { shopMoney { amount currencyCode } }
+    totalDiscountsSet { shopMoney { amount currencyCode } }
+    email phone customerLocale
+    customer {
+      id firstName lastName locale tags numberOfOrders updatedAt
+      defaultEmailAddress { emailAddress }
+      defaultPhoneNumber { phoneNumber }
+    }
+    shippingAddress { name company address1 address2 city province zip countryCodeV2 phone }
+    lineItems(first: 100, after: $after) {
+      nodes {
+        id name sku quantity
+        product { id }
+        variant { id }
+        originalUnitPriceSet { shopMoney { amount currencyCode } }
+        discountedTotalSet { shopMoney { amount currencyCode } }
+      }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}";
+
+/// Adds tags; those that are there already stay.
+pub(super) const TAG_ORDER: &str = "
+mutation TagOrder($id: ID!, $tags: [String!]!) {
+  tagsAdd(id: $id, tags: $tags) {
+    node { ... on Order { id tags } }
+    userErrors { field message }
+  }
+}";
+
+#[derive(Debug, Deserialize)]
+pub(super) struct OrderData {
+    pub(super) order: Option<Order>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Order {
+    id: Gid,
+    name: Words,
+    number: Id,
+    currency_code: Words,
+    note: Words,
+    tags: Vec<Text>,
+    created_at: Moment,
+    updated_at: Moment,
+    cancelled_at: Moment,
+    closed_at: Moment,
+    display_financial_status: Option<String>,
+    display_fulfillment_status: Option<String>,
+    total_price_set: Option<MoneyBag>,
+    subtotal_price_set: Option<MoneyBag>,
+    total_tax_set: Option<MoneyBag>,
+    total_shipping_price_set: Option<MoneyBag>,
+    total_discounts_set: Option<MoneyBag>,
+    email: Words,
+    phone: Words,
+    customer_locale: Words,
+    customer: Option<Customer>,
+    shipping_address: Option<Address>,
+    pub(super) line_items: Lines,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct MoneyBag {
+    shop_money: ShopMoney,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ShopMoney {
+    amount: Amount,
+    currency_code: Words,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Customer {
+    id: Gid,
+    first_name: Words,
+    last_name: Words,
+    locale: Words,
+    tags: Vec<Text>,
+    number_of_orders: Id,
+    updated_at: Moment,
+    default_email_address: Option<EmailAddress>,
+    default_phone_number: Option<PhoneNumber>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct EmailAddress {
+    email_address: Words,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PhoneNumber {
+    phone_number: Words,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Address {
+    name: Words,
+    company: Words,
+    address1: Words,
+    address2: Words,
+    city: Words,
+    province: Words,
+    zip: Words,
+    #[serde(rename = "countryCodeV2")]
+    country: Words,
+    phone: Words,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Lines {
+    pub(super) nodes: Vec<Line>,
+    pub(super) page_info: PageInfo,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct PageInfo {
+    pub(super) has_next_page: bool,
+    pub(super) end_cursor: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Line {
+    id: Gid,
+    name: Words,
+    sku: Words,
+    quantity: Option<i64>,
+    product: Option<OnlyId>,
+    variant: Option<OnlyId>,
+    original_unit_price_set: Option<MoneyBag>,
+    discounted_total_set: Option<MoneyBag>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct OnlyId {
+    id: Gid,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TagsAddData {
+    pub(super) tags_add: Option<TagsAdd>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TagsAdd {
+    pub(super) node: Option<Tagged>,
+    #[serde(default)]
+    pub(super) user_errors: Vec<UserError>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Tagged {
+    pub(super) tags: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct UserError {
+    pub(super) message: String,
+}
+
+/// `gid://shopify/Order/1042`, of which we keep `1042`: the id that webhooks give.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, transparent)]
+struct Gid(Option<String>);
+
+impl Gid {
+    fn id(&self) -> Option<Text> {
+        self.0.as_deref()?.rsplit('/').next().filter(|id| !id.is_empty()).map(Text::from)
+    }
+}
+
+fn money(bag: Option<MoneyBag>) -> Option<Money> {
+    let ShopMoney { amount, currency_code } = bag?.shop_money;
+    Some(Money::new(amount.0?, currency_code.0?.parse().ok()?))
+}
+
+impl Order {
+    pub(super) fn neutral(self) -> domain::Order {
+        let status = match (self.cancelled_at.0, self.closed_at.0) {
+            (Some(_), _) => "cancelled",
+            (_, Some(_)) => "closed",
+            _ => "open",
+        };
+        // Webhooks know three words; what is on hold, scheduled or in progress has not been sent.
+        let fulfillment = |status: String| match status.as_str() {
+            "FULFILLED" => "fulfilled",
+            "PARTIALLY_FULFILLED" => "partial",
+            _ => "unfulfilled",
+        };
+        let mut customer = self.customer.map(Customer::neutral);
+        if customer.is_none() && (self.email.0.is_some() || self.phone.0.is_some()) {
+            customer = Some(domain::Customer::default());
+        }
+        if let Some(customer) = &mut customer {
+            customer.email = customer.email.take().or(self.email.0);
+            customer.phone = customer.phone.take().or(self.phone.0);
+            customer.locale = customer.locale.take().or(self.customer_locale.0);
+        }
+        domain::Order {
+            id: self.id.id(),
+            number: self.number.0,
+            name: self.name.0,
+            status: Some(status.into()),
+            financial_status: self.display_financial_status.map(|status| status.to_ascii_lowercase().into()),
+            fulfillment_status: self.display_fulfillment_status.map(|status| fulfillment(status).into()),
+            currency: self.currency_code.0.and_then(|code| code.parse().ok()),
+            total: money(self.total_price_set),
+            subtotal: money(self.subtotal_price_set),
+            tax: money(self.total_tax_set),
+            shipping: money(self.total_shipping_price_set),
+            discount: money(self.total_discounts_set),
+            customer: customer.map(Arc::new),
+            lines: self.line_items.nodes.into_iter().map(|line| Arc::new(line.neutral())).collect(),
+            shipping_address: self.shipping_address.map(|address| Arc::new(address.neutral())),
+            tags: self.tags,
+            note: self.note.0,
+            created_at: self.created_at.0,
+            updated_at: self.updated_at.0,
+        }
+    }
+}
+
+impl Customer {
+    fn neutral(self) -> domain::Customer {
+        domain::Customer {
+            id: self.id.id(),
+            email: self.default_email_address.and_then(|it| it.email_address.0),
+            phone: self.default_phone_number.and_then(|it| it.phone_number.0),
+            name: full_name(self.first_name.0.as_deref(), self.last_name.0.as_deref()),
+            first_name: self.first_name.0,
+            locale: self.locale.0,
+            tags: self.tags,
+            orders_count: self.number_of_orders.0.and_then(|count| count.parse().ok()),
+            updated_at: self.updated_at.0,
+        }
+    }
+}
+
+impl Address {
+    fn neutral(self) -> domain::Address {
+        domain::Address {
+            name: self.name.0,
+            company: self.company.0,
+            address1: self.address1.0,
+            address2: self.address2.0,
+            city: self.city.0,
+            province: self.province.0,
+            zip: self.zip.0,
+            country: self.country.0,
+            phone: self.phone.0,
+        }
+    }
+}
+
+impl Line {
+    pub(super) fn neutral(self) -> domain::Line {
+        domain::Line {
+            id: self.id.id(),
+            product_id: self.product.and_then(|product| product.id.id()),
+            variant_id: self.variant.and_then(|variant| variant.id.id()),
+            sku: self.sku.0,
+            name: self.name.0,
+            quantity: self.quantity,
+            unit_price: money(self.original_unit_price_set),
+            total: money(self.discounted_total_set),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Calls: the journal, the outbox and the timers.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, Set};
+
+use super::events::{json, moment};
+use super::{Store, StoreError};
+use crate::domain::{Call, CallState, RunId, ShopId};
+
+#[derive(Clone, Debug, DeriveEntityModel)]
+#[sea_orm(table_name = "calls")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub run: i64,
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub path: String,
+    pub shop: String,
+    pub position: i64,
+    pub capability: String,
+    pub digest: String,
+    pub input: String,
+    pub options: String,
+    pub state: i32,
+    pub attempts: i64,
+    pub due: i64,
+    pub answer: Option<String>,
+    pub trouble: Option<String>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+impl ActiveModelBehavior for ActiveModel {}
+
+/// By number: the indexes of the table name 0 and 1 (due) and 2 and 3 (unsettled).
+const STATES: [CallState; 5] =
+    [CallState::Pending, CallState::Lost, CallState::Started, CallState::Unknown, CallState::Answered];
+
+fn state_number(state: CallState) -> i32 {
+    STATES.iter().position(|&other| other == state).map_or(0, |at| at as i32)
+}
+
+impl Store {
+    /// Runs with a call that is due by now, the longest due first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn due(&self, shop: &ShopId, now: Timestamp, most: u64) -> Result<Vec<(RunId, String)>, StoreError> {
+        let rows = Entity::find()
+            .filter(Column::Shop.eq(shop.as_str()))
+            .filter(Column::State.lt(2))
+            .filter(Column::Due.lte(now.as_millisecond()))
+            .order_by_asc(Column::Due)
+            .limit(most)
+            .select_only()
+            .columns([Column::Run, Column::Path])
+            .into_tuple::<(i64, String)>()
+            .all(&self.readers)
+            .await?;
+        Ok(rows.into_iter().map(|(run, path)| (RunId(run), path)).collect())
+    }
+
+    /// When the next call is due.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn next_due(&self, shop: &ShopId) -> Result<Option<Timestamp>, StoreError> {
+        let due = Entity::find()
+            .filter(Column::Shop.eq(shop.as_str()))
+            .filter(Column::State.lt(2))
+            .order_by_asc(Column::Due)
+            .limit(1)
+            .select_only()
+            .column(Column::Due)
+            .into_tuple::<i64>()
+            .one(&self.readers)
+            .await?;
+        Ok(due.map(moment))
+    }
+
+    /// Calls whose attempt was under way when the process ended.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn started(&self, shop: &ShopId) -> Result<Vec<(RunId, String)>, StoreError> {
+        self.unsettled(shop, CallState::Started).await
+    }
+
+    /// Calls of which nobody can tell whether they happened.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn unknown(&self, shop: &ShopId) -> Result<Vec<(RunId, String)>, StoreError> {
+        self.unsettled(shop, CallState::Unknown).await
+    }
+
+    async fn unsettled(&self, shop: &ShopId, state: CallState) -> Result<Vec<(RunId, String)>, StoreError> {
+        let rows = Entity::find()
+            .filter(Column::Shop.eq(shop.as_str()))
+            // Says the index's own condition, so that the index is used.
+            .filter(Column::State.is_in([2, 3]))
+            .filter(Column::State.eq(state_number(state)))
+            .order_by_asc(Column::Run)
+            .select_only()
+            .columns([Column::Run, Column::Path])
+            .into_tuple::<(i64, String)>()
+            .all(&self.readers)
+            .await?;
+        Ok(rows.into_iter().map(|(run, path)| (RunId(run), path)).collect())
+    }
+}
+
+/// The calls of these runs, by run, in the order in which they were asked.
+pub(super) async fn of_runs(
+    readers: &DatabaseConnection,
+    runs: Vec<i64>,
+) -> Result<HashMap<i64, Vec<Call>>, StoreError> {
+    let rows = Entity::find()
+        .filter(Column::Run.is_in(runs))
+        .order_by_asc(Column::Run)
+        .order_by_asc(Column::Position)
+        .all(readers)
+        .await?;
+    let mut calls: HashMap<i64, Vec<Call>> = HashMap::new();
+    for row in rows {
+        let state = STATES.get(row.state as usize).ok_or_else(|| {
+            StoreError::Unreadable(format!("{} {}: a state of a newer release", RunId(row.run), row.path))
+        })?;
+        calls.entry(row.run).or_default().push(Call {
+            path: row.path,
+            position: u32::try_from(row.position).unwrap_or(u32::MAX),
+            capability: row.capability,
+            digest: row.digest,
+            input: serde_json::from_str(&row.input)?,
+            options: serde_json::from_str(&row.options)?,
+            state: *state,
+            attempts: u32::try_from(row.attempts).unwrap_or(u32::MAX),
+            due: moment(row.due),
+            answer: row.answer.as_deref().map(serde_json::from_str).transpose()?,
+            trouble: row.trouble,
+        });
+    }
+    Ok(calls)
+}
+
+/// Writes calls as they stand now, new ones and known ones.
+pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, calls: &[(RunId, Call)]) -> Result<(), DbErr> {
+    for some in calls.chunks(200) {
+        let rows = some.iter().map(|(run, call)| ActiveModel {
+            run: Set(run.0),
+            path: Set(call.path.clone()),
+            shop: Set(shop.to_string()),
+            position: Set(i64::from(call.position)),
+            capability: Set(call.capability.clone()),
+            digest: Set(call.digest.clone()),
+            input: Set(json(&call.input)),
+            options: Set(json(&call.options)),
+            state: Set(state_number(call.state)),
+            attempts: Set(i64::from(call.attempts)),
+            due: Set(call.due.as_millisecond()),
+            answer: Set(call.answer.as_ref().map(json)),
+            trouble: Set(call.trouble.clone()),
+        });
+        let now = OnConflict::columns([Column::Run, Column::Path])
+            .update_columns([Column::State, Column::Attempts, Column::Due, Column::Answer, Column::Trouble])
+            .to_owned();
+        Entity::insert_many(rows).on_conflict(now).exec_without_returning(tx).await?;
+    }
+    Ok(())
+}

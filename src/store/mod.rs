@@ -1,0 +1,141 @@
+//! The one file of data: what was accepted, what is known, what every run asked and was answered.
+//!
+//! Writes go through one connection, many to a commit ([`writer`]): SQLite has one writer anyway, and a commit's
+//! sync is the dear part. Reads go through a small pool beside it.
+//!
+//! *Architecture Invariant*: everything is scoped by a [`ShopId`](crate::domain::ShopId) in its arguments; rows
+//! never leave this room; nothing here decides anything.
+
+#![expect(unreachable_pub, reason = "sea-orm's derives make public items, and the entities stay in this room")]
+
+mod calls;
+mod changes;
+mod checkpoint;
+mod events;
+mod memory;
+mod records;
+mod rule_versions;
+mod runs;
+mod tokens;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
+use storehand_migrations::{Migrator, MigratorTrait};
+
+pub use changes::{Changes, Matched, Moved};
+pub use events::{Accept, Accepted, StoredEvent};
+pub use records::StoredRecord;
+pub use rule_versions::RuleVersion;
+pub use runs::RunFilter;
+pub use tokens::TokenRow;
+
+/// How to open the store.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The database file; made with its folder where it does not exist.
+    pub file: PathBuf,
+    /// Connections that read.
+    pub readers: u32,
+    /// Writes put into one commit at the most. 1 turns group commit off (for benchmarks).
+    pub group: usize,
+    /// The write-ahead log is emptied by force past this many bytes.
+    pub wal_limit_bytes: u64,
+}
+
+impl Settings {
+    /// The defaults, over this file.
+    pub fn at(file: impl Into<PathBuf>) -> Self {
+        Self { file: file.into(), readers: 4, group: 256, wal_limit_bytes: 64 << 20 }
+    }
+}
+
+/// What can go wrong here.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened or made.
+    #[error("cannot open the store {file}: {cause}")]
+    Open {
+        /// Which file.
+        file: String,
+        /// What the database says.
+        cause: String,
+    },
+    /// The database refused: disk full, file damaged, …
+    #[error("the store refused: {0}")]
+    Database(String),
+    /// A row that cannot be read: written by a newer release, or damaged.
+    #[error("the store holds something unreadable: {0}")]
+    Unreadable(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl From<DbErr> for StoreError {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+/// The store. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    readers: DatabaseConnection,
+    writer: writer::Writer,
+}
+
+impl Store {
+    /// Opens the store, brings its tables up to date, and starts its writer and its checkpoints, which end when
+    /// the last clone of the store is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`].
+    pub async fn open(settings: &Settings) -> Result<Self, StoreError> {
+        let failed = |cause: String| StoreError::Open { file: settings.file.display().to_string(), cause };
+        if let Some(folder) = settings.file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+        }
+        let write = connect(&settings.file, 1).await.map_err(|error| failed(error.to_string()))?;
+        Migrator::up(&write, None).await.map_err(|error| failed(error.to_string()))?;
+        let readers = connect(&settings.file, settings.readers).await.map_err(|error| failed(error.to_string()))?;
+        let checkpoints = connect(&settings.file, 1).await.map_err(|error| failed(error.to_string()))?;
+        let wal = checkpoint::wal_file(&settings.file);
+        let writer = writer::Writer::start(write, settings.group);
+        checkpoint::start(checkpoints, wal, settings.wal_limit_bytes, writer.downgrade());
+        Ok(Self { readers, writer })
+    }
+
+    /// Waits until everything that was handed over is on disk, and takes nothing more.
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+}
+
+/// A pool of `connections` on this file. An 8 KiB page holds an order without overflow; the checkpoint runs on its
+/// own connection, so none is made in line.
+async fn connect(file: &Path, connections: u32) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", file.display()));
+    options.max_connections(connections).min_connections(1).sqlx_logging(false).test_before_acquire(false);
+    options.idle_timeout(None).max_lifetime(None);
+    options.map_sqlx_sqlite_opts(|options| {
+        options
+            .page_size(8192)
+            .pragma("journal_mode", "WAL")
+            .pragma("synchronous", "FULL")
+            .pragma("wal_autocheckpoint", "0")
+            .pragma("temp_store", "MEMORY")
+            .pragma("cache_size", "-8000")
+            .busy_timeout(Duration::from_secs(20))
+            .statement_cache_capacity(200)
+    });
+    Database::connect(options).await
+}
