@@ -10,6 +10,7 @@ mod client;
 mod doctor;
 mod events;
 mod out;
+mod rules;
 mod runs;
 mod serve;
 mod token;
@@ -57,10 +58,16 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
+    /// Check and list rule files, run the tests that they carry
+    Rules(rules::RulesArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
     /// Take deliveries and run the rules, until told to stop (Ctrl-C)
     Serve(serve::ServeArgs),
+    /// Print the JSON Schema of rule files, for editors
+    Schema,
+    /// Make, list and end the tokens of those who use the API
+    Token(token::TokenArgs),
 }
 
 /// Reads the arguments, does what they say, and returns the exit code.
@@ -90,6 +97,18 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
+        Command::Rules(args) => rules::run(&args, &*crate::app::catalog()?),
+        Command::Schema => {
+            rules::schema(&*crate::app::catalog()?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Token(args) => {
+            let config = cli.global.load()?;
+            let store = crate::store::Store::open(&crate::app::store_settings(&config)).await?;
+            let done = token::run(args, &crate::app::StoreTokens(store.clone()), &crate::domain::SystemClock).await;
+            store.close().await;
+            done
+        }
         Command::Serve(args) => serve::run(args, &cli.global).await,
     }
 }
