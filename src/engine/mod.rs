@@ -228,12 +228,7 @@ impl Engine {
     }
 }
 
-async fn keep_versions(
-    store: &Store,
-    shop: &ShopId,
-    rules: &RuleSet,
-    clock: &dyn Clock,
-) -> Result<(), StoreError> {
+async fn keep_versions(store: &Store, shop: &ShopId, rules: &RuleSet, clock: &dyn Clock) -> Result<(), StoreError> {
     let version = |rule: &Arc<crate::rules::Rule>| RuleVersion {
         rule: rule.id.clone(),
         version: rule.version.clone(),

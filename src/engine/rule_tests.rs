@@ -480,7 +480,7 @@ steps:
         let small =
             "  - { name: x, event: { type: order.created, data: { order: { total: 5 EUR } } }, expect: { calls: [] } }";
         let report = reports(STEPS, small).pop().expect("one report");
-        assert_eq!((report.passed, report.line), (false, 12));
+        assert_eq!((report.passed, report.line), (false, 13));
         let expected =
             "the rule does not run: `order.total > money(\"100 EUR\")` (line 7) does not hold: order.total is 5.00 EUR";
         assert_eq!(report.messages, [expected]);

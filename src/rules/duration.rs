@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// What to write instead.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     /// Longer than any rule waits; keeps every sum of a time and a duration within the calendar.
     const LONGEST: u64 = 10 * 366 * 86_400;
     let text = text.trim();
