@@ -12,6 +12,7 @@ mod events;
 mod out;
 mod rules;
 mod runs;
+mod serve;
 mod token;
 
 use std::path::PathBuf;
@@ -64,6 +65,8 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Print the JSON Schema of rule files, for editors
     Schema,
+    /// Take deliveries and run the rules, until told to stop (Ctrl-C)
+    Serve(serve::ServeArgs),
 }
 
 /// Reads the arguments, does what they say, and returns the exit code.
@@ -95,6 +98,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rules(args) => rules::run(&args, app::catalog()?.as_ref()),
         Command::Runs(args) => runs::run(args).await,
         Command::Schema => rules::schema(app::catalog()?.as_ref()),
+        Command::Serve(args) => serve::run(args, &cli.global).await,
     }
 }
 
