@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app;
 use crate::config::{Config, ConfigError};
 use crate::shops;
 pub(crate) use out::{Hinted, say};
@@ -58,16 +59,14 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
-    /// Check and list rule files, run the tests that they carry
+    /// Check rule files and list them
     Rules(rules::RulesArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
-    /// Take deliveries and run the rules, until told to stop (Ctrl-C)
-    Serve(serve::ServeArgs),
     /// Print the JSON Schema of rule files, for editors
     Schema,
-    /// Make, list and end the tokens of those who use the API
-    Token(token::TokenArgs),
+    /// Take deliveries and run the rules, until told to stop (Ctrl-C)
+    Serve(serve::ServeArgs),
 }
 
 /// Reads the arguments, does what they say, and returns the exit code.
@@ -96,19 +95,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
+        Command::Rules(args) => rules::run(&args, app::catalog()?.as_ref()),
         Command::Runs(args) => runs::run(args).await,
-        Command::Rules(args) => rules::run(&args, &*crate::app::catalog()?),
-        Command::Schema => {
-            rules::schema(&*crate::app::catalog()?);
-            Ok(ExitCode::SUCCESS)
-        }
-        Command::Token(args) => {
-            let config = cli.global.load()?;
-            let store = crate::store::Store::open(&crate::app::store_settings(&config)).await?;
-            let done = token::run(args, &crate::app::StoreTokens(store.clone()), &crate::domain::SystemClock).await;
-            store.close().await;
-            done
-        }
+        Command::Schema => rules::schema(app::catalog()?.as_ref()),
         Command::Serve(args) => serve::run(args, &cli.global).await,
     }
 }
