@@ -1,4 +1,5 @@
 //! The one integration binary.
 
 mod capabilities;
+mod demo_shop;
 mod shops;
