@@ -121,7 +121,10 @@ impl App {
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
         let first_token = first_token(&*tokens, &*clock).await?;
         let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
-            format!("cannot listen on {}\n  hint: is another Storehand running? set `server.listen`", config.server.listen)
+            format!(
+                "cannot listen on {}\n  hint: is another Storehand running? set `server.listen`",
+                config.server.listen
+            )
         })?;
         let address = listener.local_addr()?;
         let answers = answers::Answers {
@@ -167,6 +170,7 @@ impl App {
 pub fn store_settings(config: &Config) -> store::Settings {
     store::Settings {
         readers: u32::try_from(config.store.readers).unwrap_or(u32::MAX),
+        group: config.store.group,
         wal_limit_bytes: config.store.wal_limit_bytes,
         ..store::Settings::at(&config.store.file)
     }
@@ -193,7 +197,7 @@ pub fn catalog() -> anyhow::Result<Arc<Catalog>> {
 }
 
 fn registry(model: Option<Model>) -> anyhow::Result<Registry> {
-    Registry::new(capabilities::all(capabilities::Deps { })).map_err(anyhow::Error::msg)
+    Registry::new(capabilities::all(capabilities::Deps {})).map_err(anyhow::Error::msg)
 }
 
 /// The model, unless it is off, or not there and not demanded.

@@ -6,9 +6,11 @@
 //! *Architecture Invariant*: the only room that reads arguments and writes to stdout. It decides nothing about
 //! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
 
+mod bench;
 mod client;
 mod doctor;
 mod events;
+mod load;
 mod out;
 mod runs;
 mod serve;
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
-use crate::shops;
+use crate::{app, rules, shops};
 pub(crate) use out::{Hinted, say};
 
 const EXAMPLES: &str = "\
@@ -53,14 +55,20 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure what this machine can take
+    Bench(bench::BenchArgs),
     /// Print every setting with its origin, and look for what is wrong
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
+    /// Print the JSON Schema of rule files, for editors
+    Schema,
     /// Take deliveries and run the rules, until told to stop (Ctrl-C)
     Serve(serve::ServeArgs),
+    /// Make, list and end the tokens of those who may use the API
+    Token(token::TokenArgs),
 }
 
 /// Reads the arguments, does what they say, and returns the exit code.
@@ -87,10 +95,16 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Bench(args) => bench::run(args).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
+        Command::Schema => {
+            say(events::pretty(&rules::json_schema(&*app::catalog()?)));
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Serve(args) => serve::run(args, &cli.global).await,
+        Command::Token(args) => token::run(args, &cli.global).await,
     }
 }
 

@@ -22,7 +22,6 @@ mod perform;
 mod progress;
 mod registry;
 
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -227,12 +226,7 @@ impl Engine {
     }
 }
 
-async fn keep_versions(
-    store: &Store,
-    shop: &ShopId,
-    rules: &RuleSet,
-    clock: &dyn Clock,
-) -> Result<(), StoreError> {
+async fn keep_versions(store: &Store, shop: &ShopId, rules: &RuleSet, clock: &dyn Clock) -> Result<(), StoreError> {
     let version = |rule: &Arc<crate::rules::Rule>| RuleVersion {
         rule: rule.id.clone(),
         version: rule.version.clone(),
