@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
     result.unwrap_or_else(|error| {
         out::report(&error);
         // A configuration that cannot be used is wrong use.
-        if error.chain().any(|cause| cause.is::<ConfigError>()) { ExitCode::from(2) } else { ExitCode::FAILURE }
+        if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
 
