@@ -100,6 +100,7 @@ impl App {
             settings: engine::Settings {
                 attempts_at_once: config.engine.workers,
                 intake_queue: config.server.intake_queue,
+                intake_group: config.store.group,
             },
         });
         let engine = Arc::new(engine.await?);
