@@ -100,6 +100,7 @@ impl App {
             settings: engine::Settings {
                 attempts_at_once: config.engine.workers,
                 intake_queue: config.server.intake_queue,
+                intake_group: config.store.group,
             },
         });
         let engine = Arc::new(engine.await?);
@@ -121,7 +122,10 @@ impl App {
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
         let first_token = first_token(&*tokens, &*clock).await?;
         let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
-            format!("cannot listen on {}\n  hint: is another Storehand running? set `server.listen`", config.server.listen)
+            format!(
+                "cannot listen on {}\n  hint: is another Storehand running? set `server.listen`",
+                config.server.listen
+            )
         })?;
         let address = listener.local_addr()?;
         let answers = answers::Answers {
@@ -167,6 +171,7 @@ impl App {
 pub fn store_settings(config: &Config) -> store::Settings {
     store::Settings {
         readers: u32::try_from(config.store.readers).unwrap_or(u32::MAX),
+        group: config.store.group,
         wal_limit_bytes: config.store.wal_limit_bytes,
         ..store::Settings::at(&config.store.file)
     }

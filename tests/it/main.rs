@@ -1,6 +1,7 @@
 //! The integration tests, all in one binary: linking is the dear part.
 
 mod capabilities;
+mod cli;
 mod engine;
 mod licences;
 mod demo_shop;
