@@ -9,6 +9,7 @@
 mod client;
 mod doctor;
 mod events;
+mod model;
 mod out;
 mod runs;
 mod token;
@@ -56,6 +57,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
+    /// Get, convert, and talk to the language model
+    Model(model::ModelArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
 }
@@ -86,6 +89,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
+        Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
     }
 }

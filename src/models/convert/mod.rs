@@ -19,6 +19,9 @@ use super::onnx::Writer;
 pub use check::{Agreement, check};
 use llama::Llama;
 
+/// Goes up when the same GGUF file is converted into something else.
+pub(crate) const VERSION: u32 = 1;
+
 /// How far a conversion is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -73,5 +76,100 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // After the rename there is nothing to remove.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decoder::Decoder;
+    use super::super::folder::Folder;
+    use super::super::gguf::Quant;
+    use super::super::sampler::likeliest;
+    use super::super::settings::Settings;
+    use super::super::testing::{random_llama, real};
+    use super::*;
+
+    /// A random model, converted and loaded, beside its plain forward: for each kind of weights, tied and not.
+    #[test]
+    fn a_random_model_writes_what_its_plain_forward_writes() {
+        let Some(Settings { library: Some(library), .. }) = real("a_random_model_writes_what_its_plain_forward_writes")
+        else {
+            return;
+        };
+        let folder = tempfile::tempdir().expect("folder");
+        for (name, quant, tied) in
+            [("tied", Quant::Q8_0, true), ("untied", Quant::Q8_0, false), ("float", Quant::F32, true)]
+        {
+            let path = folder.path().join(format!("{name}.gguf"));
+            fs::write(&path, random_llama(3, quant, tied).bytes()).expect("written");
+            let out = folder.path().join(name);
+            let mut steps = Vec::new();
+            convert(&path, &out, |progress| steps.push(progress.done)).expect("converted");
+            assert_eq!(steps, [1, 2]);
+
+            let gguf = Gguf::open(&path).expect("gguf");
+            let llama = Llama::new(&gguf).expect("llama");
+            let read = Folder::read(&out).expect("folder");
+            let mut decoder = Decoder::load(&library, &read.graph, &read.shape, 1).expect("decoder");
+            assert_eq!((read.end.as_slice(), decoder.vocabulary()), (&[260, 260][..], 261));
+            // Greedy, token by token, from prompts of one token and of several.
+            for prompt in [vec![259], vec![259, 104, 101, 108, 108, 111], (40..90).collect()] {
+                let mut text = prompt.clone();
+                let mut cache = decoder.empty_cache().expect("cache");
+                let mut logits = decoder.read(&prompt, &mut cache).expect("logits");
+                let mut clear = 0;
+                for _ in 0..12 {
+                    let full = reference::forward(&llama, std::slice::from_ref(&text)).expect("forward");
+                    let full = &full[0][text.len() - 1];
+                    let largest = full.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()));
+                    for (ours, theirs) in logits.iter().zip(full) {
+                        // Activations are rounded to 8 bits, and so are weights that were not.
+                        assert!((ours - theirs).abs() < 0.04 * largest, "{name}: {ours} {theirs} of {largest}");
+                    }
+                    let token = likeliest(full);
+                    let second = (0_u32..).zip(full).filter(|(it, _)| *it != token).map(|(_, logit)| *logit);
+                    let margin = full[token as usize] - second.fold(f32::NEG_INFINITY, f32::max);
+                    // Where the two likeliest are as close as the rounding, either may win.
+                    if margin > 0.04 * largest {
+                        assert_eq!(likeliest(&logits), token, "{name} after {text:?}");
+                        clear += 1;
+                    }
+                    text.push(token);
+                    logits = decoder.read(&[token], &mut cache).expect("logits");
+                }
+                assert!(clear >= 6, "{name}: only {clear} of 12 tokens are clear; take another seed");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_behind_when_it_fails() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("model.gguf");
+        let mut bytes = random_llama(3, Quant::Q8_0, true).bytes();
+        // Another architecture, of the same length.
+        let at = bytes.windows(5).position(|it| it == b"llama").expect("its name");
+        let key = bytes[at + 5..].windows(5).position(|it| it == b"llama").map(|next| at + 5 + next);
+        assert!(key.is_some());
+        bytes[at..at + 5].copy_from_slice(b"mamba");
+        fs::write(&path, bytes).expect("written");
+        let error = convert(&path, &folder.path().join("out"), |_| {}).expect_err("mamba");
+        assert!(error.to_string().contains("`mamba`"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
+
+        fs::write(&path, random_llama(3, Quant::Q8_0, true).bytes()).expect("written");
+        fs::create_dir(folder.path().join("out")).expect("out");
+        let error = convert(&path, &folder.path().join("out"), |_| {}).expect_err("there already");
+        assert!(error.to_string().contains("there already"), "{error}");
+    }
+
+    /// The default model, as `fetch` left it, against its original: all of the file's kinds of tensors.
+    #[test]
+    fn the_default_model_agrees_with_its_original() {
+        let test = "the_default_model_agrees_with_its_original";
+        let Some(settings) = real(test) else { return };
+        let original = super::super::fetch::original(&super::super::testing::models());
+        let agreement = check(&original, &settings).expect("compared");
+        assert!(agreement.is_close() && agreement.mean_divergence > 0.0, "{agreement:?}");
     }
 }
