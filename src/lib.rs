@@ -1,10 +1,14 @@
 //! Storehand: a shop's extra pair of hands. See ARCHITECTURE.md for the rooms and how an event goes through them.
 
+pub mod app;
+pub mod capabilities;
 pub mod cli;
 pub mod config;
-pub mod capabilities;
+pub mod demo;
 pub mod domain;
-pub mod store;
+pub mod engine;
 pub mod http;
-pub mod shops;
 pub mod models;
+pub mod rules;
+pub mod shops;
+pub mod store;

@@ -15,6 +15,7 @@ mod http_request;
 mod log;
 mod memory;
 mod message_send;
+mod model_write;
 mod order;
 mod order_get;
 mod order_tag;
@@ -27,13 +28,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use crate::domain::{Capability, Catalog, Verdict};
+use crate::models::Model;
 
 /// What capabilities share, whatever the shop.
 #[derive(Default)]
-pub struct Deps {}
+pub struct Deps {
+    /// The language model, where there is one.
+    pub model: Option<Model>,
+}
 
 /// Every capability there is, by name.
-pub fn all(_deps: Deps) -> Vec<Arc<dyn Capability>> {
+pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
     vec![
         Arc::new(http_request::HttpRequest::new()),
         Arc::new(log::Log::new()),
@@ -41,6 +46,7 @@ pub fn all(_deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(memory::Get::new()),
         Arc::new(memory::Set::new()),
         Arc::new(message_send::MessageSend::new()),
+        Arc::new(model_write::ModelWrite::new(deps.model)),
         Arc::new(order_get::OrderGet::new()),
         Arc::new(order_tag::OrderTag::new()),
         Arc::new(wait::Wait::new()),

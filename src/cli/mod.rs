@@ -12,6 +12,7 @@ mod events;
 mod model;
 mod out;
 mod runs;
+mod serve;
 mod token;
 
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ enum Command {
     Model(model::ModelArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
+    /// Take deliveries and run the rules, until told to stop (Ctrl-C)
+    Serve(serve::ServeArgs),
 }
 
 /// Reads the arguments, does what they say, and returns the exit code.
@@ -91,6 +94,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
+        Command::Serve(args) => serve::run(args, &cli.global).await,
     }
 }
 

@@ -18,7 +18,7 @@ impl Currency {
     }
 
     /// Digits after the point in this currency's everyday amounts (ISO 4217 "minor unit").
-    fn minor_digits(self) -> u32 {
+    pub fn minor_digits(self) -> u32 {
         match &self.0 {
             b"JPY" | b"KRW" | b"VND" | b"CLP" | b"ISK" | b"UGX" | b"XAF" | b"XOF" | b"XPF" | b"PYG" | b"RWF" => 0,
             b"BHD" | b"KWD" | b"OMR" | b"JOD" | b"TND" | b"IQD" | b"LYD" => 3,

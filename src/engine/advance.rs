@@ -3,12 +3,14 @@
 //! This is the heart of the engine, and it is pure: the same rule, event, context and answers give the same next
 //! calls, however often and wherever it is done. Everything durable rests on that.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::registry::Registry;
 use crate::domain::{
-    Answer, AskOptions, Asked, Call, CallState, Door, End, Facts, Failure, Kind, Run, digest,
+    Answer, AskOptions, Asked, Call, CallState, Door, End, Facts, Failure, Kind, digest,
 };
 use crate::rules::{self, Outcome, Progress, Rule};
 
@@ -18,49 +20,51 @@ pub const CALLS_A_RUN: usize = 1_000;
 /// What a run does next.
 #[derive(Debug, Default, PartialEq)]
 pub struct Step {
-    /// Calls that are new, in the order in which they were asked. Those that the door answered itself (a log line,
-    /// a refusal) are answered already.
-    pub new: Vec<Call>,
+    /// The run's calls: those that it had, then the new ones in the order in which they were asked. New calls that
+    /// the door answered itself (a log line, a refusal) are answered already.
+    pub calls: Vec<Call>,
+    /// How many of them it had.
+    pub known: usize,
     /// How it ended; `None` while it waits for answers.
     pub end: Option<End>,
 }
 
-/// Replays `rule` over the calls of `run` and says what comes next.
-pub fn advance(rule: &Rule, facts: &Facts, run: &Run, registry: &Registry, now: Timestamp) -> Step {
-    let mut journal = Journal { rule, run, registry, now, new: Vec::new(), diverged: None };
-    let progress = rules::advance(rule, facts, &mut journal);
-    let Journal { new, diverged, .. } = journal;
-    if let Some(end) = diverged {
-        // What it asked on the wrong way is not made.
-        return Step { new: Vec::new(), end: Some(end) };
-    }
-    let end = match progress {
-        Progress::Ended(Outcome::Done) => Some(End::Done),
-        Progress::Ended(Outcome::Declined) => Some(End::Declined),
-        Progress::Ended(Outcome::Failed(failure)) => Some(End::Failed { failure }),
-        Progress::Waiting => None,
+/// Replays `rule` over the calls that a run has and says what comes next.
+pub fn advance(rule: &Arc<Rule>, facts: &Facts, calls: Vec<Call>, registry: &Arc<Registry>, now: Timestamp) -> Step {
+    let known = calls.len();
+    let journal = Journal { rule: rule.clone(), registry: registry.clone(), now, calls, diverged: None };
+    let (progress, journal) = rules::advance(rule, facts, journal);
+    let Journal { mut calls, diverged, .. } = journal;
+    let end = match (diverged, progress) {
+        (Some(end), _) => {
+            // What it asked on the wrong way is not made.
+            calls.truncate(known);
+            Some(end)
+        }
+        (None, Progress::Ended(Outcome::Done)) => Some(End::Done),
+        (None, Progress::Ended(Outcome::Declined)) => Some(End::Declined),
+        (None, Progress::Ended(Outcome::Failed(failure))) => Some(End::Failed { failure }),
+        (None, Progress::Waiting) => None,
     };
-    Step { new, end }
+    Step { calls, known, end }
 }
 
 /// The door of a run that is on record: answered calls are answered from there, new ones are written down.
-struct Journal<'a> {
-    rule: &'a Rule,
-    run: &'a Run,
-    registry: &'a Registry,
+struct Journal {
+    rule: Arc<Rule>,
+    registry: Arc<Registry>,
     now: Timestamp,
-    new: Vec<Call>,
+    calls: Vec<Call>,
     diverged: Option<End>,
 }
 
-impl Door for Journal<'_> {
+impl Door for Journal {
     fn ask(&mut self, path: &str, capability: &str, input: Json, options: AskOptions) -> Asked {
         if self.diverged.is_some() {
             return Asked::NotYet;
         }
         let digest = digest(capability, &input);
-        let known = self.run.call(path).or_else(|| self.new.iter().find(|call| call.path == path));
-        if let Some(call) = known {
+        if let Some(call) = self.calls.iter().find(|call| call.path == path) {
             if call.digest == digest {
                 return call.answer.clone().map_or(Asked::NotYet, Asked::Answered);
             }
@@ -71,7 +75,7 @@ impl Door for Journal<'_> {
             });
             return Asked::NotYet;
         }
-        if self.run.calls.len() + self.new.len() >= CALLS_A_RUN {
+        if self.calls.len() >= CALLS_A_RUN {
             let message = format!("a run may make {CALLS_A_RUN} calls");
             return Asked::Answered(Answer::Failed(Failure::new("too_many_calls", message)));
         }
@@ -80,9 +84,9 @@ impl Door for Journal<'_> {
             Ok(spec) if spec.kind == Kind::Instant => Some(Answer::Done(json!({}))),
             Ok(_) => None,
         };
-        self.new.push(Call {
+        self.calls.push(Call {
             path: path.to_owned(),
-            position: (self.run.calls.len() + self.new.len()) as u32,
+            position: self.calls.len() as u32,
             capability: capability.to_owned(),
             digest,
             input,

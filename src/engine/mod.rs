@@ -21,7 +21,7 @@ mod matching;
 mod perform;
 mod progress;
 mod registry;
-pub mod rule_tests;
+
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

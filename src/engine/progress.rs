@@ -26,9 +26,9 @@ impl Desk {
                 self.set_state(turn, id, RunState::Queued);
                 continue;
             }
-            let step = self.step(id, turn.now).await;
-            self.take_up(turn, id, step.new).await?;
-            match step.end {
+            let (end, new) = self.step(id, turn.now).await;
+            self.take_up(turn, id, new).await?;
+            match end {
                 Some(end) => self.end(turn, id, end),
                 None => self.rest(turn, id, &name),
             }
@@ -36,35 +36,39 @@ impl Desk {
         Ok(())
     }
 
-    /// Replays one run. Scripts may take as long as their deadline allows, so they run on a thread of their own.
-    async fn step(&self, id: RunId, now: Timestamp) -> Step {
-        let Some(live) = self.runs.get(&id) else { return Step::default() };
-        if matches!(live.rule.body, Body::Steps(_)) {
-            return advance(&live.rule, &live.facts, &live.run, &self.parts.registry, now);
-        }
-        let (rule, facts, run) = (live.rule.clone(), live.facts.clone(), live.run.clone());
-        let registry = self.parts.registry.clone();
-        let replay = tokio::task::spawn_blocking(move || advance(&rule, &facts, &run, &registry, now));
-        replay.await.unwrap_or_else(|_| {
-            let failure = Failure::new("internal", "replaying the script broke off (a bug in Storehand)");
-            Step { new: Vec::new(), end: Some(End::Failed { failure }) }
-        })
+    /// Replays one run and takes its new calls in; says how it ended, and the paths of the new calls. Scripts may take
+    /// as long as their deadline allows, so they run on a thread of their own.
+    async fn step(&mut self, id: RunId, now: Timestamp) -> (Option<End>, Vec<String>) {
+        let Some(live) = self.runs.get_mut(&id) else { return (None, Vec::new()) };
+        let Step { calls, known, end } = if matches!(live.rule.body, Body::Steps(_)) {
+            advance(&live.rule, &live.facts, std::mem::take(&mut live.run.calls), &self.parts.registry, now)
+        } else {
+            let (rule, facts, calls) = (live.rule.clone(), live.facts.clone(), live.run.calls.clone());
+            let registry = self.parts.registry.clone();
+            let replay = tokio::task::spawn_blocking(move || advance(&rule, &facts, calls, &registry, now));
+            replay.await.unwrap_or_else(|_| {
+                let failure = Failure::new("internal", "replaying the script broke off (a bug in Storehand)");
+                let calls = live.run.calls.clone();
+                Step { known: calls.len(), calls, end: Some(End::Failed { failure }) }
+            })
+        };
+        live.run.calls = calls;
+        (end, live.run.calls[known..].iter().map(|call| call.path.clone()).collect())
     }
 
     /// Takes up a run's new calls: clocks are set, memory is used, attempts are started as far as hands are free.
-    async fn take_up(&mut self, turn: &mut Turn, id: RunId, new: Vec<Call>) -> Result<(), StoreError> {
-        for call in new {
-            let Some(live) = self.runs.get_mut(&id) else { return Ok(()) };
-            let (path, capability, state) = (call.path.clone(), call.capability.clone(), call.state);
-            let rule = live.run.rule.clone();
-            let asked = (rule.clone(), path.clone(), capability.clone());
-            turn.told.push(What::Asked { run: id, rule: asked.0, path: asked.1, capability: asked.2, input: call.input.clone() });
-            if let Some(answer) = call.answer.clone() {
-                turn.told.push(What::Answered { run: id, rule, path: path.clone(), capability: capability.clone(), answer });
-            }
-            live.run.calls.push(call);
+    async fn take_up(&mut self, turn: &mut Turn, id: RunId, new: Vec<String>) -> Result<(), StoreError> {
+        for path in new {
+            let Some(live) = self.runs.get(&id) else { return Ok(()) };
+            let Some(call) = live.run.call(&path) else { continue };
+            let (rule, capability, input) = (live.run.rule.clone(), call.capability.clone(), call.input.clone());
+            let answer = call.answer.clone();
             turn.calls.insert((id, path.clone()));
-            if state == CallState::Answered {
+            let asked =
+                What::Asked { run: id, rule: rule.clone(), path: path.clone(), capability: capability.clone(), input };
+            turn.told.push(asked);
+            if let Some(answer) = answer {
+                turn.told.push(What::Answered { run: id, rule, path, capability, answer });
                 continue;
             }
             match self.parts.registry.get(&capability).map(|it| it.spec().kind) {

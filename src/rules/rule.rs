@@ -1,14 +1,16 @@
 //! A rule, read and checked: what the file says, with its expressions compiled.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
 
 use super::expr::{Expr, Template};
 use super::script::Script;
-use crate::domain::{Retry, Value};
+use crate::domain::{Inputs, Retry, Value};
 
 /// One version of one rule.
 #[derive(Debug)]
@@ -39,10 +41,22 @@ pub struct Rule {
     pub tests: Vec<RuleTest>,
     /// Where it was read from.
     pub file: PathBuf,
-    /// The file's text, scripts included: what a waiting run is replayed with, whatever becomes of the file.
+    /// The file's text and its script's: what a waiting run is replayed with, whatever becomes of the file.
+    /// [`from_bundle`](super::from_bundle) reads it.
     pub text: String,
-    /// SHA-256 of `text` and its script's, in hex, 16 digits kept: the version's name.
+    /// SHA-256 of `text` and `tuning`, in hex, 16 digits kept: the version's name.
     pub version: String,
+    /// The shop's own values for some of its inputs; they are in `inputs` already.
+    pub tuning: BTreeMap<String, Json>,
+    /// The inputs' values, made ready once for every event.
+    pub(super) values: Arc<Inputs>,
+}
+
+impl Rule {
+    /// The conditions as people read them: why a run began.
+    pub fn clauses(&self) -> Vec<String> {
+        self.conditions.iter().map(ToString::to_string).collect()
+    }
 }
 
 /// Whether a rule runs.
@@ -114,6 +128,19 @@ pub enum Condition {
     All(Vec<Condition>),
     Any(Vec<Condition>),
     Not(Box<Condition>),
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, inner) = match self {
+            Self::Clause { expr, .. } => return f.write_str(expr.text().trim()),
+            Self::Not(inner) => return write!(f, "not: {inner}"),
+            Self::All(inner) => ("all", inner),
+            Self::Any(inner) => ("any", inner),
+        };
+        let inner: Vec<String> = inner.iter().map(ToString::to_string).collect();
+        write!(f, "{word}: [{}]", inner.join(", "))
+    }
 }
 
 /// What happens to a new run when its lane is busy.

@@ -1,173 +1,51 @@
-//! The rules of one shop that are in force, tuned to the shop; and how a version is kept and read back.
+//! A shop's rules as the engine asks for them: by id, and by the event type that they listen to.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
+use super::rule::{Rule, Status};
+use crate::domain::Catalog;
 
-use super::duration;
-use super::file::{Read, read_version};
-use super::finding::Severity;
-use super::index::Index;
-use super::rule::{Condition, Input, InputKind, Rule, Status};
-use crate::domain::{Catalog, Inputs, Money, Value};
-
-/// Values that a shop sets in place of what a rule's file says, by input.
-pub type Tuning = BTreeMap<String, Json>;
-
-/// The rules of a shop: those that listen, and every one by its id.
+/// A shop's rules.
 #[derive(Debug, Default)]
 pub struct RuleSet {
-    index: Index,
-    by_id: HashMap<String, Arc<Rule>>,
+    by_id: BTreeMap<String, Arc<Rule>>,
+    /// The live ones, in the order of their ids.
+    by_type: HashMap<&'static str, Vec<Arc<Rule>>>,
 }
 
 impl RuleSet {
-    /// These rules, of which the live ones run.
-    pub fn new(rules: &[Arc<Rule>], catalog: &Catalog) -> Self {
-        let by_id = rules.iter().map(|rule| (rule.id.clone(), Arc::clone(rule))).collect();
-        Self { index: Index::new(rules, catalog), by_id }
+    /// These rules. `order.*` listens to every such type of the catalog.
+    pub fn new(rules: impl IntoIterator<Item = Arc<Rule>>, catalog: &Catalog) -> Self {
+        let by_id: BTreeMap<String, Arc<Rule>> = rules.into_iter().map(|rule| (rule.id.clone(), rule)).collect();
+        let mut by_type: HashMap<&'static str, Vec<Arc<Rule>>> = HashMap::new();
+        for rule in by_id.values().filter(|rule| rule.status == Status::Live) {
+            for event in catalog.events() {
+                if rule.triggers.iter().any(|trigger| trigger.hears(event.name)) {
+                    by_type.entry(event.name).or_default().push(Arc::clone(rule));
+                }
+            }
+        }
+        Self { by_id, by_type }
     }
 
-    /// The live rules that listen to events of this type.
-    pub fn listening(&self, kind: &str) -> impl ExactSizeIterator<Item = &Arc<Rule>> {
-        self.index.listening(kind)
-    }
-
-    /// The rule of this id.
+    /// The rule of this id, live or not.
     pub fn get(&self, id: &str) -> Option<&Arc<Rule>> {
         self.by_id.get(id)
     }
 
-    /// Every rule, in no order.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Rule>> {
+    /// All of them, in the order of their ids.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Rule>> {
         self.by_id.values()
     }
 
-    /// Those that run.
+    /// Those that start runs.
     pub fn live(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.all().filter(|rule| rule.status == Status::Live)
-    }
-}
-
-/// A version as the store keeps it: enough to run it again, whatever becomes of the file.
-#[derive(Serialize, Deserialize)]
-struct Bundle {
-    file: PathBuf,
-    text: String,
-    #[serde(default)]
-    tuning: Tuning,
-}
-
-impl Rule {
-    /// The rule with the shop's own values for some of its inputs. Tuned otherwise, it is another version.
-    ///
-    /// # Errors
-    /// Every value that does not fit, with what would.
-    pub fn tuned(mut self, tuning: &Tuning) -> Result<Self, Vec<String>> {
-        let mut mistakes = Vec::new();
-        for (name, json) in tuning {
-            let Some(input) = self.inputs.iter_mut().find(|input| input.name == *name) else {
-                mistakes.push(format!("rule `{}` has no input `{name}`", self.id));
-                continue;
-            };
-            match value_of(input.kind, json) {
-                Ok(value) => input.value = value,
-                Err(wanted) => mistakes.push(format!("input `{name}` of rule `{}` is {json}; {wanted}", self.id)),
-            }
-        }
-        if !mistakes.is_empty() {
-            return Err(mistakes);
-        }
-        self.values = values(&self.inputs);
-        self.tuning.clone_from(tuning);
-        if !tuning.is_empty() {
-            let mut hash = Sha256::new();
-            hash.update(&self.text);
-            hash.update(serde_json::to_string(tuning).unwrap_or_default());
-            self.version = hex::encode(&hash.finalize()[..8]);
-        }
-        Ok(self)
+        self.iter().filter(|rule| rule.status == Status::Live)
     }
 
-    /// The inputs' values in force, as expressions see them.
-    pub fn values(&self) -> Arc<Inputs> {
-        self.values.clone()
-    }
-
-    /// The version as text, to be kept; [`from_bundle`] reads it back.
-    pub fn bundle(&self) -> String {
-        let bundle = Bundle { file: self.file.clone(), text: self.text.clone(), tuning: self.tuning.clone() };
-        // Three texts by text keys: this cannot fail.
-        serde_json::to_string(&bundle).unwrap_or_default()
-    }
-
-    /// Its conditions as the file has them, one a line.
-    pub fn clauses(&self) -> Vec<String> {
-        self.conditions.iter().map(clause).collect()
-    }
-}
-
-/// The values of inputs, as expressions see them.
-pub(super) fn values(inputs: &[Input]) -> Arc<Inputs> {
-    Arc::new(inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect())
-}
-
-fn clause(condition: &Condition) -> String {
-    let several = |word: &str, parts: &[Condition]| {
-        let parts: Vec<String> = parts.iter().map(clause).collect();
-        format!("{word}({})", parts.join(", "))
-    };
-    match condition {
-        Condition::Clause { expr, .. } => expr.text().to_owned(),
-        Condition::All(parts) => several("all", parts),
-        Condition::Any(parts) => several("any", parts),
-        Condition::Not(part) => format!("not({})", clause(part)),
-    }
-}
-
-/// Reads a version back as [`Rule::bundle`] wrote it.
-///
-/// # Errors
-/// Why this release cannot run it.
-pub fn from_bundle(bundle: &str, catalog: &Catalog) -> Result<Rule, String> {
-    let Bundle { file, text, tuning } =
-        serde_json::from_str(bundle).map_err(|error| format!("its version is kept in a form of another release: {error}"))?;
-    let Read { rule, findings } = read_version(Path::new(&file), &text, catalog);
-    let rule = rule.ok_or_else(|| {
-        let first = findings.iter().find(|finding| finding.severity == Severity::Error);
-        let why = first.map_or_else(String::new, ToString::to_string);
-        format!("this release does not understand its version: {why}")
-    })?;
-    rule.tuned(&tuning).map_err(|mistakes| mistakes.join("; "))
-}
-
-fn value_of(kind: InputKind, json: &Json) -> Result<Value, String> {
-    let wanted = |what: &str| format!("{what} belongs here");
-    match kind {
-        InputKind::Text => json.as_str().map(|text| Value::Text(text.into())).ok_or_else(|| wanted("a text")),
-        InputKind::Integer => json.as_i64().map(Value::Int).ok_or_else(|| wanted("a whole number")),
-        InputKind::Number => {
-            let text = json.as_str().map_or_else(|| json.to_string(), str::to_owned);
-            Decimal::from_str_exact(&text).map(Value::Decimal).map_err(|_| wanted("a number"))
-        }
-        InputKind::Money => {
-            let text = json.as_str().ok_or_else(|| wanted("an amount such as \"50 EUR\""))?;
-            text.parse::<Money>().map(Value::Money).map_err(|error| error.to_string())
-        }
-        InputKind::Duration => {
-            let text = json.as_str().ok_or_else(|| wanted("a length of time such as \"24h\""))?;
-            duration::parse(text).map(|_| Value::Text(text.into()))
-        }
-        InputKind::Boolean => json.as_bool().map(Value::Bool).ok_or_else(|| wanted("true or false")),
-        InputKind::List => {
-            let items = json.as_array().ok_or_else(|| wanted("a list of texts"))?;
-            let texts: Option<Vec<Value>> = items.iter().map(|it| it.as_str().map(|it| Value::Text(it.into()))).collect();
-            texts.map(Value::List).ok_or_else(|| wanted("a list of texts"))
-        }
+    /// The live rules that listen to events of this type.
+    pub fn listening(&self, kind: &str) -> impl ExactSizeIterator<Item = &Arc<Rule>> {
+        self.by_type.get(kind).map_or(&[][..], Vec::as_slice).iter()
     }
 }

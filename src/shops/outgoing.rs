@@ -52,9 +52,9 @@ pub(crate) async fn read(mut response: Response, most: usize) -> Result<Vec<u8>,
 
 /// The seconds of a `Retry-After` header; a date in it is not read, the engine's own pause serves.
 pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    // Nobody is believed for longer than a day.
-    Some(Duration::from_secs(seconds.min(24 * 3600)))
+    // Shopify writes `2.0`. Nobody is believed for longer than a day.
+    let seconds: f64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds.ceil().min(24.0 * 3600.0)).ok()
 }
 
 /// An error with its causes and without the address, which may hold what is not for logs.

@@ -120,6 +120,17 @@ pub struct StoredEvent {
     pub why_not: Vec<WhyNot>,
 }
 
+/// Which events to list.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Only of this type.
+    pub kind: Option<String>,
+    /// Only those older than this one.
+    pub before: Option<EventId>,
+    /// At the most so many.
+    pub most: u64,
+}
+
 impl Store {
     /// T1: accepts events, each once. Answers in their order, when all are on disk.
     ///
@@ -164,17 +175,19 @@ impl Store {
         with_context(row, matched).map(Some)
     }
 
-    /// The newest events of this shop, newest first.
+    /// Events of this shop, newest first: of one type, older than one, as asked.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn events(&self, shop: &ShopId, most: u64) -> Result<Vec<Arc<Event>>, StoreError> {
-        let rows = event::Entity::find()
-            .filter(event::Column::Shop.eq(shop.as_str()))
-            .order_by_desc(event::Column::Id)
-            .limit(most)
-            .all(&self.readers)
-            .await?;
+    pub async fn events(&self, shop: &ShopId, filter: &EventFilter) -> Result<Vec<Arc<Event>>, StoreError> {
+        let mut query = event::Entity::find().filter(event::Column::Shop.eq(shop.as_str()));
+        if let Some(kind) = &filter.kind {
+            query = query.filter(event::Column::Kind.eq(kind));
+        }
+        if let Some(before) = filter.before {
+            query = query.filter(event::Column::Id.lt(before.0));
+        }
+        let rows = query.order_by_desc(event::Column::Id).limit(filter.most).all(&self.readers).await?;
         rows.into_iter().map(|row| Ok(Arc::new(read(row, false)?))).collect()
     }
 

@@ -26,7 +26,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
 use storehand_migrations::{Migrator, MigratorTrait};
 
 pub use changes::{Changes, Matched, Moved};
-pub use events::{Accept, Accepted, StoredEvent};
+pub use events::{Accept, Accepted, EventFilter, StoredEvent};
 pub use records::StoredRecord;
 pub use rule_versions::RuleVersion;
 pub use runs::RunFilter;

@@ -43,6 +43,8 @@ pub struct RunFilter {
     pub rule: Option<String>,
     /// Only on this event.
     pub event: Option<EventId>,
+    /// Only those older than this one.
+    pub before: Option<RunId>,
     /// At the most so many.
     pub most: u64,
 }
@@ -114,6 +116,9 @@ impl Store {
         }
         if let Some(event) = filter.event {
             query = query.filter(Column::Event.eq(event.0));
+        }
+        if let Some(before) = filter.before {
+            query = query.filter(Column::Id.lt(before.0));
         }
         let rows = query.order_by_desc(Column::Id).limit(filter.most).all(&self.readers).await?;
         let mut runs = Vec::with_capacity(rows.len());

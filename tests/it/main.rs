@@ -1,1 +1,8 @@
-fn main() {}
+//! The integration tests, all in one binary: linking is the dear part.
+
+mod capabilities;
+mod engine;
+mod licences;
+mod shops;
+mod support;
+mod tidy;

@@ -61,10 +61,13 @@ fn read(verified: &Verified<'_>, topic: &str) -> Result<NewEvent, Refused> {
     let delivery = verified.delivery();
     let text = verified.text()?;
     let key = delivery_key(delivery, topic);
+    let triggered = delivery.header("x-shopify-triggered-at").and_then(|text| text.parse().ok());
     let known = TOPICS.iter().find(|(name, ..)| *name == topic);
     let Some((_, kind, payload)) = known else {
         body::<IgnoredAny>(text)?;
-        return Ok(verified.event(None, topic, topic, key, text.into()));
+        let mut event = verified.event(None, topic, topic, key, text.into());
+        event.time = triggered.unwrap_or(event.time);
+        return Ok(event);
     };
 
     let mut records = Records::default();
@@ -99,7 +102,6 @@ fn read(verified: &Verified<'_>, topic: &str) -> Result<NewEvent, Refused> {
     };
 
     let mut event = verified.event(Some(kind), topic, &subject, key, text.into());
-    let triggered = delivery.header("x-shopify-triggered-at").and_then(|text| text.parse().ok());
     event.time = triggered.or_else(|| wire::changed(&records)).unwrap_or(delivery.received);
     event.records = records;
     event.mentions = mentions;

@@ -1,0 +1,229 @@
+//! Builds the parts and joins them: the configuration becomes a running Storehand.
+//!
+//! *Architecture Invariant*: the only place that knows every room, and the only one that decides which part is used.
+//! It decides nothing about events, rules and runs.
+
+mod answers;
+mod rules_folder;
+mod shop;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::capabilities;
+use crate::config::{Config, Enabled};
+use crate::domain::{Catalog, Clock, IdMaker, Mailer, Secret, ShopId, SystemClock};
+use crate::engine::{self, Engine, Registry};
+use crate::http::{self, Http, NewToken, Tokens};
+use crate::models::{self, Model};
+use crate::store::{self, Store};
+pub use rules_folder::{Checked, check_folder};
+pub use tokens::StoreTokens;
+
+/// What a test or the demo puts in place of what the configuration would build.
+pub struct Instead {
+    /// Who tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Ways to send mail, by shop.
+    pub mailers: BTreeMap<ShopId, Arc<dyn Mailer>>,
+    /// The model, where it is loaded already.
+    pub model: Option<Model>,
+}
+
+impl Default for Instead {
+    /// Nothing: the machine's clock, the configured mail and model.
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), mailers: BTreeMap::new(), model: None }
+    }
+}
+
+/// A running Storehand.
+pub struct App {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The store.
+    pub store: Store,
+    /// Where the server listens.
+    pub address: SocketAddr,
+    /// The first token, made and shown once where there was none.
+    pub first_token: Option<Secret>,
+    /// The model, where there is one.
+    pub model: Option<Model>,
+    stop: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+    watchers: Vec<JoinHandle<()>>,
+    grace: std::time::Duration,
+}
+
+impl App {
+    /// Starts everything: opens the store, goes on with what was left unfinished, then lets deliveries in.
+    ///
+    /// # Errors
+    /// What is missing or cannot be used, with what to do.
+    pub async fn start(config: &Config, instead: Instead) -> anyhow::Result<Self> {
+        if config.shops.is_empty() {
+            anyhow::bail!("the configuration names no shop\n  hint: add `[shop.NAME]` with a `currency`");
+        }
+        let Instead { clock, mailers, model } = instead;
+        let store = Store::open(&store_settings(config)).await?;
+        let model = match model {
+            Some(model) => Some(model),
+            None => load_model(config).await?,
+        };
+        let registry = Arc::new(registry(model.clone())?);
+        let catalog = registry.catalog().clone();
+
+        let (mut shops, mut states) = (Vec::new(), BTreeMap::new());
+        for (id, settings) in &config.shops {
+            let shop = Arc::new(shop::build(id, settings, mailers.get(id).cloned())?);
+            let checked = check_folder(&settings.rules, &settings.inputs, &catalog);
+            checked.log(id);
+            let state = rules_folder::State::of(&checked);
+            shops.push((shop, Arc::new(checked.into_set(&catalog))));
+            states.insert(id.clone(), Arc::new(state));
+        }
+        let mut node = [0_u8; 2];
+        getrandom::fill(&mut node).map_err(|error| anyhow::anyhow!("this machine gives no random numbers: {error}"))?;
+        let engine = Engine::start(engine::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            ids: Arc::new(IdMaker::new(u16::from_le_bytes(node))),
+            registry,
+            shops,
+            settings: engine::Settings {
+                attempts_at_once: config.engine.workers,
+                intake_queue: config.server.intake_queue,
+            },
+        });
+        let engine = Arc::new(engine.await?);
+
+        let stop = CancellationToken::new();
+        let watch = |(id, settings): (&ShopId, &crate::config::Shop)| {
+            let watched = rules_folder::Watched {
+                shop: id.clone(),
+                folder: settings.rules.clone(),
+                inputs: settings.inputs.clone(),
+                catalog: catalog.clone(),
+                engine: engine.clone(),
+                state: states[id].clone(),
+            };
+            tokio::spawn(rules_folder::watch(watched, stop.clone()))
+        };
+        let watchers = config.shops.iter().map(watch).collect();
+
+        let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
+        let first_token = first_token(&*tokens, &*clock).await?;
+        let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
+            format!("cannot listen on {}\n  hint: is another Storehand running? set `server.listen`", config.server.listen)
+        })?;
+        let address = listener.local_addr()?;
+        let answers = answers::Answers {
+            store: store.clone(),
+            engine: engine.clone(),
+            rules: states,
+            model: model.as_ref().map(|model| model.name().to_owned()),
+        };
+        let router = http::router(Http {
+            shops: config.shops.iter().map(|(id, shop)| (id.clone(), shop::inlets(shop))).collect(),
+            accept: Arc::new(answers.clone()),
+            reading: Arc::new(answers),
+            tokens,
+            clock,
+            metrics: http::Metrics::default(),
+            body_limit: config.server.body_limit,
+            read_timeout: config.server.read_timeout,
+            answer_timeout: std::time::Duration::from_secs(30),
+        });
+        let grace = config.server.shutdown_grace;
+        let limits =
+            http::Limits { connections: config.server.connections, head_timeout: config.server.read_timeout, grace };
+        let server = tokio::spawn(http::serve(listener, router, limits, stop.clone()));
+        Ok(Self { engine, store, address, first_token, model, stop, server, watchers, grace })
+    }
+
+    /// Lets nothing more in, finishes what is under way, and closes the store.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        match self.server.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the server"),
+            Err(error) => tracing::error!(%error, "the server broke off"),
+        }
+        for watcher in self.watchers {
+            watcher.abort();
+        }
+        self.engine.shutdown(self.grace).await;
+    }
+}
+
+/// The store's settings.
+pub fn store_settings(config: &Config) -> store::Settings {
+    store::Settings {
+        readers: u32::try_from(config.store.readers).unwrap_or(u32::MAX),
+        wal_limit_bytes: config.store.wal_limit_bytes,
+        ..store::Settings::at(&config.store.file)
+    }
+}
+
+/// The model's settings.
+pub fn model_settings(config: &Config) -> models::Settings {
+    models::Settings {
+        library: Some(config.model.library_file()),
+        folder: config.model.model_folder(),
+        threads: config.model.threads,
+        queue: config.model.queue,
+        max_new_tokens: config.model.max_new_tokens,
+        context_tokens: config.model.context_tokens,
+    }
+}
+
+/// What rules are checked against, without a model or a shop: what there is does not depend on them.
+///
+/// # Errors
+/// A capability whose declaration is wrong: a bug.
+pub fn catalog() -> anyhow::Result<Arc<Catalog>> {
+    Ok(registry(None)?.catalog().clone())
+}
+
+fn registry(model: Option<Model>) -> anyhow::Result<Registry> {
+    Registry::new(capabilities::all(capabilities::Deps { })).map_err(anyhow::Error::msg)
+}
+
+/// The model, unless it is off, or not there and not demanded.
+async fn load_model(config: &Config) -> anyhow::Result<Option<Model>> {
+    let settings = model_settings(config);
+    let there = settings.folder.exists() && settings.library.as_ref().is_some_and(|library| library.exists());
+    match config.model.enabled {
+        Enabled::Off => return Ok(None),
+        Enabled::Auto if !there => {
+            tracing::warn!(
+                folder = %settings.folder.display(),
+                "no language model: rules that use it take their fallback; `storehand model fetch` gets one"
+            );
+            return Ok(None);
+        }
+        Enabled::Auto | Enabled::On => {}
+    }
+    let loaded = tokio::task::spawn_blocking(move || Model::load(&settings)).await?;
+    Ok(Some(loaded.context("the language model cannot be used")?))
+}
+
+async fn first_token(tokens: &dyn Tokens, clock: &dyn Clock) -> anyhow::Result<Option<Secret>> {
+    if !tokens.list().await?.is_empty() {
+        return Ok(None);
+    }
+    let made = NewToken::make("first", clock.now())?;
+    match tokens.add(made.kept).await {
+        Ok(()) => Ok(Some(made.secret)),
+        // It was made and revoked before: whoever did that makes the next one.
+        Err(http::TokenError::Taken(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,140 @@
+//! What the server asks of the engine and the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value as Json, json};
+
+use super::rules_folder::State;
+use crate::domain::{Event, EventId, NewEvent, Run, RunId, ShopId};
+use crate::engine::{Engine, EngineError};
+use crate::http::{Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError};
+use crate::store::{EventFilter, RunFilter, Store, StoreError};
+
+/// Answers out of the engine and the store.
+#[derive(Clone)]
+pub(super) struct Answers {
+    pub(super) store: Store,
+    pub(super) engine: Arc<Engine>,
+    pub(super) rules: BTreeMap<ShopId, Arc<State>>,
+    pub(super) model: Option<String>,
+}
+
+#[async_trait]
+impl Accept for Answers {
+    async fn accept(&self, shop: &ShopId, source: &str, events: Vec<NewEvent>) -> Result<Vec<Accepted>, IntakeError> {
+        let accepted = self.engine.accept(shop, source, events).await.map_err(|error| match error {
+            EngineError::Full => IntakeError::Full,
+            EngineError::Closing => IntakeError::Closing,
+            other => IntakeError::Failed(other.to_string()),
+        })?;
+        Ok(accepted.into_iter().map(|one| Accepted { id: one.id, fresh: one.fresh }).collect())
+    }
+
+    fn waiting(&self) -> usize {
+        self.engine.waiting()
+    }
+}
+
+fn failed(error: StoreError) -> ReadingError {
+    ReadingError(error.to_string())
+}
+
+#[async_trait]
+impl Reading for Answers {
+    async fn events(&self, shop: &ShopId, kind: Option<&str>, page: Page<EventId>) -> Result<Vec<Json>, ReadingError> {
+        let filter = EventFilter { kind: kind.map(str::to_owned), before: page.before, most: page.limit as u64 };
+        let events = self.store.events(shop, &filter).await.map_err(failed)?;
+        Ok(events.iter().map(|event| head(event)).collect())
+    }
+
+    async fn event(&self, shop: &ShopId, id: EventId) -> Result<Option<Json>, ReadingError> {
+        let Some(stored) = self.store.event(shop, id).await.map_err(failed)? else { return Ok(None) };
+        let filter = RunFilter { event: Some(id), most: 1000, ..RunFilter::default() };
+        let runs = self.store.list_runs(shop, &filter).await.map_err(failed)?;
+        let payload = self.store.payload(id).await.map_err(failed)?;
+        let mut json = head(&stored.event);
+        json["data"] = json!(stored.event.records);
+        json["context"] = json!(stored.context);
+        json["runs"] = runs.iter().map(run_head).collect();
+        json["why_not"] = json!(stored.why_not);
+        json["payload"] = json!(payload);
+        Ok(Some(json))
+    }
+
+    async fn runs(&self, shop: &ShopId, rule: Option<&str>, page: Page<RunId>) -> Result<Vec<Json>, ReadingError> {
+        let filter =
+            RunFilter { rule: rule.map(str::to_owned), before: page.before, most: page.limit as u64, event: None };
+        let runs = self.store.list_runs(shop, &filter).await.map_err(failed)?;
+        Ok(runs.iter().map(run_head).collect())
+    }
+
+    async fn run(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError> {
+        let runs = self.store.runs(shop, &[id]).await.map_err(failed)?;
+        Ok(runs.first().map(|run| {
+            let mut json = run_head(run);
+            json["calls"] = run
+                .calls
+                .iter()
+                .map(|call| {
+                    json!({
+                        "path": call.path,
+                        "capability": call.capability,
+                        "state": call.state,
+                        "attempts": call.attempts,
+                        "due": call.due,
+                        "input": call.input,
+                        "answer": call.answer,
+                        "trouble": call.trouble,
+                    })
+                })
+                .collect();
+            json
+        }))
+    }
+
+    async fn checks(&self) -> Vec<Check> {
+        let store = match self.store.count_events().await {
+            Ok(_) => Check { name: "store", ok: true, detail: "open".into() },
+            Err(_) => Check { name: "store", ok: false, detail: "cannot be read".into() },
+        };
+        let bad = self.rules.iter().map(|(shop, state)| (shop, state.get())).find(|(_, (ok, _))| !ok);
+        let rules = match bad {
+            Some((shop, (_, detail))) => Check { name: "rules", ok: false, detail: format!("{shop}: {detail}") },
+            None => Check { name: "rules", ok: true, detail: "in force".into() },
+        };
+        let detail = self.model.clone().unwrap_or_else(|| "none: rules take their fallbacks".into());
+        vec![store, rules, Check { name: "model", ok: true, detail }]
+    }
+}
+
+/// An event's envelope, as CloudEvents names it.
+fn head(event: &Event) -> Json {
+    json!({
+        "id": event.id,
+        "source": event.source,
+        "type": event.kind,
+        "subject": event.subject,
+        "time": event.time,
+        "received": event.received,
+        "shop": event.shop,
+        "origintopic": event.topic,
+        "late": event.late,
+    })
+}
+
+fn run_head(run: &Run) -> Json {
+    json!({
+        "id": run.id,
+        "rule": run.rule,
+        "version": run.version,
+        "event": run.event.id,
+        "subject": run.event.subject,
+        "lane": run.lane,
+        "state": run.state,
+        "started": run.started,
+        "ended": run.ended.as_ref().map(|(at, _)| at),
+        "end": run.ended.as_ref().map(|(_, end)| end),
+    })
+}

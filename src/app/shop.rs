@@ -1,0 +1,67 @@
+//! A shop's connections, out of its configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{self, Security};
+use crate::domain::{Mailer, Platform, Secrets, Shop, ShopId};
+use crate::http::Inlet;
+use crate::shops::{self, mail, shopify};
+
+/// How long one request to a shop's platform or mail server may take.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A shop with its connections. `mailer` goes before the configured one.
+pub(super) fn build(id: &ShopId, settings: &config::Shop, mailer: Option<Arc<dyn Mailer>>) -> anyhow::Result<Shop> {
+    let platform = settings.shopify.as_ref().map(|shopify| -> anyhow::Result<Arc<dyn Platform>> {
+        let endpoint = shopify.endpoint.clone().unwrap_or_else(|| format!("https://{}", shopify.domain));
+        let access_token = shopify.access_token.clone();
+        let client = shopify::Client::new(shopify::ShopifySettings { endpoint, access_token, timeout: TIMEOUT })?;
+        Ok(Arc::new(client))
+    });
+    let configured = || settings.mail.as_ref().map(smtp).transpose();
+    let mailer = match mailer {
+        Some(mailer) => Some(mailer),
+        None => configured()?,
+    };
+    Ok(Shop {
+        id: id.clone(),
+        display_name: settings.display_name.clone(),
+        platform: platform.transpose()?,
+        mailer,
+        languages: settings.languages.iter().map(|language| language.as_str().into()).collect(),
+        currency: settings.currency,
+        time_zone: settings.time_zone.clone(),
+        low_stock: settings.low_stock.clone(),
+        low_stock_default: settings.low_stock_default,
+        secrets: settings.secrets.clone(),
+        private_hosts: settings.private_hosts.clone(),
+    })
+}
+
+fn smtp(settings: &config::Mail) -> anyhow::Result<Arc<dyn Mailer>> {
+    let login = settings.user.clone().zip(settings.password.clone());
+    let security = match settings.security {
+        Security::Starttls => mail::Security::Starttls,
+        Security::Tls => mail::Security::Tls,
+        Security::None => mail::Security::None,
+    };
+    Ok(Arc::new(mail::SmtpMailer::new(mail::MailSettings {
+        host: settings.host.clone(),
+        port: settings.port,
+        security,
+        login,
+        from: settings.from.clone(),
+        timeout: TIMEOUT,
+    })?))
+}
+
+/// The ways that deliveries come in for a shop.
+pub(super) fn inlets(settings: &config::Shop) -> BTreeMap<&'static str, Inlet> {
+    let inlet = |(name, secrets): (&String, &Secrets)| {
+        let source = shops::source(name)?;
+        Some((source.name(), Inlet { source, secrets: secrets.clone() }))
+    };
+    settings.sources.iter().filter_map(inlet).collect()
+}

@@ -1,0 +1,169 @@
+//! Orders of the demo shop, as its platform writes them: in webhooks and in answers to Admin GraphQL.
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use serde_json::{Value as Json, json};
+
+/// Ids begin where JavaScript's numbers end to be exact.
+const FIRST_ID: u64 = 6_820_982_911_946_000_000;
+
+/// A customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemoCustomer {
+    /// Counts up in the shop.
+    pub number: u32,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// Where mail goes.
+    pub email: String,
+    /// BCP 47.
+    pub locale: String,
+    /// The shop's labels.
+    pub tags: Vec<String>,
+}
+
+impl DemoCustomer {
+    /// The platform's id.
+    pub fn id(&self) -> u64 {
+        FIRST_ID + 100_000 + u64::from(self.number)
+    }
+}
+
+/// A line of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemoLine {
+    /// The shop's article number.
+    pub sku: String,
+    /// What it is.
+    pub name: String,
+    /// How many.
+    pub quantity: i64,
+    /// The price of one.
+    pub price: Decimal,
+}
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DemoOrder {
+    /// Counts up in the shop: 1042 is `#1042`.
+    pub number: u32,
+    /// Who ordered.
+    pub customer: DemoCustomer,
+    /// What.
+    pub lines: Vec<DemoLine>,
+    /// ISO 4217.
+    pub currency: String,
+    /// What shipping costs.
+    pub shipping: Decimal,
+    /// The shop's labels.
+    pub tags: Vec<String>,
+    /// What the customer wrote.
+    pub note: Option<String>,
+    /// When it was placed.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl DemoOrder {
+    /// The platform's id.
+    pub fn id(&self) -> u64 {
+        FIRST_ID + u64::from(self.number)
+    }
+
+    /// The platform's id of a line; 0 is the first.
+    pub fn line_id(&self, index: usize) -> u64 {
+        FIRST_ID + 1_000_000 + u64::from(self.number) * 1000 + index as u64
+    }
+
+    fn subtotal(&self) -> Decimal {
+        self.lines.iter().map(|line| line.price * Decimal::from(line.quantity)).sum()
+    }
+
+    /// As it stands in a webhook.
+    pub fn webhook(&self) -> Json {
+        let lines: Vec<Json> = self
+            .lines
+            .iter()
+            .enumerate()
+            .map(|(i, line)| {
+                json!({
+                    "id": self.line_id(i), "admin_graphql_api_id": format!("gid://shopify/LineItem/{}", self.line_id(i)),
+                    "name": line.name, "title": line.name, "sku": line.sku, "quantity": line.quantity,
+                    "price": line.price.to_string(), "total_discount": "0.00", "product_exists": true,
+                    "requires_shipping": true, "taxable": true, "discount_allocations": [], "tax_lines": [],
+                })
+            })
+            .collect();
+        let customer = &self.customer;
+        json!({
+            "id": self.id(), "admin_graphql_api_id": format!("gid://shopify/Order/{}", self.id()),
+            "order_number": self.number, "number": self.number.saturating_sub(1000), "name": format!("#{}", self.number),
+            "currency": self.currency, "presentment_currency": self.currency,
+            "total_price": (self.subtotal() + self.shipping).to_string(),
+            "subtotal_price": self.subtotal().to_string(), "total_tax": "0.00", "total_discounts": "0.00",
+            "total_shipping_price_set": {
+                "shop_money": { "amount": self.shipping.to_string(), "currency_code": self.currency },
+                "presentment_money": { "amount": self.shipping.to_string(), "currency_code": self.currency },
+            },
+            "financial_status": "paid", "fulfillment_status": null, "cancelled_at": null, "closed_at": null,
+            "email": customer.email, "contact_email": customer.email, "phone": null, "customer_locale": customer.locale,
+            "customer": {
+                "id": customer.id(), "email": customer.email, "phone": null, "first_name": customer.first_name,
+                "last_name": customer.last_name, "state": "enabled", "tags": customer.tags.join(", "),
+                "updated_at": self.created_at.to_string(),
+            },
+            "line_items": lines, "tags": self.tags.join(", "), "note": self.note,
+            "shipping_address": {
+                "name": format!("{} {}", customer.first_name, customer.last_name), "address1": "12 Harbour Street",
+                "city": "Lisbon", "zip": "1100-148", "country_code": "PT", "company": null, "phone": null,
+            },
+            "created_at": self.created_at.to_string(), "updated_at": self.updated_at.to_string(), "test": true,
+        })
+    }
+
+    /// As Admin GraphQL answers, its lines on one page.
+    pub(super) fn graphql(&self) -> Json {
+        let money =
+            |amount: Decimal| json!({ "shopMoney": { "amount": amount.to_string(), "currencyCode": self.currency } });
+        let lines: Vec<Json> = self
+            .lines
+            .iter()
+            .enumerate()
+            .map(|(i, line)| {
+                json!({
+                    "id": format!("gid://shopify/LineItem/{}", self.line_id(i)), "name": line.name, "sku": line.sku,
+                    "quantity": line.quantity, "product": null, "variant": null,
+                    "originalUnitPriceSet": money(line.price),
+                    "discountedTotalSet": money(line.price * Decimal::from(line.quantity)),
+                })
+            })
+            .collect();
+        let customer = &self.customer;
+        json!({
+            "id": format!("gid://shopify/Order/{}", self.id()), "name": format!("#{}", self.number),
+            "number": self.number, "currencyCode": self.currency, "note": self.note, "tags": self.tags,
+            "createdAt": self.created_at.to_string(), "updatedAt": self.updated_at.to_string(),
+            "cancelledAt": null, "closedAt": null,
+            "displayFinancialStatus": "PAID", "displayFulfillmentStatus": "UNFULFILLED",
+            "totalPriceSet": money(self.subtotal() + self.shipping), "subtotalPriceSet": money(self.subtotal()),
+            "totalTaxSet": money(Decimal::ZERO), "totalShippingPriceSet": money(self.shipping),
+            "totalDiscountsSet": money(Decimal::ZERO),
+            "email": customer.email, "phone": null, "customerLocale": customer.locale,
+            "customer": {
+                "id": format!("gid://shopify/Customer/{}", customer.id()), "firstName": customer.first_name,
+                "lastName": customer.last_name, "locale": customer.locale, "tags": customer.tags,
+                "numberOfOrders": "1", "updatedAt": self.created_at.to_string(),
+                "defaultEmailAddress": { "emailAddress": customer.email }, "defaultPhoneNumber": null,
+            },
+            "shippingAddress": {
+                "name": format!("{} {}", customer.first_name, customer.last_name), "company": null,
+                "address1": "12 Harbour Street", "address2": null, "city": "Lisbon", "province": null,
+                "zip": "1100-148", "countryCodeV2": "PT", "phone": null,
+            },
+            "lineItems": { "nodes": lines, "pageInfo": { "hasNextPage": false, "endCursor": null } },
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! What can be seen only when rules are looked at together: the same id twice, the same write twice, and rules
+//! that may trigger each other.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::finding::{Code, Finding, Report};
+use super::rule::{Body, Condition, Rule, Status, With};
+use crate::domain::{Catalog, Kind};
+
+/// The event types that a write may bring about at the platform, where that is known.
+const MAKES: &[(&str, &str)] = &[("order.tag", "order.updated")];
+
+/// A rule is kept for each id; of two, the first.
+pub(super) fn unique(rules: Vec<Rule>, findings: &mut Vec<Finding>) -> Vec<Arc<Rule>> {
+    let mut kept: Vec<Arc<Rule>> = Vec::new();
+    let mut by_id: HashMap<String, usize> = HashMap::new();
+    for rule in rules {
+        if let Some(first) = by_id.get(&rule.id) {
+            let first = kept[*first].file.display().to_string();
+            let mut report = report(&rule);
+            report
+                .error(id_line(&rule), Code::DuplicateRule, format!("the id `{}` is taken", rule.id))
+                .hint(format!("{first} has it; rename one of them"));
+            findings.extend(report.finish());
+            continue;
+        }
+        by_id.insert(rule.id.clone(), kept.len());
+        kept.push(Arc::new(rule));
+    }
+    kept
+}
+
+/// Warnings about live rules that get in each other's way.
+pub(super) fn warnings(rules: &[Arc<Rule>], catalog: &Catalog) -> Vec<Finding> {
+    let live: Vec<&Rule> = rules.iter().map(AsRef::as_ref).filter(|rule| rule.status == Status::Live).collect();
+    let mut findings = same_writes(&live, catalog);
+    findings.extend(loops(&live, catalog));
+    findings
+}
+
+/// A write of a rule and where it stands.
+struct Write<'a> {
+    rule: &'a Rule,
+    capability: &'a str,
+    /// Its input, where it can be known.
+    with: Option<&'a serde_json::Value>,
+    line: Option<usize>,
+}
+
+fn writes<'a>(rule: &'a Rule, catalog: &'a Catalog) -> Vec<Write<'a>> {
+    let is_write = |name: &str| catalog.capabilities.get(name).is_some_and(|spec| spec.kind == Kind::Write);
+    let all: Vec<Write<'a>> = match &rule.body {
+        Body::Steps(steps) => steps
+            .iter()
+            .map(|step| {
+                let with = match &step.with {
+                    With::Plain(with) => Some(with),
+                    _ => None,
+                };
+                Write { rule, capability: &step.uses, with, line: Some(step.line) }
+            })
+            .collect(),
+        Body::Script(script) => {
+            script.asks().iter().map(|(name, _)| Write { rule, capability: name, with: None, line: None }).collect()
+        }
+    };
+    all.into_iter().filter(|write| is_write(write.capability)).collect()
+}
+
+fn hears(rule: &Rule, kind: &str) -> bool {
+    rule.triggers.iter().any(|trigger| trigger.hears(kind))
+}
+
+/// Two rules that write the same for one event: the customer gets two mails. Left out where both inputs are known
+/// and differ: two different tags are two different writes.
+fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
+    let mut by_event: BTreeMap<(&str, &str), Vec<Write<'_>>> = BTreeMap::new();
+    for write in live.iter().flat_map(|rule| writes(rule, catalog)) {
+        for event in catalog.events().iter().filter(|event| hears(write.rule, event.name)) {
+            let at = (event.name, write.capability);
+            by_event.entry(at).or_default().push(Write { ..write });
+        }
+    }
+    let mut findings = Vec::new();
+    let mut said = BTreeSet::new();
+    for ((event, capability), writes) in by_event {
+        for (index, second) in writes.iter().enumerate() {
+            let is_same = |first: &&Write<'_>| {
+                first.rule.id != second.rule.id
+                    && !matches!((first.with, second.with), (Some(first), Some(second)) if first != second)
+            };
+            // One other rule is enough to say, and once a rule and capability.
+            let Some(first) = writes[..index].iter().find(is_same) else { continue };
+            if said.insert((second.rule.id.as_str(), capability)) {
+                let message = format!("`{}` may also use `{capability}` for the same `{event}`", first.rule.id);
+                let hint = "where one event must not bring both, add a condition to one of them";
+                findings.extend(warning(second.rule, second.line, Code::SameWrite, message, hint));
+            }
+        }
+    }
+    findings
+}
+
+/// Rules whose writes bring about the events that they, or each other, listen to.
+fn loops(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
+    // What a rule turns into what: an edge between event types.
+    let mut edges: Vec<(&Rule, Option<usize>, &str, &str)> = Vec::new();
+    for rule in live.iter().filter(|rule| !looks_at_tags(rule)) {
+        for write in writes(rule, catalog) {
+            for (_, made) in MAKES.iter().filter(|(capability, _)| *capability == write.capability) {
+                let heard = catalog.events().iter().filter(|event| hears(rule, event.name));
+                edges.extend(heard.map(|event| (*rule, write.line, event.name, *made)));
+            }
+        }
+    }
+    let reaches = |from: &str, to: &str| {
+        let mut seen = BTreeSet::from([from]);
+        let mut open = vec![from];
+        while let Some(here) = open.pop() {
+            if here == to {
+                return true;
+            }
+            open.extend(edges.iter().filter(|edge| edge.2 == here).map(|edge| edge.3).filter(|next| seen.insert(next)));
+        }
+        false
+    };
+    let mut said = BTreeSet::new();
+    let in_loop = edges.iter().filter(|(_, _, heard, made)| reaches(made, heard));
+    in_loop
+        .filter(|(rule, ..)| said.insert(rule.id.as_str()))
+        .flat_map(|(rule, line, heard, made)| {
+            let message = format!("this may run without end: it listens to `{heard}` and brings about `{made}`");
+            let hint = "add a condition that is false once it has acted, such as `not: '\"big-order\" in order.tags'`";
+            warning(rule, *line, Code::Loop, message, hint)
+        })
+        .collect()
+}
+
+/// A condition on the order's tags is what ends such a loop; whether it does cannot be known here.
+fn looks_at_tags(rule: &Rule) -> bool {
+    fn looks(condition: &Condition) -> bool {
+        match condition {
+            Condition::Clause { expr, .. } => expr.text().contains("order.tags"),
+            Condition::All(inner) | Condition::Any(inner) => inner.iter().any(looks),
+            Condition::Not(inner) => looks(inner),
+        }
+    }
+    rule.conditions.iter().any(looks)
+}
+
+fn report(rule: &Rule) -> Report {
+    Report::new(&rule.file, &rule.text)
+}
+
+/// The bytes of the line on which the rule says its id.
+fn id_line(rule: &Rule) -> std::ops::Range<usize> {
+    let at = if rule.text.starts_with("id:") { Some(0) } else { rule.text.find("\nid:").map(|at| at + 1) };
+    let at = at.unwrap_or_default();
+    at..at + rule.text[at..].lines().next().unwrap_or_default().len()
+}
+
+fn warning(rule: &Rule, line: Option<usize>, code: Code, message: String, hint: &str) -> Vec<Finding> {
+    let mut report = report(rule);
+    let at = match line.and_then(|line| report.line_at(line)) {
+        Some(at) => at,
+        None => id_line(rule),
+    };
+    report.warning(at, code, message).hint(hint);
+    report.finish()
+}

@@ -1,0 +1,131 @@
+//! The keys of a rule file, each with its sentence: the checker and the editor's schema both read these.
+
+/// A key of a rule file.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) doc: &'static str,
+}
+
+/// A table of keys for one place in the file.
+pub(super) type Keys = &'static [Key];
+
+macro_rules! keys {
+    ($($(#[doc = $about:literal])+ $table:ident { $($name:literal $doc:literal)* })*) => {$(
+        $(#[doc = $about])+
+        pub(super) const $table: Keys = &[$(Key { name: $name, doc: $doc }),*];
+    )*};
+}
+
+keys! {
+    /// The file itself.
+    RULE {
+        "id" "Unique in the shop: lower-case letters, digits and `-`."
+        "name" "For people: one text, or one by language."
+        "status" "Whether it runs: `draft`, `shadow`, `live` or `paused`."
+        "inputs" "What may be tuned without reading the rule. Expressions write `inputs.name`."
+        "triggers" "What it listens to."
+        "conditions" "Expressions; all must hold. `all:`, `any:` and `not:` nest."
+        "key" "An expression that names the lane: runs with the same key go one after another. Default: the event's subject."
+        "overlap" "What happens to a new run when its lane is busy: `queue`, `parallel`, `restart` or `skip`."
+        "on_change" "What happens to waiting runs when a new version goes live: `finish_old` or `cancel`."
+        "allow" "The writes that this rule may make."
+        "steps" "What it does, one after another."
+        "script" "What it does, as a Rhai script in a file beside this one, in place of `steps`."
+        "tests" "The rule's own tests, run by `storehand rules test`."
+    }
+    /// Part of the format, and not built yet.
+    RULE_LATER {
+        "limits" "How often it may act."
+    }
+    /// One of `inputs`.
+    INPUT {
+        "type" "What it holds: `text`, `integer`, `number`, `money`, `duration`, `boolean` or `list`."
+        "default" "Its value until the shop sets another."
+        "label" "For people: one text, or one by language."
+    }
+    /// One of `triggers`.
+    TRIGGER {
+        "event" "An event type such as `order.created`, or all of a kind: `order.*`."
+    }
+    /// Part of the format, and not built yet.
+    TRIGGER_LATER {
+        "schedule" "A time, as cron writes it."
+    }
+    /// A condition that is not an expression.
+    CONDITION {
+        "all" "All of these must hold."
+        "any" "One of these must hold."
+        "not" "This must not hold."
+    }
+    /// One of `steps`.
+    STEP {
+        "id" "A name for its answer, which later steps write as `steps.name`."
+        "uses" "The capability."
+        "with" "What it is asked. Texts may hold expressions in `{{ }}`."
+        "if" "An expression: the step is left out where it does not hold."
+        "retry" "How often and how patiently to try again when it fails."
+        "on_error" "What to do when it fails for good: `continue`, `stop`, or `use:` an answer of your own."
+        "on_violation" "What to do when a written text breaks its policy: `fail`, or `fallback:` to a text of your own."
+    }
+    /// Part of the format, and not built yet.
+    STEP_LATER {
+        "for_each" "Once for each item of a list."
+    }
+    /// A step's `retry`.
+    RETRY {
+        "attempts" "How often in all, 1 to 20."
+        "first" "The pause after the first failure, such as `30s`; it doubles each time."
+        "max" "The longest pause, such as `1h`."
+    }
+    /// A step's `on_error`.
+    ON_ERROR {
+        "use" "Go on with this as the step's answer."
+    }
+    /// A step's `on_violation`.
+    ON_VIOLATION {
+        "fallback" "Go on with this text."
+    }
+    /// One of `tests`.
+    TEST {
+        "name" "What it shows."
+        "event" "The event: a JSON file beside the rule, or written out here."
+        "mocks" "Answers, by step id or by capability."
+        "advance" "How far the clock is moved once the run rests, such as `10m`."
+        "expect" "What must come of it."
+    }
+    /// A test's `expect`.
+    EXPECT {
+        "calls" "The writes that are made, in this order."
+        "never" "Capabilities that are not used."
+        "matched" "`false` where the rule must not run."
+        "outcome" "How the run ends: `done`, `failed`, `declined` or `waiting`."
+    }
+    /// One of `expect.calls`.
+    EXPECTED_CALL {
+        "uses" "The capability."
+        "with" "A part of its input."
+    }
+    /// A test's `event`.
+    EVENT {
+        "type" "The event type."
+        "subject" "What it is about, such as `order/1042`."
+        "time" "When it happened, such as `2026-11-23T09:00:00Z`."
+        "source" "Where it came from, such as `/shopify/acme`."
+        "data" "The records, by the names that expressions use."
+        "id" "Not looked at."
+        "specversion" "`1.0`; not looked at."
+        "datacontenttype" "Not looked at."
+        "shop" "Not looked at."
+        "deliverykey" "Not looked at."
+        "origintopic" "The platform's own word: `event.topic`."
+    }
+}
+
+/// The words of `status`, with what they mean.
+pub(super) const STATUS: Keys = &[
+    Key { name: "draft", doc: "Being written: checked and tested, does not run." },
+    Key { name: "shadow", doc: "Runs beside the live version; its writes are recorded, not made." },
+    Key { name: "live", doc: "Runs." },
+    Key { name: "paused", doc: "Starts no new runs; those under way go on." },
+];

@@ -1,0 +1,297 @@
+//! The tests that a rule carries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+
+use super::fields::{group, list, optional, required, span, text, word};
+use super::finding::{Code, Report, shown};
+use super::input::{self, Extent};
+use super::keys;
+use super::near::write_nearest;
+use super::read_steps::{beside, capability};
+use super::rule::{Expect, ExpectedCall, RuleTest, Step, Trigger};
+use super::yaml::{Data, Node};
+use crate::domain::{Catalog, Field, FieldKind, Kind, Money, Records};
+
+/// What a test may speak of.
+pub(super) struct Subject<'a> {
+    pub(super) triggers: &'a [Trigger],
+    /// `None` where a script makes the calls.
+    pub(super) steps: Option<&'a [Step]>,
+    /// The capabilities that the rule uses.
+    pub(super) used: &'a BTreeSet<String>,
+    pub(super) catalog: &'a Catalog,
+    pub(super) files: &'a dyn Fn(&str) -> io::Result<String>,
+}
+
+/// Reads the tests.
+pub(super) fn tests(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Vec<RuleTest> {
+    let items = list(report, node, "`tests`", "begin each test with `- name:`");
+    items.iter().filter_map(|item| test(report, item, subject)).collect()
+}
+
+fn test(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<RuleTest> {
+    let node = group(report, node, "a test", keys::TEST, &[])?;
+    let name = required(report, node, "name", "a test", "say what it shows")
+        .and_then(|node| text(report, node, "a test's name"));
+    let event = required(report, node, "event", "a test", "name a fixture, such as `event: fixtures/order-1042.json`")
+        .and_then(|node| event(report, node, subject));
+    let mocks = optional(node, "mocks").map(|node| mocks(report, node, subject)).unwrap_or_default();
+    let advance = optional(node, "advance").map_or(Some(Default::default()), |node| span(report, node, "`advance`"));
+    let expect =
+        required(report, node, "expect", "a test", "say what must come of it, such as `expect: { calls: [] }`")
+            .and_then(|node| expect(report, node, subject));
+    if let (Some(event), Some(expect)) = (&event, &expect) {
+        unheard(report, node, event, expect, subject);
+    }
+    let line = report.line(node.at.start);
+    Some(RuleTest { name: name?.to_owned(), event: event?, mocks, advance: advance?, expect: expect?, line })
+}
+
+/// A test whose event the rule does not listen to shows nothing, unless that is what it shows.
+fn unheard(report: &mut Report, test: &Node, event: &Json, expect: &Expect, subject: &Subject<'_>) {
+    let kind = event["type"].as_str().unwrap_or_default();
+    let is_known = subject.catalog.events().iter().any(|known| known.name == kind);
+    if is_known && !subject.triggers.iter().any(|trigger| trigger.hears(kind)) && expect.matched != Some(false) {
+        let event = test.get("event").unwrap_or(test);
+        let at = event.get("type").unwrap_or(event).at.clone();
+        report
+            .error(at, Code::Test, format!("the rule does not listen to `{}`", shown(kind)))
+            .hint("use an event of the rule's own triggers, or expect `matched: false`");
+    }
+}
+
+fn event(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Json> {
+    if let Data::Map(_) = node.data {
+        let node = group(report, node, "an event", keys::EVENT, &[])?;
+        let event = node.json();
+        for Wrong { pointer, message, hint } in wrong_event(&event, subject.catalog) {
+            let at = node.at_pointer(&pointer);
+            let at = if pointer.is_empty() { node.at.start..node.at.start } else { at.at.clone() };
+            report.error(at, Code::Test, message).maybe(hint);
+        }
+        return Some(event);
+    }
+    let name = text(report, node, "`event`")?;
+    let json = beside(report, node, name, subject.files)?;
+    match serde_json::from_str(&json) {
+        Ok(event) => {
+            for Wrong { pointer, message, hint } in wrong_event(&event, subject.catalog) {
+                let place = if pointer.is_empty() { String::new() } else { format!(" at `{pointer}`") };
+                report.error(node.at.clone(), Code::Test, format!("{}{place}: {message}", shown(name))).maybe(hint);
+            }
+            Some(event)
+        }
+        Err(error) => {
+            report
+                .error(node.at.clone(), Code::Test, format!("`{}` is not JSON: {error}", shown(name)))
+                .hint("a fixture is a CloudEvents event: `{ \"type\": …, \"subject\": …, \"data\": { … } }`");
+            None
+        }
+    }
+}
+
+/// What is wrong with an event, and where in it.
+struct Wrong {
+    pointer: String,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Wrong {
+    fn new(pointer: &str, message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { pointer: pointer.to_owned(), message: message.into(), hint }
+    }
+}
+
+fn wrong_event(event: &Json, catalog: &Catalog) -> Vec<Wrong> {
+    let Some(fields) = event.as_object() else {
+        return vec![Wrong::new("", "an event is an object with `type` and `data`", None)];
+    };
+    let mut wrong = Vec::new();
+    match fields.get("type").map(|kind| (kind, kind.as_str())) {
+        Some((_, Some(kind))) if catalog.events().iter().any(|known| known.name == kind) => {}
+        Some((_, Some(kind))) => wrong.push(Wrong::new(
+            "/type",
+            format!("there is no event type `{}`", shown(kind)),
+            write_nearest(kind, catalog.events().iter().map(|known| known.name)),
+        )),
+        Some((_, None)) => wrong.push(Wrong::new("/type", "the type is a text", None)),
+        None => {
+            let hint = "add `type`, such as `order.created`".to_owned();
+            wrong.push(Wrong::new("", "the event has no `type`", Some(hint)));
+        }
+    }
+    for name in ["subject", "source", "origintopic"] {
+        if fields.get(name).is_some_and(|value| !value.is_string()) {
+            wrong.push(Wrong::new(&format!("/{name}"), format!("`{name}` is a text"), None));
+        }
+    }
+    if fields.get("time").is_some_and(|time| time.as_str().is_none_or(|time| time.parse::<Timestamp>().is_err())) {
+        wrong.push(Wrong::new("/time", "`time` is not a moment", Some("write `2026-11-23T09:00:00Z`".to_owned())));
+    }
+    if let Some(data) = fields.get("data") {
+        wrong_record(data, catalog.records(), "/data", "data", &mut wrong);
+        // Whatever the tables above did not see, the records themselves do.
+        if wrong.is_empty()
+            && let Err(error) = serde_json::from_value::<Records>(data.clone())
+        {
+            wrong.push(Wrong::new("/data", error.to_string(), None));
+        }
+    }
+    wrong
+}
+
+fn wrong_record(value: &Json, fields: &[Field], pointer: &str, what: &str, wrong: &mut Vec<Wrong>) {
+    let Some(entries) = value.as_object() else {
+        wrong.push(Wrong::new(pointer, format!("`{what}` is a group of fields"), None));
+        return;
+    };
+    for (name, value) in entries {
+        let pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+        match fields.iter().find(|field| field.name == name) {
+            Some(field) => wrong_value(value, field.kind, &pointer, name, wrong),
+            None => wrong.push(Wrong::new(
+                &pointer,
+                format!("`{what}` has no `{}`", shown(name)),
+                write_nearest(name, fields.iter().map(|field| field.name)),
+            )),
+        }
+    }
+}
+
+fn wrong_value(value: &Json, kind: FieldKind, pointer: &str, name: &str, wrong: &mut Vec<Wrong>) {
+    let quoted = || value.as_number().map(|number| format!("write \"{number}\""));
+    let fits = match kind {
+        _ if value.is_null() => true,
+        FieldKind::Record(fields) => return wrong_record(value, fields, pointer, name, wrong),
+        FieldKind::List(inner) => {
+            for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                wrong_value(item, *inner, &format!("{pointer}/{index}"), name, wrong);
+            }
+            value.is_array()
+        }
+        FieldKind::Bool => value.is_boolean(),
+        FieldKind::Int => value.is_i64(),
+        FieldKind::Decimal => value.is_number() || value.is_string(),
+        FieldKind::Text => value.is_string(),
+        FieldKind::Time => value.as_str().is_some_and(|time| time.parse::<Timestamp>().is_ok()),
+        FieldKind::Money => value.as_str().is_some_and(|money| money.parse::<Money>().is_ok()),
+    };
+    if !fits {
+        let (wanted, hint) = match kind {
+            FieldKind::Money => ("an amount of money", Some("write it as \"50.00 EUR\"".to_owned())),
+            FieldKind::Time => ("a moment", Some("write it as \"2026-11-23T09:00:00Z\"".to_owned())),
+            FieldKind::Text => ("a text", quoted()),
+            FieldKind::Int => ("a whole number", None),
+            FieldKind::List(_) => ("a list", None),
+            FieldKind::Bool => ("true or false", None),
+            FieldKind::Decimal | FieldKind::Record(_) => ("a number", None),
+        };
+        wrong.push(Wrong::new(pointer, format!("`{name}` is {wanted}"), hint));
+    }
+}
+
+fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<String, Json> {
+    let Data::Map(entries) = &node.data else {
+        report
+            .error(node.at.clone(), Code::WrongType, format!("`mocks` is {}, and keys belong here", node.what()))
+            .hint("such as `mocks: { draft: { text: \"Hello\" } }`");
+        return BTreeMap::new();
+    };
+    let steps = subject.steps.unwrap_or_default();
+    let mut mocks = BTreeMap::new();
+    for (key, value) in entries {
+        let Some(name) = key.text() else { continue };
+        let uses = steps.iter().find(|step| step.id == name).map_or(name, |step| step.uses.as_str());
+        if subject.used.contains(uses) {
+            if let Some(spec) = subject.catalog.capabilities.get(uses)
+                && matches!(value.data, Data::Map(_))
+                && value.get("error").is_none()
+            {
+                input::check(report, Some(value), key, &spec.output, &format!("the answer of `{uses}`"), Extent::Part);
+            }
+            mocks.insert(name.to_owned(), value.json());
+        } else if subject.steps.is_none() && !subject.catalog.capabilities.contains_key(name) {
+            // A script names its calls itself, by `id`, where nobody can see it without running it.
+            mocks.insert(name.to_owned(), value.json());
+        } else {
+            let known = steps.iter().map(|step| step.id.as_str()).chain(subject.used.iter().map(String::as_str));
+            let known: Vec<&str> = known.collect();
+            report
+                .error(
+                    key.at.clone(),
+                    Code::Test,
+                    format!("`{}` is no step and no capability of this rule", shown(name)),
+                )
+                .maybe(write_nearest(name, known));
+        }
+    }
+    mocks
+}
+
+fn expect(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Expect> {
+    let node = group(report, node, "`expect`", keys::EXPECT, &[])?;
+    let calls =
+        optional(node, "calls").map_or(&[][..], |node| list(report, node, "`calls`", "begin each call with `- uses:`"));
+    let calls: Vec<ExpectedCall> = calls.iter().filter_map(|item| expected_call(report, item, subject)).collect();
+    let never =
+        optional(node, "never").map_or(&[][..], |node| list(report, node, "`never`", "such as `[message.send]`"));
+    let never: Vec<String> = never
+        .iter()
+        .filter_map(|item| {
+            let name = text(report, item, "an item of `never`")?;
+            capability(report, item, name, subject.catalog)?;
+            Some(name.to_owned())
+        })
+        .collect();
+    let matched = optional(node, "matched").and_then(|node| {
+        let matched = node.json().as_bool();
+        if matched.is_none() {
+            report.error(node.at.clone(), Code::WrongType, "`matched` is true or false").hint("write `matched: false`");
+        }
+        matched
+    });
+    let outcome = optional(node, "outcome")
+        .and_then(|node| word(report, node, "`outcome`", &["done", "failed", "declined", "waiting"]));
+    if matched == Some(false) && (!calls.is_empty() || outcome.is_some()) {
+        report
+            .error(
+                node.at.start..node.at.start,
+                Code::Test,
+                "a rule that does not run makes no calls and has no outcome",
+            )
+            .hint("leave out `matched: false`, or the rest");
+    }
+    if matches!(&node.data, Data::Map(entries) if entries.is_empty()) {
+        report
+            .error(node.at.clone(), Code::Test, "a test that expects nothing cannot fail")
+            .hint("write `calls: []` where no write must be made");
+    }
+    Some(Expect { calls, never, matched, outcome })
+}
+
+fn expected_call(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<ExpectedCall> {
+    let node = group(report, node, "an expected call", keys::EXPECTED_CALL, &[])?;
+    let uses = required(report, node, "uses", "an expected call", "name the capability, such as `message.send`")?;
+    let name = text(report, uses, "`uses`")?;
+    let spec = capability(report, uses, name, subject.catalog)?;
+    if spec.kind != Kind::Write {
+        report
+            .error(uses.at.clone(), Code::Test, format!("`{name}` is not a write, and `calls` lists the writes"))
+            .hint("leave it out, or give it an answer of your own in `mocks`");
+    } else if !subject.used.contains(name) && subject.steps.is_some() {
+        let used = subject.used.iter().map(String::as_str);
+        report
+            .error(uses.at.clone(), Code::Test, format!("no step of this rule uses `{name}`"))
+            .maybe(write_nearest(name, used));
+    }
+    let with = optional(node, "with");
+    if let Some(with) = with {
+        input::check(report, Some(with), uses, &spec.input, &format!("`{name}`"), Extent::Part);
+    }
+    Some(ExpectedCall { uses: name.to_owned(), with: with.map_or_else(|| serde_json::json!({}), Node::json) })
+}

@@ -1,0 +1,173 @@
+//! Our GraphQL documents fit Shopify's published schema (its part that they use; `tests/fixtures/graphql/`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use graphql_parser::query::{
+    Definition, Field, OperationDefinition, Selection, SelectionSet, TypeCondition, Value, VariableDefinition,
+    parse_query,
+};
+use serde::Deserialize;
+use storehand::shops::shopify;
+
+#[derive(Deserialize)]
+struct Schema {
+    query: String,
+    mutation: String,
+    types: BTreeMap<String, Type>,
+}
+
+#[derive(Deserialize)]
+struct Type {
+    kind: String,
+    #[serde(default)]
+    fields: BTreeMap<String, FieldType>,
+    #[serde(default)]
+    possible: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct FieldType {
+    r#type: String,
+    args: BTreeMap<String, String>,
+    deprecated: bool,
+}
+
+/// Walks one document along the schema and gathers what does not fit.
+struct Walk<'a> {
+    schema: &'a Schema,
+    variables: BTreeMap<String, String>,
+    used: BTreeSet<String>,
+    wrong: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn set(&mut self, owner: &str, set: &SelectionSet<'_, String>) {
+        for selection in &set.items {
+            match selection {
+                Selection::Field(field) => self.field(owner, field),
+                Selection::InlineFragment(fragment) => {
+                    let on = match &fragment.type_condition {
+                        Some(TypeCondition::On(on)) => on.as_str(),
+                        None => owner,
+                    };
+                    if on != owner && !self.schema.types[owner].possible.iter().any(|possible| possible == on) {
+                        self.wrong.push(format!("{owner} is never {on}"));
+                        continue;
+                    }
+                    self.set(on, &fragment.selection_set);
+                }
+                Selection::FragmentSpread(spread) => self.wrong.push(format!("spread {}", spread.fragment_name)),
+            }
+        }
+    }
+
+    fn field(&mut self, owner: &str, field: &Field<'_, String>) {
+        let place = format!("{owner}.{}", field.name);
+        let schema = self.schema;
+        let Some(declared) = schema.types[owner].fields.get(&field.name) else {
+            self.wrong.push(format!("{place} is not in the schema (or not in the fixture: run extract.py)"));
+            return;
+        };
+        if declared.deprecated {
+            self.wrong.push(format!("{place} is deprecated"));
+        }
+        for (name, value) in &field.arguments {
+            match declared.args.get(name) {
+                None => self.wrong.push(format!("{place} takes no `{name}`")),
+                Some(wanted) => self.argument(&format!("{place}({name})"), wanted, value),
+            }
+        }
+        for (name, wanted) in &declared.args {
+            if wanted.ends_with('!') && !field.arguments.iter().any(|(given, _)| given == name) {
+                self.wrong.push(format!("{place} needs `{name}`"));
+            }
+        }
+        let inner = declared.r#type.trim_matches(['[', ']', '!']);
+        let leaf = matches!(schema.types[inner].kind.as_str(), "SCALAR" | "ENUM");
+        if leaf != field.selection_set.items.is_empty() {
+            self.wrong
+                .push(format!("{place} is {inner}: its selection is {}", if leaf { "too much" } else { "missing" }));
+        } else if !leaf {
+            self.set(inner, &field.selection_set);
+        }
+    }
+
+    fn argument(&mut self, place: &str, wanted: &str, value: &Value<'_, String>) {
+        let fits = match value {
+            Value::Variable(name) => {
+                self.used.insert(name.clone());
+                // A variable that is never null serves where null is allowed.
+                self.variables.get(name).is_some_and(|given| given == wanted || given.trim_end_matches('!') == wanted)
+            }
+            Value::Int(_) => wanted.trim_end_matches('!') == "Int",
+            Value::Boolean(_) => wanted.trim_end_matches('!') == "Boolean",
+            _ => false,
+        };
+        if !fits {
+            self.wrong.push(format!("{place} wants {wanted}, not {value}"));
+        }
+    }
+}
+
+fn check(schema: &Schema, document: &str) -> Vec<String> {
+    let document = match parse_query::<String>(document) {
+        Ok(document) => document,
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut wrong = Vec::new();
+    for definition in &document.definitions {
+        let (root, variables, set) = match definition {
+            Definition::Operation(OperationDefinition::Query(it)) => {
+                (&schema.query, &it.variable_definitions, &it.selection_set)
+            }
+            Definition::Operation(OperationDefinition::Mutation(it)) => {
+                (&schema.mutation, &it.variable_definitions, &it.selection_set)
+            }
+            other => return vec![format!("neither query nor mutation: {other}")],
+        };
+        let variables: BTreeMap<String, String> = variables
+            .iter()
+            .map(|VariableDefinition { name, var_type, .. }| (name.clone(), var_type.to_string()))
+            .collect();
+        let mut walk = Walk { schema, variables, used: BTreeSet::new(), wrong: Vec::new() };
+        walk.set(root, set);
+        wrong.append(&mut walk.wrong);
+        wrong.extend(
+            walk.variables.keys().filter(|name| !walk.used.contains(*name)).map(|name| format!("${name} unused")),
+        );
+    }
+    wrong
+}
+
+fn schema() -> Schema {
+    serde_json::from_str(include_str!("../../fixtures/graphql/shopify-admin-2026-04.json")).expect("the fixture")
+}
+
+#[test]
+fn our_documents_fit_the_published_schema() {
+    assert!(!shopify::DOCUMENTS.is_empty());
+    for (name, document) in shopify::DOCUMENTS {
+        assert_eq!(check(&schema(), document), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_found() {
+    for (document, said) in [
+        ("query($id: ID!) { order(id: $id) { id nam } }", "Order.nam is not"),
+        ("query($id: ID!) { order(id: $id) { customer { email } } }", "deprecated"),
+        ("query($id: ID!) { order(id: $id) { customer } }", "missing"),
+        ("query($id: ID!) { order(id: $id) { id { x } } }", "too much"),
+        ("query { order { id } }", "needs `id`"),
+        ("query($id: String!) { order(id: $id) { id } }", "wants ID!"),
+        ("query($id: ID!, $x: Int) { order(id: $id) { id } }", "$x unused"),
+        (
+            "mutation($id: ID!, $t: [String!]!) { tagsAdd(id: $id, tags: $t) { node { ... on Shop { id } } } }",
+            "never Shop",
+        ),
+        ("query {", "query"),
+    ] {
+        let wrong = check(&schema(), document).join("; ");
+        assert!(wrong.contains(said) || said == "query" && !wrong.is_empty(), "{document}: {wrong}");
+    }
+}
