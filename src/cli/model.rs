@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Global, say};
+use crate::app;
 use crate::models::convert::{Agreement, Progress, check, convert};
 use crate::models::fetch::{Step, fetch};
 use crate::models::{ChatMessage, Finish, Model, ModelError, Request, Sampling, Settings};
@@ -96,16 +97,9 @@ pub(super) async fn run(args: ModelArgs, global: &Global) -> anyhow::Result<Exit
 
 /// The folder for models, and the settings, as the configuration and the variables have them.
 fn settings(global: &Global) -> anyhow::Result<(PathBuf, Settings)> {
-    let model = global.load()?.model;
-    let settings = Settings {
-        library: Some(model.library_file()),
-        folder: model.model_folder(),
-        threads: model.threads,
-        queue: model.queue,
-        max_new_tokens: model.max_new_tokens,
-        context_tokens: model.context_tokens,
-    };
-    Ok((model.folder, settings.with_variables(|name| std::env::var_os(name))))
+    let config = global.load()?;
+    let settings = app::model_settings(&config);
+    Ok((config.model.folder, settings))
 }
 
 fn run_convert(args: &ConvertArgs, settings: Settings) -> anyhow::Result<ExitCode> {

@@ -3,6 +3,7 @@
 mod capabilities;
 mod engine;
 mod licences;
+mod models;
 mod shops;
 mod support;
 mod tidy;
