@@ -2,9 +2,10 @@
 
 mod capabilities;
 mod cli;
+mod demo_shop;
 mod engine;
 mod licences;
-mod demo_shop;
+mod models;
 mod shops;
 mod support;
 mod tidy;
