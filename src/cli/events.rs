@@ -28,7 +28,7 @@ enum Verb {
     /// List events, newest first
     List {
         #[command(flatten)]
-        list: List,
+        list: Listing,
         /// Only of this type, such as order.created
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<String>,
@@ -41,7 +41,7 @@ enum Verb {
 
 /// What every list takes.
 #[derive(Debug, Args)]
-pub(super) struct List {
+pub(super) struct Listing {
     /// The shop, where the server has several
     #[arg(long)]
     shop: Option<String>,
@@ -58,7 +58,7 @@ pub(super) struct List {
     server: Server,
 }
 
-impl List {
+impl Listing {
     pub(super) async fn ask(&self, path: &str, narrowed: Option<(&str, &str)>) -> anyhow::Result<Json> {
         let limit = self.limit.to_string();
         let mut query = vec![("limit", limit.as_str())];

@@ -11,6 +11,7 @@ mod doctor;
 mod events;
 mod out;
 mod runs;
+mod serve;
 mod token;
 
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ enum Command {
     Events(events::EventsArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
+    /// Take deliveries and run the rules, until told to stop (Ctrl-C)
+    Serve(serve::ServeArgs),
 }
 
 /// Reads the arguments, does what they say, and returns the exit code.
@@ -87,6 +90,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
+        Command::Serve(args) => serve::run(args, &cli.global).await,
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
 use super::client::Server;
-use super::events::{List, cell, pretty};
+use super::events::{Listing, cell, pretty};
 use super::{out, say};
 
 /// `storehand runs`
@@ -21,7 +21,7 @@ enum Verb {
     /// List runs, newest first
     List {
         #[command(flatten)]
-        list: List,
+        list: Listing,
         /// Only of this rule
         #[arg(long)]
         rule: Option<String>,

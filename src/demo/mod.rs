@@ -7,9 +7,11 @@
 //! It must not reach into the engine or the store: it sees only what a platform sees.
 
 mod deliveries;
+mod morning;
 mod orders;
 mod shop;
 
 pub use deliveries::{Signed, Signer};
+pub use morning::{Scene, morning};
 pub use orders::{DemoCustomer, DemoLine, DemoOrder};
 pub use shop::{DemoMailer, DemoShop, Fault, Reached};

@@ -184,7 +184,10 @@ impl Desk {
                 return;
             }
             if events.is_empty() && notes.is_empty() && !fresh_start && self.is_idle() {
-                self.when_idle.drain(..).for_each(|waiting| drop(waiting.send(())));
+                for waiting in self.when_idle.drain(..) {
+                    // Whoever asked may have gone.
+                    let _ = waiting.send(());
+                }
             }
         }
     }

@@ -99,7 +99,7 @@ pub(super) async fn run(State(http): State<Arc<Http>>, Path(id): Path<String>, a
 }
 
 pub(super) async fn metrics(State(http): State<Arc<Http>>) -> impl IntoResponse {
-    let text = http.metrics.text(http.accept.waiting()) + &http.reading.metrics();
+    let text = http.metrics.text(http.accept.waiting()) + http.reading.metrics().as_str();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 

@@ -9,10 +9,13 @@
 //!
 //! This room alone knows `ort`, `tokenizers` and `minijinja`. It must not know of rules, runs, calls or shops.
 
+pub mod convert;
 mod decoder;
 mod error;
 mod folder;
+mod gguf;
 mod model;
+mod onnx;
 pub mod policy;
 mod request;
 mod runtime;

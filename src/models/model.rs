@@ -60,12 +60,7 @@ impl Model {
     /// At once, where the library or a file of the model is missing, too old, or not understood.
     pub fn load(settings: &Settings) -> Result<Self, ModelError> {
         let folder = Folder::read(&settings.folder)?;
-        let library = settings.library.as_deref().ok_or_else(|| ModelError::Missing {
-            what: "the ONNX Runtime library",
-            path: "model.library".into(),
-            hint: "run `storehand model fetch`, or set STOREHAND_MODEL_LIBRARY to where it is".into(),
-        })?;
-        let decoder = Decoder::load(library, &folder.graph, &folder.shape, settings.threads())?;
+        let decoder = Decoder::load(settings.library()?, &folder.graph, &folder.shape, settings.threads())?;
         let (inbox, jobs) = mpsc::channel();
         let queue = settings.queue.clamp(1, 1000);
         let tokens = Arc::new(folder.tokens);

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::ModelError;
+
 /// Which model, where, and how much of the machine it may use. The configuration fills it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -33,6 +35,15 @@ impl Settings {
             max_new_tokens: 512,
             context_tokens: 2048,
         }
+    }
+
+    /// The library's path.
+    pub(crate) fn library(&self) -> Result<&Path, ModelError> {
+        self.library.as_deref().ok_or_else(|| ModelError::Missing {
+            what: "the ONNX Runtime library",
+            path: "model.library".into(),
+            hint: "run `storehand model fetch`, or set STOREHAND_MODEL_LIBRARY to where it is".into(),
+        })
     }
 
     /// The number of threads in force.

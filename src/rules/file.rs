@@ -1,6 +1,6 @@
 //! A rule's file, read and checked: every mistake of it in one go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::read_steps::{self, ReadScript, Uses};
 use super::read_tests::{self, Subject};
 use super::rule::{Body, OnChange, Overlap, Rule, RuleTest, Status};
 use super::yaml::{self, Data, Node};
-use super::{read_inputs, read_when};
+use super::{read_inputs, read_when, tuning};
 use crate::domain::{Catalog, EventType, Kind};
 
 /// What came of a file.
@@ -37,8 +37,8 @@ pub fn read(file: &Path, text: &str, files: &dyn Fn(&str) -> io::Result<String>,
 ///
 /// # Errors
 /// What is wrong with it now, though it was good when it was kept: a capability has gone, or has changed its input.
-pub fn from_bundle(bundle: &str, catalog: &Catalog) -> Result<Rule, String> {
-    let (text, script) = bundle.split_once(SCRIPT_FOLLOWS).unwrap_or((bundle, ""));
+pub(super) fn read_kept(kept: &str, catalog: &Catalog) -> Result<Rule, String> {
+    let (text, script) = kept.split_once(SCRIPT_FOLLOWS).unwrap_or((kept, ""));
     let script = script.split_once('\n').map_or("", |(_, script)| script);
     let read = read_as(Path::new("kept.yaml"), text, &|_| Ok(script.to_owned()), catalog, |_, _, _| Vec::new());
     read.rule.ok_or_else(|| read.findings.iter().map(ToString::to_string).collect())
@@ -163,6 +163,8 @@ fn rule(
             id: id?,
             name,
             status: status?,
+            values: tuning::values(&inputs),
+            tuning: BTreeMap::new(),
             inputs,
             triggers,
             conditions,

@@ -232,7 +232,7 @@ impl Report {
 
     /// What was found, in the order of the file, each once.
     pub(super) fn finish(mut self) -> Vec<Finding> {
-        self.findings.sort_by(|a, b| (a.line, a.column, a.code).cmp(&(b.line, b.column, b.code)));
+        self.findings.sort_by_key(|it| (it.line, it.column, it.code));
         self.findings.dedup();
         self.findings
     }

@@ -87,25 +87,32 @@ pub fn load(paths: &[PathBuf], catalog: &Catalog) -> Loaded {
 fn gather(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, findings: &mut Vec<Finding>) {
     if depth > DEEPEST {
         let what = io::Error::other(format!("folders nest deeper than {DEEPEST} levels here"));
-        findings.extend(unreadable(folder, &what, "look for a link that leads back up"));
+        findings.extend(unreadable(folder, &what, "move the rules further up"));
         return;
     }
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => return findings.extend(unreadable(folder, &error, "make the folder readable")),
     };
-    for path in entries.flatten().map(|entry| entry.path()) {
+    for entry in entries {
+        let (path, kind) = match entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))) {
+            Ok(entry) => entry,
+            Err(error) => {
+                findings.extend(unreadable(folder, &error, "make the folder readable"));
+                continue;
+            }
+        };
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_rule = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
         if name.starts_with('.') || files.len() > MOST_FILES {
             continue;
         }
-        // Links are followed; the depth bounds those that lead back up.
-        if path.is_dir() {
+        let is_rule = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+        // A link to a file is one; a link to a folder may lead back up, and is not followed.
+        if kind.is_dir() {
             if name != "fixtures" {
                 gather(&path, depth + 1, files, findings);
             }
-        } else if is_rule {
+        } else if is_rule && path.is_file() {
             files.push(path);
         }
     }

@@ -37,6 +37,7 @@ pub mod script;
 mod set;
 mod steps;
 mod template;
+mod tuning;
 mod value;
 mod yaml;
 
@@ -46,7 +47,7 @@ mod fixtures;
 mod tests;
 
 pub use advance::{Outcome, Progress, advance};
-pub use file::{Read, from_bundle, read};
+pub use file::{Read, read};
 pub use finding::{Code, Finding, Severity};
 pub use load::{Loaded, load, load_folder};
 pub use matching::{Match, WhyNot, lane_key, matches};
@@ -56,3 +57,4 @@ pub use rule::{
 };
 pub use schema::json_schema;
 pub use set::RuleSet;
+pub use tuning::{Tuning, from_bundle};

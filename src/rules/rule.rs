@@ -44,24 +44,18 @@ pub struct Rule {
     /// The file's text and its script's: what a waiting run is replayed with, whatever becomes of the file.
     /// [`from_bundle`](super::from_bundle) reads it.
     pub text: String,
-    /// SHA-256 of `text`, in hex, 16 digits kept: the version's name.
+    /// SHA-256 of `text` and `tuning`, in hex, 16 digits kept: the version's name.
     pub version: String,
+    /// The shop's own values for some of its inputs; they are in `inputs` already.
+    pub tuning: BTreeMap<String, Json>,
+    /// The inputs' values, made ready once for every event.
+    pub(super) values: Arc<Inputs>,
 }
 
 impl Rule {
-    /// The inputs' values in force.
-    pub fn values(&self) -> Arc<Inputs> {
-        Arc::new(self.inputs.iter().map(|input| (input.name.clone(), input.value.clone())).collect())
-    }
-
     /// The conditions as people read them: why a run began.
     pub fn clauses(&self) -> Vec<String> {
         self.conditions.iter().map(ToString::to_string).collect()
-    }
-
-    /// What to keep of this version, to read it again with [`from_bundle`](super::from_bundle).
-    pub fn bundle(&self) -> String {
-        self.text.clone()
     }
 }
 

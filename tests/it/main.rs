@@ -1,5 +1,9 @@
-//! The one integration binary.
+//! The integration tests, all in one binary: linking is the dear part.
 
 mod capabilities;
 mod demo_shop;
+mod engine;
+mod licences;
 mod shops;
+mod support;
+mod tidy;

@@ -1,0 +1,155 @@
+//! `storehand rules …` over files: check them, run their tests, list them; and `storehand schema`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::events::pretty;
+use super::{Hinted, out, say};
+use crate::domain::Catalog;
+use crate::engine::rule_tests;
+use crate::rules::{self, Loaded, Rule, Severity, Trigger};
+
+/// `storehand rules`
+#[derive(Debug, Args)]
+pub(super) struct RulesArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Find the mistakes in rule files: all of them, each with its place and what to write instead
+    Check(Files),
+    /// Run the tests that rules carry
+    Test(Files),
+    /// List rules with what they listen to
+    List(Files),
+}
+
+#[derive(Debug, Args)]
+struct Files {
+    /// Rule files, and folders of them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &RulesArgs, catalog: &Catalog) -> anyhow::Result<ExitCode> {
+    let (Verb::Check(files) | Verb::Test(files) | Verb::List(files)) = &args.verb;
+    if let Some(missing) = files.paths.iter().find(|path| !path.exists()) {
+        let hint = "name rule files or folders of them, such as rules/";
+        out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
+        return Ok(ExitCode::from(2));
+    }
+    let loaded = rules::load(&files.paths, catalog);
+    let good = match args.verb {
+        Verb::Check(_) => check(&loaded, files.json),
+        Verb::Test(_) => test(&loaded, files.json, catalog),
+        Verb::List(_) => list(&loaded, files.json),
+    };
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints the JSON Schema of rule files.
+pub(super) fn schema(catalog: &Catalog) {
+    say(pretty(&rules::json_schema(catalog)));
+}
+
+fn check(loaded: &Loaded, json: bool) -> bool {
+    let (errors, warnings) = (loaded.count(Severity::Error), loaded.count(Severity::Warning));
+    if json {
+        let (files, findings) = (loaded.files, &loaded.findings);
+        say(pretty(&json!({ "rules": files, "errors": errors, "warnings": warnings, "findings": findings })));
+    } else {
+        say_findings(loaded, Severity::Warning);
+        let said = [counted(loaded.files, "rule"), counted(errors, "error"), counted(warnings, "warning")];
+        say(said.join(", "));
+    }
+    errors == 0
+}
+
+fn test(loaded: &Loaded, json: bool, catalog: &Catalog) -> bool {
+    let errors = loaded.count(Severity::Error);
+    let tested: Vec<(&Rule, Vec<rule_tests::TestReport>)> =
+        loaded.rules.iter().map(|rule| (rule.as_ref(), rule_tests::run(rule, catalog))).collect();
+    let all = || tested.iter().flat_map(|(_, reports)| reports);
+    let (tests, failed) = (all().count(), all().filter(|report| !report.passed).count());
+    if json {
+        let rules: Vec<_> = tested
+            .iter()
+            .map(|(rule, reports)| {
+                let reports = reports.iter().map(|report| {
+                    json!({
+                        "name": report.name,
+                        "line": report.line,
+                        "passed": report.passed,
+                        "messages": report.messages,
+                    })
+                });
+                json!({ "rule": rule.id, "file": rule.file, "tests": reports.collect::<Vec<_>>() })
+            })
+            .collect();
+        say(pretty(&json!({
+            "tests": tests, "failed": failed, "errors": errors, "rules": rules, "findings": loaded.findings,
+        })));
+        return errors == 0 && failed == 0;
+    }
+    say_findings(loaded, Severity::Error);
+    for (rule, reports) in &tested {
+        let file = rule.file.display();
+        if reports.is_empty() {
+            say(format_args!("{file}: no tests"));
+        }
+        for report in reports {
+            let verdict = if report.passed { "ok" } else { "FAILED" };
+            say(format_args!("{file}:{}: {verdict}: {}", report.line, report.name));
+            for message in &report.messages {
+                say(format_args!("    {}", message.trim_end().replace('\n', "\n    ")));
+            }
+        }
+    }
+    let said = [counted(tested.len(), "rule"), counted(tests, "test"), format!("{failed} failed")];
+    let broken = (errors > 0).then(|| format!("{} could not be read", counted(loaded.files.saturating_sub(tested.len()), "file")));
+    say(said.into_iter().chain(broken).collect::<Vec<_>>().join(", "));
+    errors == 0 && failed == 0
+}
+
+fn list(loaded: &Loaded, json: bool) -> bool {
+    let triggers = |rule: &Rule| -> Vec<String> {
+        rule.triggers.iter().map(|Trigger::Event(name)| name.clone()).collect()
+    };
+    if json {
+        let rules = loaded.rules.iter().map(|rule| {
+            json!({
+                "id": rule.id, "name": rule.name, "status": rule.status, "triggers": triggers(rule),
+                "allow": rule.allow, "version": rule.version, "file": rule.file, "tests": rule.tests.len(),
+            })
+        });
+        say(pretty(&json!({ "rules": rules.collect::<Vec<_>>(), "findings": loaded.findings })));
+    } else {
+        say_findings(loaded, Severity::Error);
+        let row = |rule: &Rule| {
+            let status = json!(rule.status).as_str().unwrap_or_default().to_owned();
+            let name = rule.name.get("").or_else(|| rule.name.get("en")).or_else(|| rule.name.values().next());
+            let (name, file) = (name.cloned().unwrap_or_default(), rule.file.display().to_string());
+            vec![rule.id.clone(), status, triggers(rule).join(", "), name, file]
+        };
+        let rows: Vec<Vec<String>> = loaded.rules.iter().map(|rule| row(rule)).collect();
+        say(out::table(&["RULE", "STATUS", "LISTENS TO", "NAME", "FILE"], &rows));
+    }
+    loaded.count(Severity::Error) == 0
+}
+
+/// Says what was found, down to this severity.
+fn say_findings(loaded: &Loaded, least: Severity) {
+    loaded.findings.iter().filter(|finding| finding.severity <= least).for_each(say);
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,131 @@
+//! What can be written, what is told when it is wrong.
+
+use super::*;
+
+const SHOP: &str = "[shop.acme]\ncurrency = \"EUR\"\n[shop.acme.sources.shopify]\nsecrets = [\"env:S\", \"plain\"]\n";
+
+fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Config::read(Some((Path::new("/etc/storehand/shop.toml"), text)), &variables, &["shopify", "standard"])
+}
+
+fn mistakes(text: &str) -> String {
+    read(text, &[("S", "one")]).expect_err("mistakes").to_string()
+}
+
+#[test]
+fn defaults_alone_are_a_configuration() {
+    let config = Config::read(None, &BTreeMap::new(), &[]).expect("defaults");
+    assert!(config.server.listen.ip().is_loopback() && config.shops.is_empty());
+    assert_eq!((config.server.body_limit, config.store.folder()), (1024 * 1024, Path::new("data")));
+    assert!(config.settings.iter().all(|setting| setting.origin == Origin::Default));
+}
+
+#[test]
+fn variables_win_over_the_file_and_the_file_over_defaults() {
+    let text = format!("[server]\nlisten = \"127.0.0.1:1\"\nbody_limit = \"2 MiB\"\n{SHOP}");
+    let variables =
+        [("S", "one"), ("STOREHAND_SERVER__LISTEN", "127.0.0.1:2"), ("STOREHAND_SHOP__ACME__RULES", "mine")];
+    let config = read(&text, &variables).expect("config");
+    assert_eq!((config.server.listen.port(), config.server.body_limit), (2, 2 * 1024 * 1024));
+    let origin = |key: &str| {
+        let setting = config.settings.iter().find(|setting| setting.key == key).expect(key);
+        format!("{} {}", setting.value, setting.origin)
+    };
+    assert_eq!(origin("server.listen"), "\"127.0.0.1:2\" STOREHAND_SERVER__LISTEN");
+    assert_eq!(origin("server.body_limit"), "\"2 MiB\" /etc/storehand/shop.toml:3");
+    assert_eq!(origin("server.read_timeout"), "\"10s\" default");
+    assert_eq!(origin("shop.acme.sources.shopify.secrets"), "[••• (env:S), •••] /etc/storehand/shop.toml:7");
+    let shop = config.shops.values().next().expect("shop");
+    let secrets: Vec<&str> = shop.sources["shopify"].iter().map(Secret::reveal).collect();
+    assert_eq!((secrets, shop.rules.as_path()), (vec!["one", "plain"], Path::new("mine")));
+    assert_eq!(config.store.file, Path::new("/etc/storehand/data/storehand.db"), "beside the file");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_line_and_way_out() {
+    let told = mistakes(
+        "[server]\nlissten = \"x\"\nlisten = \"x\"\nbody_limit = \"9 GiB\"\n[shop.acme]\ncurrency = \"EURO\"\n\
+         [shop.acme.sources.shopfy]\nsecrets = []\n[shop.\"A b\"]\n",
+    );
+    for wanted in [
+        "shop.toml:2: server.lissten: there is no such setting\n  hint: did you mean `listen`?",
+        "shop.toml:3: server.listen: `x`",
+        "shop.toml:4: server.body_limit: this is out of bounds",
+        "shop.toml:6: shop.acme.currency: `EURO`",
+        "`A b` cannot be a shop's name",
+    ] {
+        assert!(told.contains(wanted), "{wanted}\n---\n{told}");
+    }
+    let told = mistakes("[shop.acme]\ncurrency = \"EUR\"\n[shop.acme.sources.shopfy]\nsecrets = []\n");
+    assert!(told.contains("did you mean `shopify`?") && told.contains("anybody could sign"), "{told}");
+    assert!(mistakes("[server\n").contains("shop.toml:1: "));
+    assert!(mistakes("server = 3\n").contains("shop.toml:1: server: this must be a table"));
+    assert!(mistakes("[shop.acme]\n").contains("shop.acme.currency: this setting is missing"));
+}
+
+#[test]
+fn a_secret_is_never_in_a_message() {
+    for (text, wanted) in [
+        ("env:NOBODY", "the variable NOBODY is not set"),
+        ("file:/nowhere/at-all", "cannot read /nowhere/at-all"),
+        ("  ", "the secret is empty"),
+    ] {
+        let told = mistakes(&format!(
+            "[shop.acme]\ncurrency = \"EUR\"\n[shop.acme.secrets]\nok = \"hunter2\"\nx = \"{text}\"\n"
+        ));
+        assert!(told.contains(wanted) && !told.contains("hunter2"), "{told}");
+    }
+    let told =
+        mistakes("[shop.acme]\ncurrency = \"EUR\"\n[shop.acme.mail]\nurl = \"smtp://u:hunter2@h\"\nfrom = \"a@b\"\n");
+    assert!(told.contains("a password stands in the address") && !told.contains("hunter2"), "{told}");
+    let config = read(&format!("{SHOP}[shop.acme.secrets]\nx = \"hunter2\"\n"), &[("S", "hunter3")]);
+    assert!(!format!("{:?}", config.expect("config")).contains("hunter"));
+}
+
+#[test]
+fn mail_is_protected_unless_it_stays_here() {
+    let mail = |url: &str, security: &str| {
+        let text = format!("{SHOP}[shop.acme.mail]\nurl = \"{url}\"\nfrom = \"a@b\"\n{security}\n");
+        read(&text, &[("S", "x")]).map(|config| {
+            let mail = config.shops.into_values().next().and_then(|shop| shop.mail).expect("mail");
+            (mail.host, mail.port, mail.user, mail.security)
+        })
+    };
+    let user = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        mail("smtp://a%40b@h.example", "").expect("mail"),
+        ("h.example".into(), 587, user("a@b"), Security::Starttls)
+    );
+    assert_eq!(mail("smtps://h:99", "").expect("mail"), ("h".into(), 99, None, Security::Tls));
+    assert_eq!(
+        mail("smtp://[::1]:2525", "security = \"none\"").expect("mail"),
+        ("::1".into(), 2525, None, Security::None)
+    );
+    assert!(mail("smtp://h.example", "security = \"none\"").is_err());
+    assert!(mail("http://h", "").is_err() && mail("smtp://h:x", "").is_err() && mail("smtp://", "").is_err());
+}
+
+#[test]
+fn inputs_keep_numbers_exact_and_lists_may_come_from_variables() {
+    let text = format!("{SHOP}[shop.acme.inputs.big]\nlimit = \"80 EUR\"\nshare = 0.1\ntags = [\"a\", 2, true]\n");
+    let variables = [
+        ("S", "x"),
+        ("STOREHAND_SHOP__ACME__LANGUAGES", "[\"de\", \"en\"]"),
+        ("STOREHAND_SHOP__ACME__PRIVATE_HOSTS", "10.0.0.1:80"),
+    ];
+    let config = read(&text, &variables).expect("config");
+    let shop = config.shops.values().next().expect("shop");
+    let wanted = serde_json::json!({ "limit": "80 EUR", "share": "0.1", "tags": ["a", 2, true] });
+    assert_eq!(serde_json::to_value(&shop.inputs["big"]).expect("json"), wanted);
+    assert_eq!((shop.languages.join("+"), shop.private_hosts.join("+")), ("de+en".into(), "10.0.0.1:80".into()));
+}
+
+#[test]
+fn a_variable_that_sets_nothing_is_a_mistake() {
+    let told = read(SHOP, &[("S", "x"), ("STOREHAND_SERVER_LISTEN", "x")]).expect_err("mistake").to_string();
+    assert!(told.contains("STOREHAND_SERVER_LISTEN: this variable is not a setting"), "{told}");
+    let told = read(SHOP, &[("S", "x"), ("STOREHAND_SERVER__LISTN", "x")]).expect_err("mistake").to_string();
+    assert!(told.contains("did you mean `listen`?"), "{told}");
+    assert!(read(SHOP, &[("S", "x"), ("STOREHAND_TEST_MODELS", "x"), ("STOREHAND_TOKEN", "x")]).is_ok());
+}

@@ -1,0 +1,103 @@
+//! How ggml writes numbers: plain, or in blocks of 32 with a scale. Layouts from `ggml/src/ggml-common.h`.
+
+use half::{bf16, f16};
+
+/// Numbers in a block.
+pub(crate) const BLOCK: usize = 32;
+
+/// How a tensor's numbers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quant {
+    F32,
+    F16,
+    Bf16,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+}
+
+impl Quant {
+    /// For people.
+    pub(crate) const NAMES: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0";
+
+    /// By ggml's number of the type.
+    pub(crate) fn new(kind: u32) -> Option<Self> {
+        Some(match kind {
+            0 => Self::F32,
+            1 => Self::F16,
+            2 => Self::Q4_0,
+            3 => Self::Q4_1,
+            6 => Self::Q5_0,
+            7 => Self::Q5_1,
+            8 => Self::Q8_0,
+            30 => Self::Bf16,
+            _ => return None,
+        })
+    }
+
+    /// Numbers and bytes of what is written together.
+    fn block(self) -> (usize, usize) {
+        match self {
+            Self::F32 => (1, 4),
+            Self::F16 | Self::Bf16 => (1, 2),
+            Self::Q4_0 => (BLOCK, 18),
+            Self::Q4_1 => (BLOCK, 20),
+            Self::Q5_0 => (BLOCK, 22),
+            Self::Q5_1 => (BLOCK, 24),
+            Self::Q8_0 => (BLOCK, 34),
+        }
+    }
+
+    /// Bytes of so many numbers; nothing where they do not fill their blocks.
+    pub(crate) fn bytes(self, numbers: usize) -> Option<usize> {
+        let (per_block, bytes) = self.block();
+        if numbers.is_multiple_of(per_block) { (numbers / per_block).checked_mul(bytes) } else { None }
+    }
+
+    /// Appends the plain numbers that `bytes` (whole blocks) stand for.
+    pub(crate) fn dequantise(self, bytes: &[u8], into: &mut Vec<f32>) {
+        for block in bytes.chunks_exact(self.block().1) {
+            match self {
+                Self::F32 => into.push(f32::from_le_bytes([block[0], block[1], block[2], block[3]])),
+                Self::F16 => into.push(half_at(block, 0)),
+                Self::Bf16 => into.push(bf16::from_le_bytes([block[0], block[1]]).to_f32()),
+                Self::Q4_0 => nibbles(&block[2..], 0, half_at(block, 0), -8.0 * half_at(block, 0), into),
+                Self::Q4_1 => nibbles(&block[4..], 0, half_at(block, 0), half_at(block, 2), into),
+                Self::Q5_0 => {
+                    nibbles(&block[6..], high_bits(block, 2), half_at(block, 0), -16.0 * half_at(block, 0), into);
+                }
+                Self::Q5_1 => nibbles(&block[8..], high_bits(block, 4), half_at(block, 0), half_at(block, 2), into),
+                Self::Q8_0 => {
+                    let scale = half_at(block, 0);
+                    into.extend(block[2..].iter().map(|&byte| scale * f32::from(byte.cast_signed())));
+                }
+            }
+        }
+    }
+}
+
+/// The 16-bit float at `at`.
+pub(crate) fn half_at(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+fn high_bits(block: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
+}
+
+/// 32 numbers `scale · q + offset`: the low four bits of `q` from 16 bytes, the first 16 numbers in their low halves,
+/// the fifth bit from `high`.
+fn nibbles(bytes: &[u8], high: u32, scale: f32, offset: f32, into: &mut Vec<f32>) {
+    let mut push = |low: u8, at: usize| {
+        let bit = u8::from((high >> at) & 1 == 1);
+        into.push(scale * f32::from(low | bit << 4) + offset);
+    };
+    for (at, byte) in bytes.iter().enumerate() {
+        push(byte & 0x0F, at);
+    }
+    for (at, byte) in bytes.iter().enumerate() {
+        push(byte >> 4, at + BLOCK / 2);
+    }
+}

@@ -1,0 +1,243 @@
+//! Evaluates expressions over the facts of one run.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use jiff::Timestamp;
+use rhai::{Dynamic, Engine, EvalAltResult, Map};
+use serde_json::Value as Json;
+
+use super::expr::Expr;
+use super::language::{self, NoAnswer, TimedOut};
+use super::value::{from_json, show, show_value, to_dynamic};
+use crate::domain::{Envelope, Event, Facts, Failure, Field, Inputs, Record, RecordKey, Records, Value};
+
+/// Why an expression has no value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Trouble {
+    /// It compares what does not compare: a side is not known, or the currencies differ.
+    NoAnswer(String),
+    /// It cannot be computed.
+    Error(String),
+}
+
+impl Trouble {
+    pub(crate) fn message(&self) -> &str {
+        match self {
+            Self::NoAnswer(message) | Self::Error(message) => message,
+        }
+    }
+
+    /// As the failure of what needed the value.
+    pub(crate) fn into_failure(self, expr: &Expr) -> Failure {
+        match self {
+            Self::NoAnswer(message) => Failure::new("missing_value", format!("`{}`: {message}", expr.text())),
+            Self::Error(message) => Failure::new("expression_error", format!("`{}`: {message}", expr.text())),
+        }
+    }
+}
+
+/// Finds facts by name. Only what is asked for is made.
+pub(crate) struct FactFinder {
+    event: Arc<Event>,
+    envelope: OnceLock<Arc<Envelope>>,
+    context: Arc<Records>,
+    inputs: Arc<InputRecord>,
+    now: Timestamp,
+}
+
+impl FactFinder {
+    pub(crate) fn new(facts: &Facts) -> Self {
+        Self {
+            event: Arc::clone(&facts.event),
+            envelope: OnceLock::new(),
+            context: Arc::clone(&facts.context),
+            inputs: Arc::new(InputRecord(Arc::clone(&facts.inputs))),
+            now: facts.now,
+        }
+    }
+
+    /// The fact of this name; `None` where it is not the name of one.
+    pub(crate) fn get(&self, name: &str) -> Option<Value> {
+        match name {
+            "event" => {
+                let envelope = self.envelope.get_or_init(|| Arc::new(self.event.envelope()));
+                Some(Value::Record(Arc::clone(envelope) as Arc<dyn Record>))
+            }
+            "inputs" => Some(Value::Record(Arc::clone(&self.inputs) as Arc<dyn Record>)),
+            "now" => Some(Value::Time(self.now)),
+            "customer" => {
+                let ordered = self.context.order.as_ref().and_then(|order| order.customer.as_ref());
+                let customer = self.context.customer.as_ref().or(ordered);
+                Some(customer.map_or(Value::Nothing, |it| Value::Record(Arc::clone(it) as Arc<dyn Record>)))
+            }
+            _ => self.context.get(name),
+        }
+    }
+
+    /// The value at `order.customer.name`.
+    fn at(&self, path: &[String]) -> Option<Value> {
+        let (root, fields) = path.split_first()?;
+        fields.iter().try_fold(self.get(root)?, |value, field| match value {
+            Value::Record(record) => record.get(field),
+            // The parts of other values (an amount's currency) say nothing that the value does not say.
+            other => Some(other),
+        })
+    }
+}
+
+/// The rule's inputs, as a record without a fixed set of fields.
+#[derive(Debug)]
+struct InputRecord(Arc<Inputs>);
+
+impl Record for InputRecord {
+    fn label(&self) -> &'static str {
+        "inputs"
+    }
+
+    fn get(&self, field: &str) -> Option<Value> {
+        self.0.get(field).cloned()
+    }
+
+    fn fields(&self) -> &'static [Field] {
+        &[]
+    }
+}
+
+/// The answers of steps, by id, that expressions see as `steps`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steps(Arc<Mutex<BTreeMap<String, Dynamic>>>);
+
+impl Steps {
+    pub(crate) fn get(&self, id: &str) -> Dynamic {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned().unwrap_or_default()
+    }
+}
+
+/// Evaluates any number of expressions over the same facts, within one deadline.
+pub(crate) struct Evaluator<'a> {
+    engine: Engine,
+    facts: &'a Facts,
+    found: Arc<FactFinder>,
+    steps: Steps,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(crate) fn new(facts: &'a Facts) -> Self {
+        let found = Arc::new(FactFinder::new(facts));
+        let steps = Steps::default();
+        let (finder, answers) = (Arc::clone(&found), steps.clone());
+        let mut engine = language::evaluator();
+        language::resolve(&mut engine, move |name| match name {
+            "steps" => Some(Dynamic::from(answers.clone())),
+            _ => finder.get(name).map(to_dynamic),
+        });
+        Self { engine, facts, found, steps }
+    }
+
+    /// From now on `steps.id` is this answer.
+    pub(crate) fn answered(&self, id: &str, answer: &Json) {
+        self.steps.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), from_json(answer));
+    }
+
+    /// An expression's value.
+    pub(crate) fn value(&self, expr: &Expr) -> Result<Dynamic, Trouble> {
+        self.engine.eval_ast(&expr.ast).map_err(|error| trouble(&error))
+    }
+
+    /// Whether a condition holds.
+    pub(crate) fn holds(&self, expr: &Expr) -> Result<bool, Trouble> {
+        let value = self.value(expr)?;
+        if value.is_unit() {
+            return Err(Trouble::NoAnswer("it looks at something that is not known".to_owned()));
+        }
+        value.as_bool().map_err(|_| Trouble::Error(format!("it gives `{}`, not true or false", show(&value))))
+    }
+
+    /// The facts that an expression names, as they were written, with their values as people read them.
+    pub(crate) fn saw(&self, expr: &Expr) -> Vec<(String, String)> {
+        let seen = expr.paths.iter().map(|path| (path.join("."), self.see(path)));
+        seen.map(|(name, value)| (name, value.unwrap_or_else(|missing| missing))).collect()
+    }
+
+    /// The facts that an expression names and nobody knows: `customer.name (order 1042 not known)`.
+    pub(crate) fn missing(&self, expr: &Expr) -> Vec<String> {
+        let missing = expr.paths.iter().filter_map(|path| {
+            let why = self.see(path).err()?;
+            let name = path.join(".");
+            Some(if why == NOTHING { name } else { format!("{name} ({why})") })
+        });
+        missing.collect()
+    }
+
+    /// What stands at a path; `Err` with what to say where nothing does.
+    fn see(&self, path: &[String]) -> Result<String, String> {
+        let root = path.first().map_or("", String::as_str);
+        if root == "steps" {
+            let [id, fields @ ..] = path.get(1..).unwrap_or_default() else { return Ok(String::new()) };
+            let value = fields.iter().fold(self.steps.get(id), |value, field| {
+                value.read_lock::<Map>().and_then(|map| map.get(field.as_str()).cloned()).unwrap_or_default()
+            });
+            return if value.is_unit() { Err(NOTHING.to_owned()) } else { Ok(shortened(show(&value))) };
+        }
+        let value = self.found.at(path).unwrap_or(Value::Nothing);
+        if let Some(shown) = show_value(&value) {
+            return Ok(shortened(shown));
+        }
+        let is_of_event = !matches!(root, "event" | "inputs" | "now");
+        let missing = &self.facts.missing;
+        let same_kind = |key: &&RecordKey| key.kind.as_str() == root;
+        match missing.iter().find(same_kind).or(missing.first()).filter(|_| is_of_event) {
+            Some(key) => Err(format!("{key} not known")),
+            None => Err(NOTHING.to_owned()),
+        }
+    }
+}
+
+/// What a why-not shows for a field that the shop left out.
+const NOTHING: &str = "nothing";
+
+/// The most characters of a value in a why-not.
+const MAX_SHOWN: usize = 120;
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Rhai's errors in our words, without the position: an expression is one line.
+fn trouble(error: &EvalAltResult) -> Trouble {
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorRuntime(value, _) => match value.read_lock::<NoAnswer>() {
+            Some(it) => Trouble::NoAnswer(it.0.clone()),
+            None => Trouble::Error(show(value)),
+        },
+        EvalAltResult::ErrorMismatchDataType(_, actual, _) if actual == "()" => {
+            Trouble::NoAnswer("it looks at something that is not known".to_owned())
+        }
+        other => Trouble::Error(in_words(other)),
+    }
+}
+
+/// An error of the language that no rule raised itself.
+pub(crate) fn in_words(error: &EvalAltResult) -> String {
+    match error {
+        EvalAltResult::ErrorTooManyOperations(_) => "it computes too long".to_owned(),
+        EvalAltResult::ErrorTerminated(token, _) if token.is::<TimedOut>() => "it computes too long".to_owned(),
+        EvalAltResult::ErrorDataTooLarge(..) => "a text, list or map grows too large".to_owned(),
+        EvalAltResult::ErrorStackOverflow(_) => "its functions call each other too deep".to_owned(),
+        EvalAltResult::ErrorFunctionNotFound(signature, _) => {
+            format!("`{signature}` does not exist for these values")
+        }
+        other => {
+            let mut text = other.to_string();
+            // The position stands at the end, in brackets; callers that have lines say them their own way.
+            if let Some(end) = text.rfind(" (line ").or_else(|| text.rfind(" (position ")) {
+                text.truncate(end);
+            }
+            text
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! The functions and operators that expressions and scripts have, and the limits they run within.
+//!
+//! *Architecture Invariant*: everything here is pure. Nothing tells the time, draws a random number, sleeps,
+//! prints, reads a file or compiles code; so a script that is run again takes the same way.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
+    BasicStringPackage, LogicPackage, MoreStringPackage, Package,
+};
+use rhai::{
+    Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Module, NativeCallContext,
+    OptimizationLevel, Position,
+};
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use super::eval::Steps;
+use super::value::{RecordRef, parse_duration, show, to_dynamic};
+use crate::domain::record::RecordType;
+use crate::domain::{Catalog, Envelope, Field, FieldKind, Money};
+
+/// What a native function gives.
+pub(crate) type Native<T> = Result<T, Box<EvalAltResult>>;
+
+/// The longest text that an expression or script may make, in bytes.
+pub(crate) const MAX_TEXT: usize = 64 * 1024;
+/// The most items of a list (nested ones counted together) and entries of a map.
+const MAX_ITEMS: usize = 4096;
+/// The deepest nesting of calls. With [`MAX_DEPTH`] it keeps the deepest script within half of a thread's stack of
+/// 2 MiB, which a test measures.
+const MAX_CALLS: usize = 12;
+/// The deepest nesting of an expression; two `all` within each other take some 40.
+const MAX_DEPTH: usize = 56;
+/// Evaluation steps of one expression.
+const EXPRESSION_OPERATIONS: u64 = 20_000;
+/// Evaluation steps of one pass of a script.
+const SCRIPT_OPERATIONS: u64 = 200_000;
+/// How long one match, or one pass of a rule, may compute. Operations bound neither time nor memory: one of them
+/// may copy 64 KiB, and those of a closure that a native function calls count from where the function was called.
+/// This does, with a wide margin: the usual pass takes 0.05 ms.
+const DEADLINE: Duration = Duration::from_millis(500);
+
+/// A comparison that has no answer, since a side is nothing or the currencies differ. It makes a condition false,
+/// whatever stands around it: `!(order.total > x)` must not hold because the total is not known.
+#[derive(Clone, Debug)]
+pub(crate) struct NoAnswer(pub(crate) String);
+
+impl From<NoAnswer> for Box<EvalAltResult> {
+    fn from(it: NoAnswer) -> Self {
+        EvalAltResult::ErrorRuntime(Dynamic::from(it), Position::NONE).into()
+    }
+}
+
+/// What an evaluation that passed [`DEADLINE`] is ended with.
+#[derive(Clone, Debug)]
+pub(crate) struct TimedOut;
+
+/// The words that a text may hold beside functions of [`FUNCTIONS`]: Rhai's own, which need no registration.
+const BUILT_IN: &[&str] = &["call", "curry", "type_of", "is_shared", "is_def_var", "is_def_fn"];
+
+/// Every function that a merchant may call; the check knows no others.
+const FUNCTIONS: &[&str] = &[
+    // ours
+    "money",
+    "time",
+    "duration",
+    "days",
+    "hours",
+    "minutes",
+    "any",
+    "sum",
+    "join",
+    // texts
+    "contains",
+    "starts_with",
+    "ends_with",
+    "to_lower",
+    "to_upper",
+    "trim",
+    "replace",
+    "split",
+    "sub_string",
+    "len",
+    "index_of",
+    "is_empty",
+    "to_string",
+    "chars",
+    "pad",
+    "crop",
+    "truncate",
+    "to_chars",
+    // numbers
+    "abs",
+    "sign",
+    "min",
+    "max",
+    "floor",
+    "ceiling",
+    "round",
+    "int",
+    "fraction",
+    "to_int",
+    "to_decimal",
+    "parse_int",
+    "parse_decimal",
+    "is_odd",
+    "is_even",
+    "is_zero",
+    "range",
+    // lists and maps
+    "all",
+    "some",
+    "filter",
+    "map",
+    "find",
+    "find_map",
+    "reduce",
+    "for_each",
+    "push",
+    "pop",
+    "shift",
+    "insert",
+    "remove",
+    "append",
+    "reverse",
+    "sort",
+    "sort_by",
+    "order",
+    "order_by",
+    "dedup",
+    "extract",
+    "splice",
+    "clear",
+    "keys",
+    "values",
+    "get",
+    "set",
+    "mixin",
+    "fill_with",
+    "retain",
+    "drain",
+    "zip",
+    "to_json",
+    "name",
+];
+
+/// The functions that expressions may call.
+pub(crate) fn functions() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().chain(BUILT_IN).copied()
+}
+
+/// Functions of scripts only.
+pub(crate) const SCRIPT_FUNCTIONS: &[&str] = &["ask", "all", "exit"];
+
+/// The pure functions, built once: an immutable value like any constant, which only cannot be computed at compile
+/// time. Building it takes a millisecond, too long for every evaluation.
+static LIBRARY: LazyLock<Arc<Module>> = LazyLock::new(|| {
+    let mut module = Module::new();
+    ArithmeticPackage::init(&mut module);
+    BasicArrayPackage::init(&mut module);
+    BasicFnPackage::init(&mut module);
+    BasicIteratorPackage::init(&mut module);
+    BasicMapPackage::init(&mut module);
+    BasicMathPackage::init(&mut module);
+    BasicStringPackage::init(&mut module);
+    LogicPackage::init(&mut module);
+    MoreStringPackage::init(&mut module);
+    module.register_lazy_functions();
+    texts_and_lists(&mut module);
+    money(&mut module);
+    time(&mut module);
+    records(&mut module);
+    nothing(&mut module);
+    module.build_index();
+    module.into()
+});
+
+/// What expressions have beside [`LIBRARY`]: comparisons with nothing have no answer there, where Rhai says false.
+static STRICT: LazyLock<Arc<Module>> = LazyLock::new(|| {
+    let mut module = Module::new();
+    for name in ["<", "<=", ">", ">="] {
+        set(&mut module, name, move |_: (), _: Dynamic| no_answer(name));
+        set(&mut module, name, move |_: Dynamic, _: ()| no_answer(name));
+        set(&mut module, name, move |_: (), _: ()| no_answer(name));
+        set(&mut module, name, move |text: &str, number: i64| text_and_number(text, &number.to_string()));
+        set(&mut module, name, move |number: i64, text: &str| text_and_number(text, &number.to_string()));
+        set(&mut module, name, move |text: &str, number: Decimal| text_and_number(text, &number.to_string()));
+        set(&mut module, name, move |number: Decimal, text: &str| text_and_number(text, &number.to_string()));
+    }
+    module.build_index();
+    module.into()
+});
+
+fn no_answer(operator: &str) -> Native<bool> {
+    Err(NoAnswer(format!("`{operator}` compares with something that is not known")).into())
+}
+
+fn text_and_number(text: &str, number: &str) -> Native<bool> {
+    Err(format!("the text \"{text}\" does not compare with the number {number}").into())
+}
+
+fn set<A: 'static, const N: usize, const X: bool, R, const F: bool>(
+    module: &mut Module,
+    name: &str,
+    function: impl rhai::RhaiNativeFunc<A, N, X, R, F> + Send + Sync + 'static,
+) where
+    R: rhai::Variant + Clone,
+{
+    FuncRegistration::new(name).with_purity(true).with_volatility(false).set_into_module(module, function);
+}
+
+fn texts_and_lists(module: &mut Module) {
+    // Where Rhai changes a text in place, ours give a new one: texts of records cannot be changed. Its `replace`
+    // also looks at the size only when it is done.
+    set(module, "replace", |text: &str, from: &str, to: &str| replace(text, from, to));
+    set(module, "replace", |text: &str, from: char, to: &str| replace(text, from.encode_utf8(&mut [0; 4]), to));
+    set(module, "replace", |text: &str, from: &str, to: char| replace(text, from, to.encode_utf8(&mut [0; 4])));
+    set(module, "replace", |text: &str, from: char, to: char| {
+        replace(text, from.encode_utf8(&mut [0; 4]), to.encode_utf8(&mut [0; 4]))
+    });
+    set(module, "trim", |text: &str| ImmutableString::from(text.trim()));
+    set(module, "join", |items: Array, between: &str| -> Native<ImmutableString> {
+        let parts: Vec<String> = items.iter().map(show).collect();
+        within_size(parts.iter().map(|part| part.len() + between.len()).sum())?;
+        Ok(parts.join(between).into())
+    });
+    set(module, "any", |context: NativeCallContext, items: Array, holds: FnPtr| -> Native<bool> {
+        for item in items {
+            if holds.call_within_context::<bool>(&context, (item,))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    });
+    set(module, "sum", |context: NativeCallContext, items: Array| -> Native<Dynamic> {
+        let mut items = items.into_iter();
+        let Some(mut sum) = items.next() else { return Ok(0_i64.into()) };
+        for item in items {
+            sum = context.call_native_fn::<Dynamic>("+", (sum, item))?;
+        }
+        Ok(sum)
+    });
+}
+
+/// What is made of nothing is nothing; only `in` has an answer.
+fn nothing(module: &mut Module) {
+    for name in FUNCTIONS {
+        set(module, name, |_: ()| ());
+        set(module, name, |_: (), _: Dynamic| ());
+        set(module, name, |_: (), _: Dynamic, _: Dynamic| ());
+    }
+    set(module, "contains", |_: (), _: Dynamic| false);
+    for name in ["+", "-", "*", "/", "%"] {
+        set(module, name, |_: (), _: Dynamic| ());
+        set(module, name, |_: Dynamic, _: ()| ());
+        set(module, name, |_: (), _: ()| ());
+    }
+    // Rhai adds nothing to a text as an empty text.
+    set(module, "+", |_: &str, _: ()| ());
+    set(module, "+", |_: (), _: &str| ());
+    set(module, "-", |_: ()| ());
+    set(module, "!", |_: ()| ());
+}
+
+fn replace(text: &str, from: &str, to: &str) -> Native<ImmutableString> {
+    within_size(text.len() + text.matches(from).count().saturating_mul(to.len()))?;
+    Ok(text.replace(from, to).into())
+}
+
+fn within_size(bytes: usize) -> Native<()> {
+    if bytes <= MAX_TEXT {
+        return Ok(());
+    }
+    Err(EvalAltResult::ErrorDataTooLarge("Length of string".to_owned(), Position::NONE).into())
+}
+
+fn money(module: &mut Module) {
+    module.set_custom_type::<Money>("money");
+    module.set_getter_fn("amount", |it: &mut Money| Ok(it.amount));
+    module.set_getter_fn("currency", |it: &mut Money| Ok(ImmutableString::from(it.currency.as_str())));
+    set(module, "money", |text: &str| {
+        text.parse::<Money>().map_err(|error| Box::<EvalAltResult>::from(error.to_string()))
+    });
+    set(module, "money", |it: Money| it);
+    set(module, "to_string", |it: Money| it.to_string());
+    set(module, "+", |a: Money, b: Money| both(a, b, Decimal::checked_add));
+    set(module, "-", |a: Money, b: Money| both(a, b, Decimal::checked_sub));
+    set(module, "-", |a: Money| Money::new(-a.amount, a.currency));
+    set(module, "*", |a: Money, b: Decimal| scaled(a, a.amount.checked_mul(b)));
+    set(module, "*", |a: Decimal, b: Money| scaled(b, b.amount.checked_mul(a)));
+    set(module, "*", |a: Money, b: i64| scaled(a, a.amount.checked_mul(b.into())));
+    set(module, "*", |a: i64, b: Money| scaled(b, b.amount.checked_mul(a.into())));
+    set(module, "/", |a: Money, b: Decimal| scaled(a, a.amount.checked_div(b)));
+    set(module, "/", |a: Money, b: i64| scaled(a, a.amount.checked_div(b.into())));
+    set(module, "/", |a: Money, b: Money| -> Native<Decimal> {
+        same(a, b)?;
+        a.amount.checked_div(b.amount).ok_or_else(too_large)
+    });
+    compare(module, "==", |a: Money, b: Money| same(a, b).map(|()| a.amount == b.amount));
+    compare(module, "!=", |a: Money, b: Money| same(a, b).map(|()| a.amount != b.amount));
+    compare(module, "<", |a: Money, b: Money| same(a, b).map(|()| a.amount < b.amount));
+    compare(module, "<=", |a: Money, b: Money| same(a, b).map(|()| a.amount <= b.amount));
+    compare(module, ">", |a: Money, b: Money| same(a, b).map(|()| a.amount > b.amount));
+    compare(module, ">=", |a: Money, b: Money| same(a, b).map(|()| a.amount >= b.amount));
+    for name in ["==", "!=", "<", "<=", ">", ">="] {
+        set(module, name, |a: Money, b: i64| bare(a, b.into()));
+        set(module, name, |b: i64, a: Money| bare(a, b.into()));
+        set(module, name, |a: Money, b: Decimal| bare(a, b));
+        set(module, name, |b: Decimal, a: Money| bare(a, b));
+    }
+}
+
+fn compare<T: rhai::Variant + Clone>(module: &mut Module, name: &str, by: fn(T, T) -> Native<bool>) {
+    set(module, name, move |a: T, b: T| by(a, b));
+}
+
+fn same(a: Money, b: Money) -> Native<()> {
+    if a.currency == b.currency {
+        return Ok(());
+    }
+    Err(NoAnswer(format!("{a} and {b} are in different currencies")).into())
+}
+
+fn both(a: Money, b: Money, by: fn(Decimal, Decimal) -> Option<Decimal>) -> Native<Money> {
+    same(a, b)?;
+    by(a.amount, b.amount).map(|amount| Money::new(amount, a.currency)).ok_or_else(too_large)
+}
+
+/// A part or a multiple of an amount, rounded as it would be paid.
+fn scaled(of: Money, amount: Option<Decimal>) -> Native<Money> {
+    let digits = of.currency.minor_digits();
+    let rounded = |it: Decimal| it.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero);
+    amount.map(|amount| Money::new(rounded(amount), of.currency)).ok_or_else(too_large)
+}
+
+fn bare(money: Money, number: Decimal) -> Native<bool> {
+    let currency = money.currency;
+    Err(format!("{money} is money and {number} is a number; write money(\"{number} {currency}\")").into())
+}
+
+fn too_large() -> Box<EvalAltResult> {
+    "the result is too large, or something is divided by zero".into()
+}
+
+fn time(module: &mut Module) {
+    module.set_custom_type::<Timestamp>("time");
+    module.set_custom_type::<SignedDuration>("duration");
+    set(module, "time", |text: &str| {
+        text.parse::<Timestamp>()
+            .map_err(|error| Box::<EvalAltResult>::from(format!("`{text}` is not a time: {error}")))
+    });
+    set(module, "duration", duration);
+    set(module, "duration", |it: SignedDuration| it);
+    set(module, "days", |many: i64| seconds(many, 86_400));
+    set(module, "hours", |many: i64| seconds(many, 3600));
+    set(module, "minutes", |many: i64| seconds(many, 60));
+    set(module, "to_string", |it: Timestamp| it.to_string());
+    set(module, "to_string", |it: SignedDuration| show(&Dynamic::from(it)));
+    set(module, "-", |a: Timestamp, b: Timestamp| a.duration_since(b));
+    set(module, "+", |a: Timestamp, b: SignedDuration| a.checked_add(b).map_err(|_| too_large()));
+    set(module, "-", |a: Timestamp, b: SignedDuration| a.checked_sub(b).map_err(|_| too_large()));
+    set(module, "+", |a: SignedDuration, b: SignedDuration| a.checked_add(b).ok_or_else(too_large));
+    set(module, "-", |a: SignedDuration, b: SignedDuration| a.checked_sub(b).ok_or_else(too_large));
+    ordered::<Timestamp>(module);
+    ordered::<SignedDuration>(module);
+    // Inputs of the kind `duration` are texts such as `7d`.
+    macro_rules! against_text {
+        ($($name:literal $operator:tt)*) => {$(
+            set(module, $name, |a: SignedDuration, b: &str| duration(b).map(|b| a $operator b));
+            set(module, $name, |a: &str, b: SignedDuration| duration(a).map(|a| a $operator b));
+        )*};
+    }
+    against_text!("==" == "!=" != "<" < "<=" <= ">" > ">=" >=);
+}
+
+fn ordered<T: Ord + rhai::Variant + Clone>(module: &mut Module) {
+    compare(module, "==", |a: T, b: T| Ok(a == b));
+    compare(module, "!=", |a: T, b: T| Ok(a != b));
+    compare(module, "<", |a: T, b: T| Ok(a < b));
+    compare(module, "<=", |a: T, b: T| Ok(a <= b));
+    compare(module, ">", |a: T, b: T| Ok(a > b));
+    compare(module, ">=", |a: T, b: T| Ok(a >= b));
+}
+
+fn duration(text: &str) -> Native<SignedDuration> {
+    parse_duration(text)
+        .ok_or_else(|| format!("`{text}` is not a length of time; write it like `30m`, `24h`, `7d`").into())
+}
+
+fn seconds(many: i64, each: i64) -> Native<SignedDuration> {
+    many.checked_mul(each).map(SignedDuration::from_secs).ok_or_else(too_large)
+}
+
+fn records(module: &mut Module) {
+    module.set_custom_type::<RecordRef>("record");
+    module.set_indexer_get_fn(|record: &mut RecordRef, field: ImmutableString| field_of(record, &field));
+    module.set_indexer_get_fn(|steps: &mut Steps, id: ImmutableString| Ok(steps.get(&id)));
+    // A field of nothing is nothing.
+    module.set_indexer_get_fn(|_: &mut (), _: ImmutableString| Ok(()));
+    module.set_indexer_get_fn(|_: &mut (), _: i64| Ok(()));
+    // Getters by name save the detour over the indexer, which begins with a failed look-up.
+    let mut names = Vec::new();
+    collect_names(Catalog::default().records(), &mut names);
+    collect_names(Envelope::FIELDS, &mut names);
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        module.set_getter_fn(name, move |record: &mut RecordRef| field_of(record, name));
+        module.set_getter_fn(name, |_: &mut ()| Ok(()));
+    }
+}
+
+fn field_of(record: &RecordRef, field: &str) -> Native<Dynamic> {
+    let value = record.0.get(field);
+    value.map(to_dynamic).ok_or_else(|| format!("{} has no field `{field}`", record.0.label()).into())
+}
+
+fn collect_names(fields: &'static [Field], names: &mut Vec<&'static str>) {
+    for field in fields {
+        names.push(field.name);
+        let mut kind = &field.kind;
+        while let FieldKind::List(of) = kind {
+            kind = of;
+        }
+        if let FieldKind::Record(fields) = kind {
+            collect_names(fields, names);
+        }
+    }
+}
+
+/// An engine that reads texts: it knows no functions, only grammar and limits.
+pub(crate) fn reader() -> Engine {
+    let mut engine = limited(SCRIPT_OPERATIONS);
+    engine.set_optimization_level(OptimizationLevel::None);
+    for word in ["eval", "import", "export", "print", "debug", "Fn"] {
+        engine.disable_symbol(word);
+    }
+    engine
+}
+
+/// An engine that evaluates expressions.
+pub(crate) fn evaluator() -> Engine {
+    let mut engine = limited(EXPRESSION_OPERATIONS);
+    engine.register_global_module(Arc::clone(&STRICT));
+    // Rhai's own comparisons would go before ours.
+    engine.set_fast_operators(false);
+    engine
+}
+
+/// Lets an engine find names through `find`, within functions and closures too.
+#[expect(deprecated, reason = "Rhai marks the hook as volatile this way; the version is held by Cargo.lock")]
+pub(crate) fn resolve(engine: &mut Engine, find: impl Fn(&str) -> Option<Dynamic> + Send + Sync + 'static) {
+    engine.on_var(move |name, _, _| Ok(find(name)));
+}
+
+/// An engine that runs scripts.
+pub(crate) fn runner() -> Engine {
+    limited(SCRIPT_OPERATIONS)
+}
+
+fn limited(operations: u64) -> Engine {
+    // A raw engine is a handful of empty fields: making one takes less time than evaluating a comparison.
+    let mut engine = Engine::new_raw();
+    engine.register_global_module(Arc::clone(&LIBRARY));
+    engine.set_max_operations(operations);
+    engine.set_max_call_levels(MAX_CALLS);
+    engine.set_max_expr_depths(MAX_DEPTH, MAX_DEPTH);
+    engine.set_max_string_size(MAX_TEXT);
+    engine.set_max_array_size(MAX_ITEMS);
+    engine.set_max_map_size(MAX_ITEMS);
+    engine.set_max_variables(256);
+    engine.set_max_functions(256);
+    engine.set_max_modules(0);
+    let began = Instant::now();
+    engine.on_progress(move |operations| {
+        // Looking at the clock costs more than most operations.
+        (operations % 256 == 0 && began.elapsed() > DEADLINE).then(|| Dynamic::from(TimedOut))
+    });
+    engine
+}

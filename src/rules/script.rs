@@ -1,0 +1,298 @@
+//! Scripts: a rule's whole body in Rhai.
+//!
+//! A script is run from its start each time there is a new answer. `ask` gives the recorded answer where there is
+//! one; where there is none, an error that `try` cannot catch unwinds the script, and that pass is over.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rhai::{AST, Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext, Position};
+
+use super::advance::{Outcome, Progress};
+use super::eval::{FactFinder, in_words};
+use super::expr::{Mistake, Scope, full_width, in_grammar, too_long};
+use super::language::{self, Native, NoAnswer};
+use super::names;
+use super::value::{from_json, parse_duration, show, to_dynamic, to_json};
+use crate::domain::{Answer, AskOptions, Asked, Door, Facts, Failure, Retry};
+
+/// The longest script, in bytes.
+const MAX_SCRIPT: usize = 64 * 1024;
+/// The most calls of one run.
+const MAX_CALLS: usize = 1000;
+
+/// A checked script.
+#[derive(Clone)]
+pub struct Script {
+    name: String,
+    ast: AST,
+    asks: Vec<(String, usize)>,
+}
+
+impl Script {
+    /// Reads and checks a script; `name` is its file, for messages.
+    ///
+    /// # Errors
+    /// Every mistake that can be found at once: the first one of grammar, else all of the names.
+    pub fn compile(name: &str, text: &str, scope: &Scope<'_>) -> Result<Self, Vec<Mistake>> {
+        if text.len() > MAX_SCRIPT {
+            return Err(vec![too_long(MAX_SCRIPT, "split the rule")]);
+        }
+        let full_width = full_width(text);
+        if !full_width.is_empty() {
+            return Err(full_width);
+        }
+        let ast = language::reader().compile(text).map_err(|error| vec![in_grammar(text, &error)])?;
+        let found = names::in_script(&ast, text, scope);
+        if found.mistakes.is_empty() {
+            Ok(Self { name: name.to_owned(), ast, asks: found.asks })
+        } else {
+            Err(found.mistakes)
+        }
+    }
+
+    /// The capabilities that it asks, each with the byte offset of its name in the text.
+    pub fn asks(&self) -> &[(String, usize)] {
+        &self.asks
+    }
+
+    /// Its file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Script").field("name", &self.name).field("asks", &self.asks).finish_non_exhaustive()
+    }
+}
+
+/// Takes a script as far as its answers reach.
+pub(crate) fn run<D: Door + Send + 'static>(script: &Script, facts: &Facts, door: D) -> (Progress, D) {
+    let pass = Pass { door, frames: vec![Frame::default()], taken: BTreeSet::new(), ended: None };
+    let pass = Arc::new(Mutex::new(pass));
+    let result = {
+        let mut engine = language::runner();
+        let finder = FactFinder::new(facts);
+        language::resolve(&mut engine, move |name| finder.get(name).map(to_dynamic));
+        let it = Arc::clone(&pass);
+        engine.register_fn("ask", move |name: ImmutableString, input: Map| ask(&it, &name, input, &Map::new()));
+        let it = Arc::clone(&pass);
+        engine.register_fn("ask", move |name: ImmutableString, input: Map, options: Map| {
+            ask(&it, &name, input, &options)
+        });
+        let it = Arc::clone(&pass);
+        engine.register_fn("all", move |context: NativeCallContext, branches: Array| all(&it, &context, branches));
+        engine.register_fn("exit", || -> Native<()> { Err(EvalAltResult::Exit(Dynamic::UNIT, Position::NONE).into()) });
+        engine.eval_ast::<Dynamic>(&script.ast)
+        // The engine's functions let go of the pass here, and with it of the door.
+    };
+    let Ok(pass) = Arc::try_unwrap(pass) else { unreachable!("the engine held the only other handles") };
+    let pass = pass.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // What stopped the pass counts even if the script came to its end: Rhai's `sort_by` swallows every error of its
+    // comparison.
+    let progress = match (pass.ended, result) {
+        (Some(failure), _) => Progress::Ended(Outcome::Failed(failure)),
+        _ if pass.frames.iter().any(|frame| frame.is_stopped) => Progress::Waiting,
+        (None, Ok(_)) => Progress::Ended(Outcome::Done),
+        (None, Err(error)) => Progress::Ended(ended(script, &error)),
+    };
+    (progress, pass.door)
+}
+
+/// One pass over the script: the door, and where calls stand in it.
+struct Pass<D> {
+    door: D,
+    frames: Vec<Frame>,
+    taken: BTreeSet<String>,
+    /// Why the run must not go on.
+    ended: Option<Failure>,
+}
+
+/// Where the paths of calls begin, and how many there were: one for the script, one more for each branch of `all`
+/// that is under way.
+#[derive(Default)]
+struct Frame {
+    prefix: String,
+    count: usize,
+    /// It asked for something that has no answer yet.
+    is_stopped: bool,
+}
+
+/// The error that unwinds a script, which its `try` cannot catch. Why is in the [`Pass`].
+fn unwind() -> Box<EvalAltResult> {
+    EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into()
+}
+
+impl<D> Pass<D> {
+    /// The path of the next call: its number among its siblings, or its own id in that place.
+    fn path(&mut self, id: Option<&str>) -> Native<String> {
+        if self.taken.len() >= MAX_CALLS {
+            return Err(self.end("too_many_calls", format!("a run makes at most {MAX_CALLS} calls")));
+        }
+        let frame = self.frames.last_mut().filter(|frame| !frame.is_stopped && self.ended.is_none());
+        let Some(frame) = frame else { return Err(unwind()) };
+        let path = match id {
+            Some(id) => format!("{}{id}", frame.prefix),
+            None => {
+                frame.count += 1;
+                format!("{}{}", frame.prefix, frame.count)
+            }
+        };
+        if !self.taken.insert(path.clone()) {
+            let message = format!("two calls have the id `{}`; give each its own", id.unwrap_or(&path));
+            return Err(self.end("duplicate_id", message));
+        }
+        Ok(path)
+    }
+
+    fn stop(&mut self) -> Box<EvalAltResult> {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.is_stopped = true;
+        }
+        unwind()
+    }
+
+    fn end(&mut self, code: &str, message: String) -> Box<EvalAltResult> {
+        self.ended.get_or_insert_with(|| Failure::new(code, message));
+        unwind()
+    }
+}
+
+fn ask<D: Door>(pass: &Mutex<Pass<D>>, capability: &str, input: Map, options: &Map) -> Native<Dynamic> {
+    let input = to_json(&input.into()).map_err(|error| format!("the input of `{capability}`: {error}"))?;
+    let (id, retry) = read_options(options)?;
+    let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = pass.path(id.as_deref())?;
+    match pass.door.ask(&path, capability, input, AskOptions { retry, label: id }) {
+        Asked::Answered(Answer::Done(answer)) => Ok(from_json(&answer)),
+        Asked::Answered(Answer::Failed(failure)) => Err(thrown(failure)),
+        Asked::NotYet => Err(pass.stop()),
+    }
+}
+
+/// Runs all branches, so that what they ask for is asked for at once. Goes on when every branch has come to its
+/// end: with their results, or with the first error.
+///
+/// Each branch works on its own copy of what it captured. If it saw what an earlier branch assigned, its calls would
+/// depend on how far that branch had come, and a replay would not make the same ones.
+fn all<D>(pass: &Mutex<Pass<D>>, context: &NativeCallContext<'_>, branches: Array) -> Native<Array> {
+    let locked = || pass.lock().unwrap_or_else(PoisonError::into_inner);
+    let base = locked().path(None)?;
+    let mut results = Array::new();
+    let mut is_stopped = false;
+    let mut first_error = None;
+    for (i, branch) in branches.into_iter().enumerate() {
+        let Some(branch) = detached(branch).try_cast::<FnPtr>() else {
+            return Err("`all` needs a list of functions; write `all([|| ask(…), || ask(…)])`".into());
+        };
+        locked().frames.push(Frame { prefix: format!("{base}/{}/", i + 1), ..Frame::default() });
+        let result = branch.call_within_context::<Dynamic>(context, ());
+        is_stopped |= locked().frames.pop().is_some_and(|frame| frame.is_stopped);
+        match result {
+            Ok(result) => results.push(result),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    if is_stopped {
+        return Err(locked().stop());
+    }
+    first_error.map_or(Ok(results), Err)
+}
+
+/// A value that shares nothing with another, closures within it included.
+fn detached(value: Dynamic) -> Dynamic {
+    let mut value = value.flatten();
+    if let Some(mut closure) = value.write_lock::<FnPtr>() {
+        for captured in closure.iter_curry_mut() {
+            *captured = detached(std::mem::take(captured));
+        }
+    }
+    if let Ok(mut items) = value.as_array_mut() {
+        items.iter_mut().for_each(|item| *item = detached(std::mem::take(item)));
+    }
+    if let Ok(mut map) = value.as_map_mut() {
+        map.values_mut().for_each(|item| *item = detached(std::mem::take(item)));
+    }
+    value
+}
+
+fn read_options(options: &Map) -> Native<(Option<String>, Option<Retry>)> {
+    let mut id = None;
+    let mut retry = None;
+    for (key, value) in options {
+        match key.as_str() {
+            "id" => id = Some(read_id(value)?),
+            "retry" => retry = Some(read_retry(value)?),
+            _ => return Err(format!("`ask` has no option `{key}`; there are `id` and `retry`").into()),
+        }
+    }
+    Ok((id, retry))
+}
+
+fn read_id(value: &Dynamic) -> Native<String> {
+    let id = value.as_immutable_string_ref().map(|it| it.to_string()).unwrap_or_default();
+    let is_id = (1..=64).contains(&id.len())
+        && id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+    if is_id { Ok(id) } else { Err("an `id` is 1 to 64 letters, digits, `_` or `-`, with a letter first".into()) }
+}
+
+fn read_retry(value: &Dynamic) -> Native<Retry> {
+    let map =
+        value.as_map_ref().map_err(|_| "`retry` is a map; write `#{ attempts: 5, first: \"30s\", max: \"1h\" }`")?;
+    let mut retry = Retry::default();
+    for (key, value) in map.iter() {
+        let pause = || -> Native<Duration> {
+            let text = show(value);
+            let read = parse_duration(&text).and_then(|it| Duration::try_from(it).ok());
+            read.ok_or_else(|| format!("`{text}` is not a length of time; write it like `30s`, `10m`, `1h`").into())
+        };
+        match key.as_str() {
+            "attempts" => {
+                let attempts = value.as_int().ok().and_then(|many| u32::try_from(many).ok());
+                let attempts = attempts.filter(|many| (1..=20).contains(many));
+                retry.attempts = attempts.ok_or("`attempts` is a whole number from 1 to 20")?;
+            }
+            "first" => retry.first = pause()?,
+            "max" => retry.max = pause()?,
+            _ => return Err(format!("`retry` has no `{key}`; there are `attempts`, `first` and `max`").into()),
+        }
+    }
+    Ok(retry)
+}
+
+/// A failed call, as the script's `catch` gets it: `#{ code, message, detail }`.
+fn thrown(failure: Failure) -> Box<EvalAltResult> {
+    let mut map = Map::new();
+    map.insert("code".into(), failure.code.into());
+    map.insert("message".into(), failure.message.into());
+    map.insert("detail".into(), from_json(&failure.detail));
+    EvalAltResult::ErrorRuntime(map.into(), Position::NONE).into()
+}
+
+/// How a run ends whose script did not come to its end.
+fn ended(script: &Script, error: &EvalAltResult) -> Outcome {
+    let line = error.position().line();
+    let place = line.map_or_else(|| script.name.clone(), |line| format!("{}:{line}", script.name));
+    let failed = |code: &str, message: &str| Outcome::Failed(Failure::new(code, format!("{place}: {message}")));
+    match error.unwrap_inner() {
+        EvalAltResult::Exit(..) => Outcome::Done,
+        EvalAltResult::ErrorRuntime(value, _) => {
+            if let Some(it) = value.read_lock::<NoAnswer>() {
+                return failed("script_error", &it.0);
+            }
+            let Some(map) = value.read_lock::<Map>() else { return failed("script_error", &show(value)) };
+            let text = |key: &str| map.get(key).map(show).filter(|text| !text.is_empty());
+            let code = text("code").unwrap_or_else(|| "script_error".to_owned());
+            let message = text("message").unwrap_or_else(|| show(value));
+            let detail = map.get("detail").and_then(|detail| to_json(detail).ok()).unwrap_or_default();
+            Outcome::of(Failure { code, message: format!("{place}: {message}"), detail })
+        }
+        other if !other.is_catchable() => failed("limit_exceeded", &in_words(other)),
+        other => failed("script_error", &in_words(other)),
+    }
+}

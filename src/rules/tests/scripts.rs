@@ -1,0 +1,225 @@
+//! Scripts: calls and their paths, branches, failures, stopping.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+use crate::domain::{Failure, Retry};
+use crate::rules::advance::Outcome;
+
+fn done() -> Progress {
+    Progress::Ended(Outcome::Done)
+}
+
+fn failure(progress: Progress) -> Failure {
+    match progress {
+        Progress::Ended(Outcome::Failed(failure)) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn calls_are_numbered_and_stop_the_script_until_there_is_an_answer() {
+    let text = r#"
+        let order = ask("order.get", #{ id: order.id });
+        ask("order.tag", #{ tags: [`total ${order.total}`, "seen"], again: order.n + 0.5 });
+        ask("log", #{ message: "done" });
+    "#;
+    let text = text.replace("let order", "let full").replace("order.total", "full.total").replace("order.n", "full.n");
+    let (progress, door) = run_script(&text, TestDoor::default());
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1"]));
+    assert_eq!(door.input("1"), &json!({ "id": "1042" }));
+    let one = ("1", json!({ "total": "5.00 EUR", "n": 1 }));
+    let (progress, door) = run_script(&text, TestDoor::answering(&[one.clone()]));
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1", "2"]));
+    assert_eq!(door.input("2"), &json!({ "tags": ["total 5.00 EUR", "seen"], "again": 1.5 }));
+    let all = [one, ("2", json!({})), ("3", json!({}))];
+    assert_eq!(run_script(&text, TestDoor::answering(&all)).0, done());
+}
+
+#[test]
+fn facts_are_seen_everywhere_and_cannot_be_changed() {
+    let text = r#"
+        fn big(total) { total > inputs.limit && customer.name == "Ana Lima" }
+        const LIMIT = 2;
+        let skus = order.lines.filter(|line| line.quantity >= LIMIT || order.id == "none").map(|line| line.sku);
+        ask("log", #{ big: big(order.total), skus: skus, at: now, kind: event.kind });
+    "#;
+    let (progress, door) = run_script(text, TestDoor::default());
+    assert_eq!(progress, Progress::Waiting, "{progress:?}");
+    let expected = json!({ "big": true, "skus": ["TEA-1"], "at": "2026-11-23T10:00:00Z", "kind": "return.requested" });
+    assert_eq!(door.input("1"), &expected);
+}
+
+#[test]
+fn try_catches_failures_and_cannot_catch_a_stop() {
+    let text = r#"
+        try { ask("order.tag", #{}); } catch (error) { ask("log", #{ code: error.code, message: error.message, left: error.detail.left }); }
+    "#;
+    let (progress, door) = run_script(text, TestDoor::default());
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1"]), "the stop went through `try`");
+    let mut door = TestDoor::default();
+    let failure = Failure { detail: json!({ "left": 3 }), ..Failure::new("limited", "too many today") };
+    door.answers.insert("1".into(), Answer::Failed(failure));
+    let (progress, door) = run_script(text, door);
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1", "2"]));
+    assert_eq!(door.input("2"), &json!({ "code": "limited", "message": "too many today", "left": 3 }));
+}
+
+#[test]
+fn a_failure_nobody_catches_ends_the_run() {
+    let fails = |code: &str| {
+        let mut door = TestDoor::default();
+        door.answers.insert("1".into(), Answer::Failed(Failure::new(code, "no")));
+        run_script("let x = 1;\nask(\"order.tag\", #{});", door).0
+    };
+    let failure = failure(fails("refused"));
+    assert_eq!((failure.code.as_str(), failure.message.as_str()), ("refused", "test.rhai:2: no"));
+    assert_eq!(fails("declined"), Progress::Ended(Outcome::Declined));
+}
+
+#[test]
+fn what_a_script_throws_ends_the_run() {
+    let thrown = |text: &str| failure(run_script(text, TestDoor::default()).0);
+    assert_eq!(thrown("throw \"enough\";"), Failure::new("script_error", "test.rhai:1: enough"));
+    let own = thrown("\nthrow #{ code: \"odd\", message: \"odd order\" };");
+    assert_eq!((own.code.as_str(), own.message.as_str()), ("odd", "test.rhai:2: odd order"));
+    assert_eq!(thrown("let x = order.lines[99];").code, "script_error");
+    assert_eq!(thrown("if order.total > inputs.dollars { exit(); }").code, "script_error");
+    assert_eq!(run_script("exit(); throw 1;", TestDoor::default()).0, done());
+    assert_eq!(run_script("return 42;", TestDoor::default()).0, done());
+    assert_eq!(run_script("if order.tax > inputs.limit { throw 1; }", TestDoor::default()).0, done());
+}
+
+#[test]
+fn all_asks_for_every_branch_at_once() {
+    let text = r#"
+        ask("log", #{}, #{ id: "first" });
+        let found = all([
+            || { let a = ask("order.get", #{ id: 1 }); ask("order.get", #{ id: a.next }) },
+            || ask("order.get", #{ id: 2 }, #{ id: "other" }),
+            || 3,
+            || all([|| ask("order.get", #{ id: 4 })]),
+        ]);
+        ask("order.tag", #{ found: found });
+    "#;
+    let first = ("first", json!({}));
+    let (progress, door) = run_script(text, TestDoor::answering(&[first.clone()]));
+    assert_eq!(progress, Progress::Waiting);
+    assert_eq!(door.paths(), ["first", "1/1/1", "1/2/other", "1/4/1/1/1"]);
+    let answers = [first, ("1/1/1", json!({ "next": 7 })), ("1/2/other", json!({ "n": 2 })), ("1/4/1/1/1", json!(4))];
+    let (_, door) = run_script(text, TestDoor::answering(&answers));
+    assert_eq!(door.paths(), ["first", "1/1/1", "1/1/2", "1/2/other", "1/4/1/1/1"]);
+    assert_eq!(door.input("1/1/2"), &json!({ "id": 7 }));
+    let mut answers = answers.to_vec();
+    answers.push(("1/1/2", json!({ "n": 1 })));
+    let (progress, door) = run_script(text, TestDoor::answering(&answers));
+    assert_eq!(progress, Progress::Waiting);
+    assert_eq!(door.input("2"), &json!({ "found": [{ "n": 1 }, { "n": 2 }, 3, [4]] }));
+}
+
+#[test]
+fn a_failed_branch_waits_for_the_others() {
+    let text = r#"
+        try { all([|| ask("order.tag", #{}), || ask("order.get", #{})]); }
+        catch (error) { ask("log", #{ message: error.message }); }
+    "#;
+    let mut door = TestDoor::default();
+    door.answers.insert("1/1/1".into(), Answer::Failed(Failure::new("refused", "no")));
+    let (progress, asked) = run_script(text, door.clone());
+    assert_eq!((progress, asked.paths()), (Progress::Waiting, vec!["1/1/1", "1/2/1"]));
+    door.answers.insert("1/2/1".into(), Answer::Done(json!({})));
+    let (_, asked) = run_script(text, door);
+    assert_eq!(asked.paths(), ["1/1/1", "1/2/1", "2"]);
+}
+
+#[test]
+fn branches_do_not_see_each_other() {
+    let text = r#"
+        let seen = [];
+        let add = |what| seen.push(what);
+        let found = all([
+            || { add.call("a"); seen.push("b"); ask("log", #{ seen: seen }); seen.len() },
+            || { seen.push("c"); ask("log", #{ seen: seen }); seen.len() },
+        ]);
+        ask("log", #{ found: found, seen: seen });
+    "#;
+    let (_, door) = run_script(text, TestDoor::answering(&[("1/1/1", json!({})), ("1/2/1", json!({}))]));
+    assert_eq!(door.input("1/2/1"), &json!({ "seen": ["c"] }));
+    assert_eq!(door.input("2"), &json!({ "found": [1, 1], "seen": [] }));
+}
+
+#[test]
+fn a_stop_counts_even_where_rhai_swallows_it() {
+    let text = "[2, 1].sort_by(|a, b| { ask(\"log\", #{}); 0 }); ask(\"order.tag\", #{}); exit();";
+    let (progress, door) = run_script(text, TestDoor::default());
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1"]));
+}
+
+#[test]
+fn ids_and_retries_are_read_with_care() {
+    let text = r#"ask("log", #{}, #{ id: "a-1", retry: #{ attempts: 3, first: "1s", max: "2m" } });"#;
+    let (_, door) = run_script(text, TestDoor::default());
+    let retry = Retry { attempts: 3, first: Duration::from_secs(1), max: Duration::from_secs(120) };
+    assert_eq!(door.asked[0].0, "a-1");
+    assert_eq!(door.asked[0].3, AskOptions { retry: Some(retry), label: Some("a-1".into()) });
+    for options in [
+        "#{ id: 5 }",
+        "#{ id: \"1\" }",
+        "#{ id: \"a/b\" }",
+        "#{ ids: \"a\" }",
+        "#{ retry: 3 }",
+        "#{ retry: #{ attempts: 0 } }",
+        "#{ retry: #{ first: \"soon\" } }",
+        "#{ retry: #{ often: 3 } }",
+    ] {
+        let (progress, door) = run_script(&format!("ask(\"log\", #{{}}, {options});"), TestDoor::default());
+        assert_eq!(failure(progress).code, "script_error", "{options}");
+        assert!(door.asked.is_empty());
+    }
+    let twice = r#"ask("log", #{}, #{ id: "a" }); ask("log", #{}, #{ id: "a" });"#;
+    let (progress, _) = run_script(twice, TestDoor::answering(&[("a", json!({}))]));
+    assert_eq!(failure(progress).code, "duplicate_id");
+}
+
+#[test]
+fn answers_keep_their_numbers() {
+    let text = r#"let a = ask("order.get", #{}); ask("log", #{ it: a, sum: a.price + 0.1, big: a.big + 1 });"#;
+    let answer = json!({ "price": 0.2, "big": 820_982_911_946_154_508_i64, "none": null, "money": "5.00 EUR" });
+    let (_, door) = run_script(text, TestDoor::answering(&[("1", answer.clone())]));
+    let expected = json!({ "it": answer, "sum": 0.3, "big": 820_982_911_946_154_509_i64 });
+    assert_eq!(door.input("2"), &expected);
+}
+
+#[test]
+fn a_function_is_no_input() {
+    let (progress, door) = run_script("ask(\"log\", #{ f: || 1 });", TestDoor::default());
+    assert!(failure(progress).message.contains("cannot be handed on"));
+    assert!(door.asked.is_empty());
+}
+
+#[test]
+fn a_run_makes_at_most_a_thousand_calls() {
+    struct Always(usize);
+    impl Door for Always {
+        fn ask(&mut self, _: &str, _: &str, _: Json, _: AskOptions) -> Asked {
+            self.0 += 1;
+            Asked::Answered(Answer::Done(json!({})))
+        }
+    }
+    let rule = rule(Body::Script(script("loop { try { ask(\"log\", #{}); } catch {} }")));
+    let (progress, door) = advance(&rule, &facts(), Always(0));
+    assert_eq!((failure(progress).code.as_str(), door.0), ("too_many_calls", 1000));
+}
+
+#[test]
+fn the_capabilities_it_asks_are_known_before_it_runs() {
+    let text = "fn note() { ask(\"log\", #{}) }\nif false { ask(\"order.tag\", #{}); }\nnote();";
+    let asks = script(text).asks().to_vec();
+    let names: Vec<&str> = asks.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["order.tag", "log"]);
+    for (name, offset) in &asks {
+        assert!(text[*offset..].starts_with(name.as_str()), "{name} at {offset}");
+    }
+}

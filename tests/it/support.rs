@@ -1,0 +1,182 @@
+//! The house on trial: the real server over a file of its own, with a stateful fake shop and a clock to move.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rust_decimal::Decimal;
+use storehand::app::{App, Instead};
+use storehand::config::Config;
+use storehand::demo::{DemoCustomer, DemoLine, DemoOrder, DemoShop, Signed, Signer};
+use storehand::domain::{Clock, ManualClock, Run, Secret, ShopId};
+use storehand::store::RunFilter;
+use tokio_util::sync::CancellationToken;
+
+/// A running Storehand with one shop, `acme`.
+pub(crate) struct TestApp {
+    /// The application.
+    pub(crate) app: App,
+    /// The fake platform.
+    pub(crate) shop: DemoShop,
+    /// The clock.
+    pub(crate) clock: Arc<ManualClock>,
+    /// Signs deliveries with the shop's secrets.
+    pub(crate) signer: Signer,
+    client: reqwest::Client,
+    endpoint: String,
+    folder: Arc<tempfile::TempDir>,
+    _api: tokio_util::sync::DropGuard,
+}
+
+/// When every test begins.
+pub(crate) fn start_of_time() -> Timestamp {
+    "2026-11-23T09:00:00Z".parse().expect("a time")
+}
+
+/// The id of the one shop.
+pub(crate) fn acme() -> ShopId {
+    "acme".parse().expect("a shop's name")
+}
+
+impl TestApp {
+    /// Starts with these rules: file name and text.
+    pub(crate) async fn start(rules: &[(&str, &str)]) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        std::fs::create_dir(folder.path().join("rules")).expect("a folder for rules");
+        for (name, text) in rules {
+            std::fs::write(folder.path().join("rules").join(name), text).expect("a rule");
+        }
+        let shop = DemoShop::new("shpat_test");
+        let stop = CancellationToken::new();
+        let endpoint = shop.start(stop.clone()).await.expect("a port");
+        Self::over(folder, shop, Arc::new(ManualClock::new(start_of_time())), endpoint, stop.drop_guard()).await
+    }
+
+    async fn over(
+        folder: Arc<tempfile::TempDir>,
+        shop: DemoShop,
+        clock: Arc<ManualClock>,
+        endpoint: String,
+        api: tokio_util::sync::DropGuard,
+    ) -> Self {
+        let config = config(folder.path(), &endpoint);
+        let mailers = BTreeMap::from([(acme(), Arc::new(shop.mailer()) as _)]);
+        let instead = Instead { clock: clock.clone(), mailers, model: None };
+        let app = App::start(&config, instead).await.expect("it starts");
+        let signer =
+            Signer { shopify: Secret::new("shopify-secret"), standard: Secret::new("whsec_c3RhbmRhcmQtc2VjcmV0LXN0YW5kYXJk") };
+        Self { app, shop, clock, signer, client: reqwest::Client::new(), endpoint, folder, _api: api }
+    }
+
+    /// Ends it in good order and starts it again on the same file.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { app, shop, clock, endpoint, folder, _api, .. } = self;
+        app.stop().await;
+        Self::over(folder, shop, clock, endpoint, _api).await
+    }
+
+
+    /// Now, by its clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Posts a delivery and returns the status.
+    pub(crate) async fn deliver(&self, delivery: &Signed) -> u16 {
+        let url = format!("http://{}/hooks/acme/{}", self.app.address, delivery.source);
+        let mut request = self.client.post(url).body(delivery.body.clone());
+        for (name, value) in &delivery.headers {
+            request = request.header(name, value);
+        }
+        request.send().await.expect("an answer").status().as_u16()
+    }
+
+    /// Places an order in the shop and delivers the news of it.
+    pub(crate) async fn order(&self, order: &DemoOrder) {
+        self.shop.put(order.clone());
+        assert_eq!(self.deliver(&self.signer.order("orders/create", order, self.now())).await, 200);
+    }
+
+    /// Waits until nothing is left to be done now.
+    pub(crate) async fn settle(&self) {
+        tokio::time::timeout(Duration::from_secs(30), self.app.engine.idle()).await.expect("it comes to rest");
+    }
+
+    /// Moves the clock and waits until nothing is left to be done.
+    pub(crate) async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.settle().await;
+    }
+
+    /// All runs, oldest first.
+    pub(crate) async fn runs(&self) -> Vec<Run> {
+        let filter = RunFilter { most: 10_000, ..RunFilter::default() };
+        let mut runs = self.app.store.list_runs(&acme(), &filter).await.expect("runs");
+        runs.reverse();
+        runs
+    }
+
+    /// How the runs ended, oldest first: `done`, `failed: …`, or where they stand.
+    pub(crate) async fn ends(&self) -> Vec<String> {
+        let runs = self.runs().await;
+        let end = |run: &Run| match &run.ended {
+            None => format!("{:?}", run.state).to_lowercase(),
+            Some((_, storehand::domain::End::Failed { failure })) => format!("failed: {failure}"),
+            Some((_, end)) => format!("{end:?}").to_lowercase(),
+        };
+        runs.iter().map(end).collect()
+    }
+}
+
+/// The configuration of a test.
+pub(crate) fn config(folder: &Path, endpoint: &str) -> Config {
+    let text = format!(
+        r#"
+        [server]
+        listen = "127.0.0.1:0"
+        [store]
+        url = "sqlite://storehand.db"
+        [model]
+        enabled = "off"
+        [shop.acme]
+        display_name = "Acme"
+        currency = "EUR"
+        rules = "rules"
+        low_stock = {{ default = 5 }}
+        [shop.acme.sources.shopify]
+        secrets = ["shopify-secret"]
+        [shop.acme.sources.standard]
+        secrets = ["whsec_c3RhbmRhcmQtc2VjcmV0LXN0YW5kYXJk"]
+        [shop.acme.shopify]
+        domain = "acme.myshopify.com"
+        access_token = "shpat_test"
+        endpoint = "{endpoint}"
+        "#
+    );
+    let file = folder.join("shop.toml");
+    Config::read(Some((&file, &text)), &BTreeMap::new(), &["shopify", "standard"]).expect("a configuration")
+}
+
+/// An order of one line.
+pub(crate) fn order(number: u32, total: i64) -> DemoOrder {
+    DemoOrder {
+        number,
+        customer: DemoCustomer {
+            number: 1,
+            first_name: "Ana".into(),
+            last_name: "Lopez".into(),
+            email: "ana@example.com".into(),
+            locale: "en".into(),
+            tags: Vec::new(),
+        },
+        lines: vec![DemoLine { sku: "CUP-1".into(), name: "Cup".into(), quantity: 1, price: Decimal::from(total) }],
+        currency: "EUR".into(),
+        shipping: Decimal::ZERO,
+        tags: Vec::new(),
+        note: None,
+        created_at: start_of_time(),
+        updated_at: start_of_time(),
+    }
+}
