@@ -59,7 +59,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
-    /// Check rule files and list them
+    /// Check rule files, run their tests, list them
     Rules(rules::RulesArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
