@@ -89,6 +89,8 @@ pub struct Store {
     pub file: PathBuf,
     /// Connections that read.
     pub readers: usize,
+    /// Writes put into one commit at the most.
+    pub group: usize,
     /// Size of the write-ahead log past which it is emptied by force, in bytes.
     pub wal_limit_bytes: u64,
 }
@@ -354,6 +356,7 @@ fn read_store(store: &mut Section<'_, '_>) -> Store {
     Store {
         file: store.get::<StoreUrl>("url").0,
         readers: store.whole("readers", 1..=64),
+        group: store.whole("group", 1..=10_000),
         wal_limit_bytes: store.bytes("wal_limit", 1 << 20..=16 << 30) as u64,
     }
 }

@@ -189,8 +189,7 @@ fn stock(level: &Inventory, event: &Event, shop: &Shop, known: &mut Known) -> (I
     let own = level.sku.as_deref().and_then(|sku| shop.low_stock.get(sku)).copied();
     level.threshold = own.or(shop.low_stock_default);
     let Some(id) = level.id.clone() else { return (level, false, false) };
-    let kept =
-        known.keep(RecordKey { kind: RecordKind::Inventory, id }, level.updated_at, event.received, &level);
+    let kept = known.keep(RecordKey { kind: RecordKind::Inventory, id }, level.updated_at, event.received, &level);
     let low = match (level.previous, level.available, level.threshold) {
         (Some(previous), Some(available), Some(threshold)) => previous > threshold && available <= threshold,
         // What it was before is not known, so nobody can say that it fell.
@@ -206,7 +205,8 @@ fn priced(returned: &Return, order: &Order) -> Return {
     let mut sum: Option<Money> = None;
     let mut whole = !returned.lines.is_empty();
     for line in &mut returned.lines {
-        let of_order = line.line_id.as_ref().and_then(|id| order.lines.iter().find(|other| other.id.as_ref() == Some(id)));
+        let of_order =
+            line.line_id.as_ref().and_then(|id| order.lines.iter().find(|other| other.id.as_ref() == Some(id)));
         let Some(of_order) = of_order else {
             whole = false;
             continue;

@@ -65,8 +65,10 @@ impl TestApp {
         let mailers = BTreeMap::from([(acme(), Arc::new(shop.mailer()) as _)]);
         let instead = Instead { clock: clock.clone(), mailers, model: None };
         let app = App::start(&config, instead).await.expect("it starts");
-        let signer =
-            Signer { shopify: Secret::new("shopify-secret"), standard: Secret::new("whsec_c3RhbmRhcmQtc2VjcmV0LXN0YW5kYXJk") };
+        let signer = Signer {
+            shopify: Secret::new("shopify-secret"),
+            standard: Secret::new("whsec_c3RhbmRhcmQtc2VjcmV0LXN0YW5kYXJk"),
+        };
         Self { app, shop, clock, signer, client: reqwest::Client::new(), endpoint, folder, _api: api }
     }
 
@@ -76,7 +78,6 @@ impl TestApp {
         app.stop().await;
         Self::over(folder, shop, clock, endpoint, _api).await
     }
-
 
     /// Now, by its clock.
     pub(crate) fn now(&self) -> Timestamp {
