@@ -12,6 +12,7 @@ mod doctor;
 mod events;
 mod load;
 mod out;
+mod rules;
 mod runs;
 mod serve;
 mod token;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
-use crate::{app, rules, shops};
+use crate::{app, shops};
 pub(crate) use out::{Hinted, say};
 
 const EXAMPLES: &str = "\
@@ -61,6 +62,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
+    /// Check rule files and list them
+    Rules(rules::RulesArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
     /// Print the JSON Schema of rule files, for editors
@@ -98,11 +101,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(args).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
+        Command::Rules(args) => rules::run(&args, app::catalog()?.as_ref()),
         Command::Runs(args) => runs::run(args).await,
-        Command::Schema => {
-            say(events::pretty(&rules::json_schema(&*app::catalog()?)));
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Schema => rules::schema(app::catalog()?.as_ref()),
         Command::Serve(args) => serve::run(args, &cli.global).await,
         Command::Token(args) => token::run(args, &cli.global).await,
     }

@@ -18,9 +18,11 @@ mod happening;
 mod intake;
 mod lanes;
 mod matching;
+mod memory;
 mod perform;
 mod progress;
 mod registry;
+pub mod rule_tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

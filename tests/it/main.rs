@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod cli;
+mod demo_shop;
 mod engine;
 mod licences;
 mod shops;
