@@ -39,11 +39,10 @@ pub(super) enum Note {
     Close,
 }
 
-/// A read of the platform for an event's context has ended.
+/// The reads of the platform for an event's context have ended: what they found, `None` where there is none.
 pub(super) struct Fetched {
     pub(super) event: EventId,
-    pub(super) key: RecordKey,
-    pub(super) order: Option<Order>,
+    pub(super) orders: Vec<(RecordKey, Option<Order>)>,
 }
 
 /// What the desk's own tasks come back with.
@@ -103,6 +102,8 @@ pub(super) struct Turn {
     pub(super) changes: Changes,
     /// Runs made in this turn.
     pub(super) born: Vec<RunId>,
+    /// Runs brought into memory in this turn, to be looked at or changed.
+    pub(super) loaded: Vec<RunId>,
     /// Runs that stand elsewhere than before.
     pub(super) moved: BTreeSet<RunId>,
     /// Calls that are new or changed.
@@ -209,8 +210,8 @@ impl Desk {
             taken = notes.recv_many(inbox, 64), if !self.closing || !notes.is_closed() => open = taken > 0,
             () = async { clock.sleep_until(due.unwrap_or(Timestamp::MAX)).await }, if due.is_some() => {}
             Ok(()) = self.behind.changed(), if !self.closing => self.catching_up = Some(EventId(0)),
-            else => open = false,
             () = std::future::ready(()), if more => {}
+            else => open = false,
         }
         while let Some(one) = self.tasks.try_join_next() {
             returned.extend(one.ok());
@@ -337,7 +338,8 @@ impl Desk {
             self.attempts_under_way += 1;
             job.start(self);
         }
-        let touched: BTreeSet<RunId> = turn.calls.into_iter().map(|(id, _)| id).chain(turn.moved).collect();
+        let touched = turn.calls.into_iter().map(|(id, _)| id).chain(turn.moved).chain(turn.loaded);
+        let touched: BTreeSet<RunId> = touched.collect();
         for id in touched {
             if let Some(live) = self.runs.get(&id)
                 && live.run.state >= RunState::Waiting
@@ -357,10 +359,10 @@ impl Desk {
         if self.closing {
             return 0;
         }
-
-    fn is_idle(&self) -> bool {
         self.parts.settings.attempts_at_once.saturating_sub(self.attempts_under_way)
     }
+
+    fn is_idle(&self) -> bool {
         let due = self.next_due.is_some_and(|due| due <= self.parts.clock.now());
         self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false)
     }
