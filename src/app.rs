@@ -193,7 +193,7 @@ pub fn catalog() -> anyhow::Result<Arc<Catalog>> {
 }
 
 fn registry(model: Option<Model>) -> anyhow::Result<Registry> {
-    Registry::new(capabilities::all(capabilities::Deps { })).map_err(anyhow::Error::msg)
+    Registry::new(capabilities::all(capabilities::Deps { model })).map_err(anyhow::Error::msg)
 }
 
 /// The model, unless it is off, or not there and not demanded.

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Catalog, ShopId};
-use crate::engine::Engine;
+use crate::engine::{Engine, rule_tests};
 use crate::rules::{self, Rule, RuleSet, Severity, Status, Tuning};
 
 /// How often the folder is looked at.
@@ -41,6 +41,18 @@ pub fn check_folder(folder: &Path, inputs: &BTreeMap<String, BTreeMap<String, Js
     }
     let none = Tuning::new();
     for rule in loaded.rules {
+        let failed = rule_tests::run(&rule, catalog).into_iter().filter(|report| !report.passed);
+        let failed: Vec<String> = failed
+            .map(|report| {
+                let (file, line) = (rule.file.display(), report.line);
+                format!("{file}:{line}: test `{}` fails: {}", report.name, report.messages.join("; "))
+            })
+            .collect();
+        if !failed.is_empty() && rule.status != Status::Draft {
+            checked.problems.extend(failed);
+            continue;
+        }
+        checked.warnings.extend(failed);
         // A rule of which the folder holds the only copy is not shared yet.
         let tuning = inputs.get(&rule.id).unwrap_or(&none);
         let tuned = match Arc::try_unwrap(rule) {

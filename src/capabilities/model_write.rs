@@ -53,18 +53,41 @@ impl ModelWrite {
                 &["prompt"],
                 &[
                     ("prompt", prompt),
-                    ("policy", Shape::list(rule, 8, "What the text is held to: `given_facts_only`, `no_refund_promise`, `max_chars: 600`.")),
-                    ("language", Shape::text(35, "BCP 47. Default: the message's, else the customer's, else the shop's first.")),
-                    ("max_tokens", Shape::whole(1, 2048, "Tokens to write at most; a word is one or two. Default: 256.")),
+                    (
+                        "policy",
+                        Shape::list(
+                            rule,
+                            8,
+                            "What the text is held to: `given_facts_only`, `no_refund_promise`, `max_chars: 600`.",
+                        ),
+                    ),
+                    (
+                        "language",
+                        Shape::text(35, "BCP 47. Default: the message's, else the customer's, else the shop's first."),
+                    ),
+                    (
+                        "max_tokens",
+                        Shape::whole(1, 2048, "Tokens to write at most; a word is one or two. Default: 256."),
+                    ),
                     ("temperature", temperature),
-                    ("seed", Shape::whole(0, i64::MAX, "The same seed draws the same words. Default: one of the call's own.")),
+                    (
+                        "seed",
+                        Shape::whole(
+                            0,
+                            i64::MAX,
+                            "The same seed draws the same words. Default: one of the call's own.",
+                        ),
+                    ),
                 ],
             ),
             output: Shape::object(
                 &["text"],
                 &[
                     ("text", Shape::text(100_000, "What the model wrote.")),
-                    ("cut", Shape::flag("Whether it reached `max_tokens`; its last, unfinished sentence is left out then.")),
+                    (
+                        "cut",
+                        Shape::flag("Whether it reached `max_tokens`; its last, unfinished sentence is left out then."),
+                    ),
                     ("model", Shape::text(200, "The model, with the digest of its files.")),
                     ("seed", Shape::whole(0, i64::MAX, "The seed it drew with.")),
                     ("prompt_tokens", Shape::whole(0, i64::MAX, "Tokens read.")),
@@ -206,7 +229,8 @@ fn whole_sentences(text: &str) -> &str {
             _ => false,
         };
         if ends {
-            let closing = next.filter(|next| matches!(next, '"' | ')' | '”' | '’' | '」' | '』')).map_or(0, char::len_utf8);
+            let closing =
+                next.filter(|next| matches!(next, '"' | ')' | '”' | '’' | '」' | '』')).map_or(0, char::len_utf8);
             end = at + letter.len_utf8() + closing;
         }
     }

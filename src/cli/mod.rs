@@ -10,6 +10,7 @@ mod client;
 mod doctor;
 mod events;
 mod out;
+mod rules;
 mod runs;
 mod serve;
 mod token;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app;
 use crate::config::{Config, ConfigError};
 use crate::shops;
 pub(crate) use out::{Hinted, say};
@@ -57,8 +59,12 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
+    /// Check rule files and list them
+    Rules(rules::RulesArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
+    /// Print the JSON Schema of rule files, for editors
+    Schema,
     /// Take deliveries and run the rules, until told to stop (Ctrl-C)
     Serve(serve::ServeArgs),
 }
@@ -89,7 +95,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
+        Command::Rules(args) => rules::run(&args, app::catalog()?.as_ref()),
         Command::Runs(args) => runs::run(args).await,
+        Command::Schema => rules::schema(app::catalog()?.as_ref()),
         Command::Serve(args) => serve::run(args, &cli.global).await,
     }
 }

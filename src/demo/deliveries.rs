@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::orders::DemoOrder;
+use super::orders::{DemoCustomer, DemoOrder};
 use crate::domain::Secret;
 use crate::shops::signature::{sign_shopify, sign_standard};
 
@@ -77,6 +77,18 @@ impl Signer {
             "admin_graphql_api_id": format!("gid://shopify/InventoryLevel/{place}?inventory_item_id={item}"),
         });
         self.shopify("inventory_levels/update", &body, at)
+    }
+
+    /// `customers/create` or `customers/update`: only these say how often a customer has ordered.
+    pub fn customer(&self, topic: &str, customer: &DemoCustomer, orders_count: u32, at: Timestamp) -> Signed {
+        let id = customer.id();
+        let body = json!({
+            "id": id, "admin_graphql_api_id": format!("gid://shopify/Customer/{id}"), "email": customer.email,
+            "first_name": customer.first_name, "last_name": customer.last_name, "locale": customer.locale,
+            "tags": customer.tags.join(", "), "orders_count": orders_count, "state": "enabled", "phone": null,
+            "created_at": at.to_string(), "updated_at": at.to_string(),
+        });
+        self.shopify(topic, &body, at)
     }
 
     /// Any topic with any body.

@@ -18,10 +18,11 @@ mod happening;
 mod intake;
 mod lanes;
 mod matching;
+mod memory;
 mod perform;
 mod progress;
 mod registry;
-
+pub mod rule_tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -227,12 +228,7 @@ impl Engine {
     }
 }
 
-async fn keep_versions(
-    store: &Store,
-    shop: &ShopId,
-    rules: &RuleSet,
-    clock: &dyn Clock,
-) -> Result<(), StoreError> {
+async fn keep_versions(store: &Store, shop: &ShopId, rules: &RuleSet, clock: &dyn Clock) -> Result<(), StoreError> {
     let version = |rule: &Arc<crate::rules::Rule>| RuleVersion {
         rule: rule.id.clone(),
         version: rule.version.clone(),

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rust_decimal::Decimal;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
 use super::EngineError;
 use super::desk::{Desk, Returned, Turn};
 use super::happening::{Happening, What};
+use super::memory;
 use crate::domain::{
     Answer, Attempt, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId, RunState, Verdict,
 };
@@ -294,33 +294,11 @@ impl Desk {
             Some(value) => value.clone(),
             None => self.parts.store.remembered(&self.parts.shop.id, &key).await?,
         };
-        Ok(match op {
-            MemoryOp::Get { .. } => Answer::Done(json!({ "value": now })),
-            MemoryOp::Set { value, only_if, .. } => {
-                let changed = only_if.is_none_or(|expected| expected == now);
-                if changed {
-                    turn.memory.insert(key, value.clone());
-                }
-                Answer::Done(json!({ "value": if changed { value } else { now }, "changed": changed }))
-            }
-            MemoryOp::Add { by, .. } => match number(&now) {
-                None => {
-                    let message = format!("memory `{key}` holds {now}, which is no number");
-                    Answer::Failed(Failure::new("not_a_number", message))
-                }
-                Some(so_far) => match so_far.checked_add(by) {
-                    None => {
-                        let message = format!("memory `{key}` holds {so_far}; with {by} more it is past all bounds");
-                        Answer::Failed(Failure::new("too_large", message))
-                    }
-                    Some(sum) => {
-                        let value = as_json(sum);
-                        turn.memory.insert(key, value.clone());
-                        Answer::Done(json!({ "value": value }))
-                    }
-                },
-            },
-        })
+        let (answer, value) = memory::apply(&op, &now);
+        if let Some(value) = value {
+            turn.memory.insert(key, value);
+        }
+        Ok(answer)
     }
 
     /// A person says what became of an unknown call.
@@ -356,30 +334,6 @@ impl Desk {
 /// How a repeat of a call of this kind is made harmless: looking twice harms nobody.
 pub(super) fn harmless(kind: Kind, repeat: Repeat) -> Repeat {
     if kind == Kind::Write { repeat } else { Repeat::Key }
-}
-
-/// The number that memory holds; nothing counts as 0.
-fn number(value: &Json) -> Option<Decimal> {
-    match value {
-        Json::Null => Some(Decimal::ZERO),
-        Json::Number(number) => number.to_string().parse().ok(),
-        Json::String(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-/// As a JSON number where that is exact, else as text.
-fn as_json(number: Decimal) -> Json {
-    let number = number.normalize();
-    if let Ok(whole) = i64::try_from(number)
-        && Decimal::from(whole) == number
-    {
-        return whole.into();
-    }
-    match number.to_string().parse::<f64>() {
-        Ok(float) if float.to_string() == number.to_string() => json!(float),
-        _ => number.to_string().into(),
-    }
 }
 
 /// Where in 0..=1 this attempt's pause is spread to: the same for the same attempt, different between runs.

@@ -6,6 +6,7 @@ use rhai::{AST, ParseErrorType};
 
 use super::language;
 use super::names;
+use super::near::ascii;
 use super::rule::Input;
 pub use super::template::Template;
 use crate::domain::{Catalog, EventType};
@@ -160,16 +161,8 @@ pub(crate) fn full_width(text: &str) -> Vec<Mistake> {
 
 fn plain_sign(c: char) -> Option<char> {
     match c {
-        '“' | '”' | '„' | '「' | '」' | '‘' | '’' => Some('"'),
-        '、' => Some(','),
-        '。' => Some('.'),
-        '《' => Some('<'),
-        '》' => Some('>'),
-        '【' => Some('['),
-        '】' => Some(']'),
-        '\u{3000}' => Some(' '),
-        // The full-width forms of ASCII stand in the same order.
-        '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(c) - 0xFEE0),
-        _ => None,
+        // Whatever somebody's keyboard makes of a quote: here only `"` opens a text.
+        '‘' | '’' | '「' | '」' => Some('"'),
+        _ => ascii(c),
     }
 }

@@ -3,7 +3,7 @@
 //! *Architecture Invariant*: everything here is pure. Nothing tells the time, draws a random number, sleeps,
 //! prints, reads a file or compiles code; so a script that is run again takes the same way.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +13,7 @@ use rhai::packages::{
 };
 use rhai::{
     Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Module, NativeCallContext,
-    OptimizationLevel, Position,
+    OptimizationLevel, Position, Token,
 };
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -438,7 +438,47 @@ pub(crate) fn reader() -> Engine {
     for word in ["eval", "import", "export", "print", "debug", "Fn"] {
         engine.disable_symbol(word);
     }
+    let keys = Mutex::new(Keys::default());
+    #[expect(deprecated, reason = "Rhai marks the hook as volatile this way; the version is held by Cargo.lock")]
+    engine.on_parse_token(move |token, _, _| match keys.lock() {
+        Ok(mut keys) => keys.read(token),
+        Err(_) => token,
+    });
     engine
+}
+
+/// Lets words of the language be keys and fields: `#{ for: "10m" }`, `answer.default`. Capabilities name their inputs
+/// for merchants, not for a parser.
+#[derive(Default)]
+struct Keys {
+    /// The brackets that are open, and whether each is a map's.
+    open: Vec<bool>,
+    /// Whether a key or a field may come next.
+    is_next: bool,
+}
+
+impl Keys {
+    fn read(&mut self, token: Token) -> Token {
+        let was_next = std::mem::take(&mut self.is_next);
+        match &token {
+            Token::MapStart => {
+                self.open.push(true);
+                self.is_next = true;
+            }
+            Token::LeftBrace | Token::LeftBracket | Token::LeftParen | Token::QuestionBracket => self.open.push(false),
+            Token::RightBrace | Token::RightBracket | Token::RightParen => drop(self.open.pop()),
+            Token::Comma => self.is_next = self.open.last().is_some_and(|is_map| *is_map),
+            Token::Period | Token::Elvis => self.is_next = true,
+            Token::Reserved(word) if was_next && !BUILT_IN.contains(&word.as_str()) => {
+                return Token::Identifier(word.clone());
+            }
+            _ if was_next && token.is_standard_keyword() => {
+                return Token::Identifier(Box::new(token.literal_syntax().into()));
+            }
+            _ => {}
+        }
+        token
+    }
 }
 
 /// An engine that evaluates expressions.

@@ -47,6 +47,7 @@ mod fixtures;
 mod tests;
 
 pub use advance::{Outcome, Progress, advance};
+pub(crate) use duration::parse as parse_duration;
 pub use file::{Read, read};
 pub use finding::{Code, Finding, Severity};
 pub use load::{Loaded, load, load_folder};

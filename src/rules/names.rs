@@ -10,6 +10,7 @@ use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, FnPtr, Position, Stmt, Stmt
 
 use super::expr::{Mistake, Scope};
 use super::language::{SCRIPT_FUNCTIONS, functions};
+use super::near::write_nearest;
 use super::rule::InputKind;
 use crate::domain::record::RecordType;
 use crate::domain::{Envelope, Field, FieldKind};
@@ -44,19 +45,6 @@ pub(crate) fn offset_of(text: &str, at: Position) -> usize {
     }
     let column = at.position().unwrap_or(1).max(1);
     text[start..].char_indices().nth(column - 1).map_or(text.len(), |(offset, _)| start + offset)
-}
-
-/// The hint with the name among `names` that `name` is most likely a slip of; of equals the first.
-pub(crate) fn nearest(name: &str, names: &[&str]) -> Option<String> {
-    if name.len() > 100 {
-        return None;
-    }
-    let near = names
-        .iter()
-        .map(|known| (strsim::osa_distance(&name.to_lowercase(), known), known))
-        .filter(|(distance, known)| *distance <= (name.len().max(known.len()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)?;
-    Some(format!("write `{}`", near.1))
 }
 
 /// What is known of a value before it is there.
@@ -455,7 +443,7 @@ impl<'a> Walk<'a> {
         let mut known: Vec<&str> = self.locals.iter().map(|(local, _)| local.as_str()).collect();
         known.extend_from_slice(&["event", "inputs", "steps", "now"]);
         self.heard().for_each(|record| known.push(record));
-        let hint = nearest(name, &known);
+        let hint = write_nearest(name, known);
         self.mistake(at, name.len(), format!("there is no `{name}`"), hint);
         Ty::Any
     }
@@ -540,7 +528,7 @@ impl<'a> Walk<'a> {
             Ty::Bool | Ty::Time => (format!("{} has no field `{name}`", base.name()), Vec::new()),
             _ => return Ty::Any,
         };
-        let hint = nearest(name, &names).or_else(|| {
+        let hint = write_nearest(name, names.iter().copied()).or_else(|| {
             let all = names.join("`, `");
             (!names.is_empty() && names.len() <= 12).then(|| format!("there is `{all}`"))
         });
@@ -687,7 +675,7 @@ impl<'a> Walk<'a> {
         let hint = match name {
             "print" | "debug" => Some("write `ask(\"log\", #{ message: … })`".to_owned()),
             "timestamp" => Some("write `now`".to_owned()),
-            _ => nearest(name, &known),
+            _ => write_nearest(name, known),
         };
         self.mistake(at, name.len(), format!("there is no function `{name}`"), hint);
     }

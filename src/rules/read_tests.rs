@@ -206,8 +206,9 @@ fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<St
     let mut mocks = BTreeMap::new();
     for (key, value) in entries {
         let Some(name) = key.text() else { continue };
-        let uses = steps.iter().find(|step| step.id == name).map_or(name, |step| step.uses.as_str());
-        if subject.used.contains(uses) {
+        let step = steps.iter().find(|step| step.id == name);
+        let uses = step.map_or(name, |step| step.uses.as_str());
+        if step.is_some() || subject.used.contains(uses) {
             if let Some(spec) = subject.catalog.capabilities.get(uses)
                 && matches!(value.data, Data::Map(_))
                 && value.get("error").is_none()

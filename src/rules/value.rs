@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Number, Value as Json};
 
+use super::duration;
 use crate::domain::{Money, Record, Value};
 
 /// A record inside an expression.
@@ -205,21 +206,17 @@ pub(crate) fn show_value(value: &Value) -> Option<String> {
     }
 }
 
-/// The units of a duration, longest first, with their milliseconds.
-const UNITS: &[(&str, i64)] =
-    &[("w", 7 * 86_400_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+/// The units in which a duration is written, longest first, with their milliseconds.
+const UNITS: &[(&str, i64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// Reads `10m`, `24h`, `7d`.
 pub(crate) fn parse_duration(text: &str) -> Option<SignedDuration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at(digits);
-    let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    Some(SignedDuration::from_millis(number.parse::<i64>().ok()?.checked_mul(*millis)?))
+    duration::parse(text).ok().and_then(|it| SignedDuration::try_from(it).ok())
 }
 
-/// Writes a duration as [`parse_duration`] reads it: in the longest unit that fits exactly. A week is seven days.
+/// Writes a duration as [`parse_duration`] reads it: in the longest unit that fits exactly.
 fn show_duration(duration: SignedDuration) -> String {
     let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-    let (name, unit) = UNITS[1..].iter().find(|(_, unit)| millis % unit == 0).unwrap_or(&("ms", 1));
+    let (name, unit) = UNITS.iter().find(|(_, unit)| millis % unit == 0).unwrap_or(&("ms", 1));
     format!("{}{name}", millis / unit)
 }

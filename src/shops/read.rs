@@ -18,21 +18,16 @@ use crate::domain::{Refused, Text};
 /// # Errors
 /// [`Refused::Malformed`] with the field and the position.
 pub(crate) fn body<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Refused> {
-    // The path is worth its time only once something is wrong.
-    serde_json::from_str(text).or_else(|plain| {
+    serde_json::from_str(text).map_err(|plain| {
+        // The path is worth its time only once something is wrong.
         let mut json = serde_json::Deserializer::from_str(text);
-        let error = match serde_path_to_error::deserialize::<_, T>(&mut json) {
-            Err(error) => error,
-            // What follows the value is wrong, not the value.
-            Ok(_) => return Err(Refused::Malformed(format!("the body is not JSON: {plain}"))),
-        };
-        let path = error.path().to_string();
-        let said = error.inner();
-        Err(Refused::Malformed(if said.is_data() && path != "." {
-            format!("the body's `{path}` cannot be read: {said}")
-        } else {
-            format!("the body is not JSON: {said}")
-        }))
+        Refused::Malformed(match serde_path_to_error::deserialize::<_, T>(&mut json) {
+            Err(error) if error.inner().is_data() && error.path().iter().len() > 0 => {
+                format!("the body's `{}` cannot be read: {}", error.path(), error.inner())
+            }
+            // Not JSON at all, or what follows the value is wrong.
+            _ => format!("the body is not JSON: {plain}"),
+        })
     })
 }
 

@@ -3,6 +3,7 @@
 mod capabilities;
 mod engine;
 mod licences;
+mod demo_shop;
 mod shops;
 mod support;
 mod tidy;

@@ -117,6 +117,8 @@ fn rule(body: Body) -> Rule {
         file: "test.yaml".into(),
         text: String::new(),
         version: String::new(),
+        tuning: BTreeMap::new(),
+        values: Arc::default(),
     }
 }
 

@@ -193,6 +193,18 @@ fn answers_keep_their_numbers() {
 }
 
 #[test]
+fn words_of_the_language_may_be_keys() {
+    let text = r#"
+        let m = #{ for: "10m", default: 1, if: [2, #{ in: 3 }], new: order.lines.filter(|line| line.quantity > 1).len() };
+        for x in [1] { ask("wait", m); }
+        ask("log", #{ a: m.for, b: m.default, c: m?.if[1].in, d: `${#{ true: m.new }.true}` });
+    "#;
+    let (_, door) = run_script(text, TestDoor::answering(&[("1", json!({}))]));
+    assert_eq!(door.input("1"), &json!({ "for": "10m", "default": 1, "if": [2, { "in": 3 }], "new": 1 }));
+    assert_eq!(door.input("2"), &json!({ "a": "10m", "b": 1, "c": 3, "d": "1" }));
+}
+
+#[test]
 fn a_function_is_no_input() {
     let (progress, door) = run_script("ask(\"log\", #{ f: || 1 });", TestDoor::default());
     assert!(failure(progress).message.contains("cannot be handed on"));

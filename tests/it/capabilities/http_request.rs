@@ -13,11 +13,14 @@ use storehand::domain::{Records, Shop, Verdict};
 
 use super::{attempt, capability, refused_with, shop};
 
+/// A request: method, path, headers, body.
+type Request = (Method, String, HeaderMap, String);
+
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<Vec<(Method, String, HeaderMap, String)>>>);
+struct Seen(Arc<Mutex<Vec<Request>>>);
 
 impl Seen {
-    fn all(&self) -> Vec<(Method, String, HeaderMap, String)> {
+    fn all(&self) -> Vec<Request> {
         self.0.lock().expect("not poisoned").clone()
     }
 }

@@ -85,6 +85,8 @@ async fn what_a_shop_is_not_connected_to_is_said() {
         let said = refused_with(&capability(name).perform(&attempt, &input).await, code);
         assert!(said.contains("shop.acme."), "{name}: {said}");
     }
+    let said = refused_with(&capability("model.write").perform(&attempt, &json!({ "prompt": "x" })).await, "no_model");
+    assert!(said.contains("storehand model fetch"), "{said}");
 }
 
 #[tokio::test]

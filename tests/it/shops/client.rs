@@ -140,8 +140,8 @@ async fn strange_answers_are_refused_or_tried_again() {
     let cost = json!({ "cost": { "requestedQueryCost": 500, "throttleStatus": { "currentlyAvailable": 0, "restoreRate": 1 } } });
     let error =
         |code: &str| json!({ "errors": [{ "message": "no", "extensions": { "code": code } }], "extensions": cost });
-    let cases: Vec<(StatusCode, &[(&str, &str)], String, &str, Option<u64>)> = vec![
-        (StatusCode::UNAUTHORIZED, &[], String::new(), "access_denied", None),
+    let cases = [
+        (StatusCode::UNAUTHORIZED, &[][..], String::new(), "access_denied", None),
         (StatusCode::FORBIDDEN, &[], String::new(), "access_denied", None),
         (StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "2.0")], String::new(), "retry", Some(2)),
         (StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "7")], String::new(), "retry", Some(7)),

@@ -7,8 +7,11 @@ use storehand::domain::Refused;
 
 use super::{headers, receive};
 
+/// A source, headers and a body.
+type Seed = (&'static str, Vec<(String, String)>, Vec<u8>);
+
 /// Bodies to begin with, with the headers that make them read.
-fn seeds() -> Vec<(&'static str, Vec<(String, String)>, Vec<u8>)> {
+fn seeds() -> Vec<Seed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/deliveries/shopify");
     let read = |name: &str| std::fs::read(root.join(name)).expect("a fixture");
     let body = |name: &str| {
