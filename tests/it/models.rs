@@ -181,3 +181,77 @@ fn what_is_missing_is_said_at_once_with_what_to_do() {
     let error = Model::load(&no_library).expect_err("no library");
     assert!(error.to_string().contains("ONNX Runtime library is not there"), "{error}");
 }
+
+/// `storehand model fetch` in a folder of its own, with `bin` as the only place where programs are found.
+fn run_fetch(folder: &Path, models: &Path, bin: &Path) -> (bool, String) {
+    let config = folder.join("shop.toml");
+    std::fs::write(&config, format!("[model]\nfolder = {:?}\n", models.display().to_string()))
+        .expect("a configuration");
+    let run = std::process::Command::new(env!("CARGO_BIN_EXE_storehand"))
+        .args(["model", "fetch", "--config"])
+        .arg(config)
+        .current_dir(folder)
+        .env("PATH", bin)
+        .env_remove("STOREHAND_MODEL_LIBRARY")
+        .env_remove("STOREHAND_MODEL_FOLDER")
+        .output()
+        .expect("it starts");
+    let said = [run.stdout, run.stderr].concat();
+    (run.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[test]
+fn a_fetch_that_fails_says_what_to_do_and_leaves_nothing_half_done() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().expect("folder");
+    let (bin, models) = (folder.path().join("bin"), folder.path().join("models"));
+    std::fs::create_dir(&bin).expect("bin");
+    let (good, said) = run_fetch(folder.path(), &models, &bin);
+    assert!(!good && said.contains("python3 is not there; install"), "{said}");
+
+    let python = |script: &str| {
+        let path = bin.join("python3");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("python3");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("may be run");
+    };
+    python("echo '/usr/bin/python3: No module named pip' >&2; exit 1");
+    let (good, said) = run_fetch(folder.path(), &models, &bin);
+    assert!(!good && said.contains("python3 has no pip; install"), "{said}");
+
+    python("echo 'ERROR: No matching distribution found' >&2; exit 1");
+    let (good, said) = run_fetch(folder.path(), &models, &bin);
+    assert!(!good && said.contains("No matching distribution found"), "{said}");
+
+    // An index that serves another file under the pinned name and version.
+    let wheel = folder.path().join("other.whl");
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(&wheel).expect("wheel"));
+    archive
+        .start_file("onnxruntime/capi/libonnxruntime.so.1.32.0", zip::write::SimpleFileOptions::default())
+        .expect("file");
+    std::io::Write::write_all(&mut archive, b"not the library").expect("content");
+    archive.finish().expect("a wheel");
+    // `--dest` is the last argument but two.
+    let copy =
+        format!("while [ \"$1\" != --dest ]; do shift; done; exec /bin/cp {} \"$2/onnxruntime.whl\"", wheel.display());
+    python(&copy);
+    let (good, said) = run_fetch(folder.path(), &models, &bin);
+    assert!(!good && said.contains("SHA-256") && said.contains("was expected"), "{said}");
+    assert!(!models.join("onnxruntime").join("libonnxruntime.so").exists());
+    assert!(!models.join("smollm2-135m-instruct").exists());
+}
+
+#[test]
+fn what_was_fetched_is_not_fetched_again() {
+    let Some(settings) = settings("what_was_fetched_is_not_fetched_again") else { return };
+    let Some(models) = settings.folder.parent() else { return };
+    if !settings.folder.join("storehand.json").exists() {
+        eprintln!("SKIPPED: what_was_fetched_is_not_fetched_again: the model was put there by other means");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("folder");
+    // Without python3, nothing can be fetched.
+    let (good, said) = run_fetch(folder.path(), models, folder.path());
+    assert!(good && said.contains("libonnxruntime.so") && said.contains("smollm2-135m-instruct"), "{said}");
+}

@@ -1,18 +1,16 @@
 //! The graph of a Llama model, for ONNX Runtime's fast CPU kernels.
 //!
-//! Weights are 8 bits in blocks of 32 with a scale each; 128 stands for zero. Q, K and V are one multiplication, gate
+//! Weights are 8 bits in blocks of 32 with a scale each, as in ggml, so that Q8_0 is taken over exactly; 128 stands for
+//! zero. Q, K and V are one multiplication, gate
 //! and up another. `GroupQueryAttention` rotates the positions, masks and keeps the cache. Only the last position
 //! goes through the head: nobody asks for the others, and the head is a fifth of a small model's work.
 //!
 //! `SwiGLU`, `MatMulNBitsQkv` and `MatMulNBitsMlp`, which the names would suggest, have no CPU kernel.
 
 use super::super::error::ModelError;
-use super::super::gguf::{Matrix, Quant, half_at};
+use super::super::gguf::{BLOCK, Matrix, Quant, half_at};
 use super::super::onnx::{Attribute, Element, MICROSOFT, Size, Stored, Writer};
 use super::llama::{Layer, Llama};
-
-/// Numbers that share a scale: the block of ggml, so that Q8_0 is taken over exactly.
-const BLOCK: usize = 32;
 
 /// What becomes of activations before they are multiplied with the 8-bit weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,9 +255,6 @@ impl Graph<'_> {
         order: &dyn Fn(usize, usize) -> usize,
     ) -> Result<(Stored, Stored), ModelError> {
         let columns = matrices.first().map_or(0, |matrix| matrix.columns);
-        if matrices.iter().any(|matrix| !matrix.columns.is_multiple_of(BLOCK) || matrix.columns != columns) {
-            return Err(ModelError::Request(format!("its rows of {columns} numbers are not whole blocks of {BLOCK}")));
-        }
         let mut scales: Vec<u8> = Vec::new();
         let mut rows =
             matrices.iter().enumerate().flat_map(|(part, matrix)| (0..matrix.rows).map(move |row| (part, row)));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use super::error::ModelError;
-pub(crate) use quant::{Quant, half_at};
+pub(crate) use quant::{BLOCK, Quant, half_at};
 
 /// More metadata than this is a broken or hostile file. Real ones have some dozens.
 const MOST_ENTRIES: u64 = 65_536;

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-/// Numbers in a block.
+/// Numbers that share a scale.
 pub(crate) const BLOCK: usize = 32;
 
 /// How a tensor's numbers are written.
