@@ -177,7 +177,7 @@ pub fn store_settings(config: &Config) -> store::Settings {
     }
 }
 
-/// The model's settings.
+/// The model's settings, with what `STOREHAND_MODEL_LIBRARY` and `STOREHAND_MODEL_FOLDER` say in their place.
 pub fn model_settings(config: &Config) -> models::Settings {
     models::Settings {
         library: Some(config.model.library_file()),
@@ -187,6 +187,7 @@ pub fn model_settings(config: &Config) -> models::Settings {
         max_new_tokens: config.model.max_new_tokens,
         context_tokens: config.model.context_tokens,
     }
+    .with_variables(|name| std::env::var_os(name))
 }
 
 /// What rules are checked against, without a model or a shop: what there is does not depend on them.

@@ -8,9 +8,11 @@
 
 mod bench;
 mod client;
+mod demo;
 mod doctor;
 mod events;
 mod load;
+mod model;
 mod out;
 mod rules;
 mod runs;
@@ -58,12 +60,16 @@ pub(crate) struct Global {
 enum Command {
     /// Measure what this machine can take
     Bench(bench::BenchArgs),
+    /// Play a shop's morning against the real server, with nothing set up
+    Demo(demo::DemoArgs),
     /// Print every setting with its origin, and look for what is wrong
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
-    /// Check rule files and list them
+    /// Check and list rule files, run the tests that they carry
     Rules(rules::RulesArgs),
+    /// Get, convert, and talk to the language model
+    Model(model::ModelArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
     /// Print the JSON Schema of rule files, for editors
@@ -99,9 +105,11 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Bench(args) => bench::run(args).await,
+        Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Rules(args) => rules::run(&args, app::catalog()?.as_ref()),
+        Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
         Command::Schema => rules::schema(app::catalog()?.as_ref()),
         Command::Serve(args) => serve::run(args, &cli.global).await,

@@ -5,6 +5,7 @@ mod cli;
 mod demo_shop;
 mod engine;
 mod licences;
+mod models;
 mod shops;
 mod support;
 mod tidy;

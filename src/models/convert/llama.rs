@@ -3,6 +3,9 @@
 use super::super::error::ModelError;
 use super::super::gguf::{Gguf, Matrix, Meta};
 
+/// Positions beyond this are left out: the tables of rotations would be larger than small models.
+const LONGEST_CONTEXT: usize = 131_072;
+
 /// The numbers of a Llama model, checked.
 #[derive(Clone, Copy)]
 pub(crate) struct Llama<'a> {
@@ -55,7 +58,7 @@ impl<'a> Llama<'a> {
             cache_heads: optional("llama.attention.head_count_kv", heads)?,
             head_width,
             vocabulary: gguf.texts("tokenizer.ggml.tokens")?.len(),
-            context: gguf.count("llama.context_length")?,
+            context: gguf.count("llama.context_length")?.min(LONGEST_CONTEXT),
             epsilon: gguf.float("llama.attention.layer_norm_rms_epsilon")? as f32,
             rope_base: gguf.meta("llama.rope.freq_base").map_or(Ok(10_000.0), |_| gguf.float("llama.rope.freq_base"))?
                 as f32,
