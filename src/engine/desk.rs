@@ -10,11 +10,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::happening::{Happening, What};
@@ -40,11 +39,10 @@ pub(super) enum Note {
     Close,
 }
 
-/// A read of the platform for an event's context has ended.
+/// The reads of the platform for an event's context have ended: what they found, `None` where there is none.
 pub(super) struct Fetched {
     pub(super) event: EventId,
-    pub(super) key: RecordKey,
-    pub(super) order: Option<Order>,
+    pub(super) orders: Vec<(RecordKey, Option<Order>)>,
 }
 
 /// What the desk's own tasks come back with.
@@ -88,8 +86,8 @@ pub(super) struct Desk {
     pub(super) attempts_under_way: usize,
     /// The next moment at which a call is due, as far as is known; never later than it is.
     next_due: Option<Timestamp>,
-    /// Whether there are events on disk that the desk was not handed.
-    behind: Arc<AtomicBool>,
+    /// Changes when there are events on disk that the desk was not handed.
+    behind: watch::Receiver<()>,
     /// While catching up: the last event read from the disk, and those read that may still be handed over too.
     catching_up: Option<EventId>,
     read_from_disk: HashSet<EventId>,
@@ -104,6 +102,8 @@ pub(super) struct Turn {
     pub(super) changes: Changes,
     /// Runs made in this turn.
     pub(super) born: Vec<RunId>,
+    /// Runs brought into memory in this turn, to be looked at or changed.
+    pub(super) loaded: Vec<RunId>,
     /// Runs that stand elsewhere than before.
     pub(super) moved: BTreeSet<RunId>,
     /// Calls that are new or changed.
@@ -125,7 +125,7 @@ const EVENTS_A_TURN: usize = 256;
 const DUE_A_TURN: u64 = 256;
 
 impl Desk {
-    pub(super) fn new(parts: Parts, behind: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(parts: Parts, behind: watch::Receiver<()>) -> Self {
         Self {
             parts,
             lanes: Lanes::default(),
@@ -158,7 +158,8 @@ impl Desk {
                 fresh_start = false;
             }
             let (mut inbox, mut returned) = (Vec::new(), Vec::new());
-            let more = !events.is_empty() || self.catching_up.is_some();
+            // Once it is closing no event is taken any more: what is left stays on disk.
+            let more = !self.closing && (!events.is_empty() || self.catching_up.is_some());
             let open = self.wait(&mut notes, &mut inbox, &mut returned, more).await;
             if !open {
                 self.closing = true;
@@ -201,13 +202,14 @@ impl Desk {
         more: bool,
     ) -> bool {
         let clock = self.parts.clock.clone();
-        let due = self.next_due.filter(|_| !self.closing && self.free_hands() > 0);
+        let due = self.next_due.filter(|_| self.free_hands() > 0);
         let mut open = true;
         tokio::select! {
             biased;
             Some(one) = self.tasks.join_next() => returned.extend(one.ok()),
             taken = notes.recv_many(inbox, 64), if !self.closing || !notes.is_closed() => open = taken > 0,
             () = async { clock.sleep_until(due.unwrap_or(Timestamp::MAX)).await }, if due.is_some() => {}
+            Ok(()) = self.behind.changed(), if !self.closing => self.catching_up = Some(EventId(0)),
             () = std::future::ready(()), if more => {}
             else => open = false,
         }
@@ -250,7 +252,7 @@ impl Desk {
             }
         }
         let due_now = self.next_due.is_some_and(|due| due <= turn.now);
-        if due_now && !self.closing && self.free_hands() > 0 {
+        if due_now && self.free_hands() > 0 {
             let due = self.parts.store.due(&self.parts.shop.id, turn.now, DUE_A_TURN).await?;
             self.take_due(turn, due).await?;
         }
@@ -283,7 +285,8 @@ impl Desk {
 
     /// The events of this turn: those handed over, else, where there are some only on disk, those.
     async fn next_events(&mut self, events: &mut VecDeque<Arc<Event>>) -> Result<Vec<Arc<Event>>, StoreError> {
-        if self.behind.swap(false, Ordering::AcqRel) {
+        if self.behind.has_changed().unwrap_or(false) {
+            self.behind.mark_unchanged();
             self.catching_up = Some(EventId(0));
         }
         let mut batch = Vec::new();
@@ -336,7 +339,8 @@ impl Desk {
             self.attempts_under_way += 1;
             job.start(self);
         }
-        let touched: BTreeSet<RunId> = turn.calls.into_iter().map(|(id, _)| id).chain(turn.moved).collect();
+        let touched = turn.calls.into_iter().map(|(id, _)| id).chain(turn.moved).chain(turn.loaded);
+        let touched: BTreeSet<RunId> = touched.collect();
         for id in touched {
             if let Some(live) = self.runs.get(&id)
                 && live.run.state >= RunState::Waiting
@@ -351,14 +355,17 @@ impl Desk {
         }
     }
 
-    /// Attempts that may be started now.
+    /// Attempts that may be started now: none once it is closing.
     pub(super) fn free_hands(&self) -> usize {
+        if self.closing {
+            return 0;
+        }
         self.parts.settings.attempts_at_once.saturating_sub(self.attempts_under_way)
     }
 
     fn is_idle(&self) -> bool {
         let due = self.next_due.is_some_and(|due| due <= self.parts.clock.now());
-        self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.load(Ordering::Acquire)
+        self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false)
     }
 
     /// Throws the memory away and begins from the disk, as after a crash.

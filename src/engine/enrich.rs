@@ -212,7 +212,10 @@ fn priced(returned: &Return, order: &Order) -> Return {
             continue;
         };
         let price = of_order.unit_price.zip(line.quantity);
-        let total = price.map(|(price, quantity)| Money::new(price.amount * Decimal::from(quantity), price.currency));
+        // Past what a decimal can hold there is no price: it must not bring the desk down either.
+        let total = price.and_then(|(price, quantity)| {
+            Some(Money::new(price.amount.checked_mul(Decimal::from(quantity))?, price.currency))
+        });
         *line = Arc::new(ReturnLine {
             sku: line.sku.clone().or_else(|| of_order.sku.clone()),
             name: line.name.clone().or_else(|| of_order.name.clone()),
@@ -223,7 +226,8 @@ fn priced(returned: &Return, order: &Order) -> Return {
             (_, None) => whole = false,
             (None, total) => sum = total,
             (Some(so_far), Some(total)) if so_far.currency == total.currency => {
-                sum = Some(Money::new(so_far.amount + total.amount, total.currency));
+                sum = so_far.amount.checked_add(total.amount).map(|amount| Money::new(amount, total.currency));
+                whole &= sum.is_some();
             }
             _ => whole = false,
         }

@@ -1,9 +1,9 @@
 //! Accepting: T1, many deliveries to one commit. A delivery is answered only after its events are on disk.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::EngineError;
 use super::desk::Note;
@@ -36,7 +36,7 @@ impl Intake {
         most_waiting: usize,
         group: usize,
         desk: mpsc::Sender<Note>,
-        behind: Arc<AtomicBool>,
+        behind: watch::Sender<()>,
     ) -> Self {
         let (queue, arrivals) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -98,7 +98,7 @@ async fn take_in(
     group: usize,
     waiting: Arc<AtomicUsize>,
     desk: mpsc::Sender<Note>,
-    behind: Arc<AtomicBool>,
+    behind: watch::Sender<()>,
 ) {
     let mut batch = Vec::with_capacity(group);
     while arrivals.recv_many(&mut batch, group).await > 0 {
@@ -117,7 +117,7 @@ async fn take_in(
                 let fresh = on_desk.into_iter().zip(&accepted).filter(|(_, accepted)| accepted.fresh);
                 // They are on disk: a desk that has no room for them now reads them from there later.
                 if desk.try_send(Note::Events(fresh.map(|(event, _)| event).collect())).is_err() {
-                    behind.store(true, Ordering::Release);
+                    behind.send_replace(());
                 }
                 let mut accepted = accepted.into_iter();
                 for (reply, count) in replies {

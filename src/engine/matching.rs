@@ -1,12 +1,14 @@
 //! Matching: an event, enriched, is held against the rules that listen to it; each runs, or leaves why not.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::desk::{Desk, Fetched, Returned, Turn};
 use super::enrich::{Enriched, Known, enrich, keys};
 use super::happening::{Ran, What};
+use super::perform::uncaught;
 use super::progress::{lane_name, live};
 use crate::domain::{
     Clock, Context, End, Event, Facts, Order, Platform, RecordKey, RecordKind, Run, RunId, RunState, Verdict, WhyNot,
@@ -27,18 +29,23 @@ impl Desk {
     ) -> Result<(), StoreError> {
         let mut events = batch;
         let mut known = Known::default();
-        for Fetched { event, key, order } in fetched {
-            known.add_fetched(key, order.as_ref(), turn.now);
+        let mut read = Vec::new();
+        for Fetched { event, orders } in fetched {
             events.extend(self.parked.remove(&event));
+            read.extend(orders);
         }
         let wanted: HashSet<RecordKey> = events.iter().flat_map(|event| keys(event)).collect();
         if !wanted.is_empty() {
             let wanted: Vec<RecordKey> = wanted.into_iter().collect();
             known.add_stored(self.parts.store.records(&self.parts.shop.id, &wanted).await?);
         }
+        // After those on disk: while the platform was asked, a delivery may have brought a newer version.
+        for (key, order) in read {
+            known.add_fetched(key, order.as_ref(), turn.now);
+        }
         for event in events {
-            if let Some((key, platform)) = self.to_be_read(&event, &known) {
-                self.read(event, key, platform);
+            if let Some((keys, platform)) = self.to_be_read(&event, &known) {
+                self.read(event, keys, platform);
                 continue;
             }
             let enriched = enrich(&event, &self.parts.shop, &mut known);
@@ -48,21 +55,29 @@ impl Desk {
         Ok(())
     }
 
-    /// The order that this event speaks of, if nobody knows it, a rule listens and the platform can be asked.
-    fn to_be_read(&self, event: &Event, known: &Known) -> Option<(RecordKey, Arc<dyn Platform>)> {
+    /// The orders that this event speaks of and nobody knows, if a rule listens and the platform can be asked.
+    fn to_be_read(&self, event: &Event, known: &Known) -> Option<(Vec<RecordKey>, Arc<dyn Platform>)> {
         let platform = self.parts.shop.platform.clone()?;
         self.parts.rules.listening(&event.kind).next()?;
-        let key = event.mentions.iter().find(|key| key.kind == RecordKind::Order && !known.has(key))?;
-        Some((key.clone(), platform))
+        let unknown = event.mentions.iter().filter(|key| key.kind == RecordKind::Order && !known.has(key));
+        let unknown: Vec<RecordKey> = unknown.cloned().collect();
+        (!unknown.is_empty()).then_some((unknown, platform))
     }
 
     /// Asks the platform, beside everything else that goes on. What it does not say after a few attempts is missing.
-    fn read(&mut self, event: Arc<Event>, key: RecordKey, platform: Arc<dyn Platform>) {
+    ///
+    /// All of an event's orders at once: an event goes through here a single time, so one that speaks of two orders
+    /// that do not exist is not asked for over and over.
+    fn read(&mut self, event: Arc<Event>, keys: Vec<RecordKey>, platform: Arc<dyn Platform>) {
         let (id, clock) = (event.id, self.parts.clock.clone());
         self.parked.insert(id, event);
         self.tasks.spawn(async move {
-            let order = read_order(&*platform, &key, &*clock).await;
-            Returned::Fetched(Fetched { event: id, key, order })
+            let mut orders = Vec::with_capacity(keys.len());
+            for key in keys {
+                let order = uncaught(read_order(&*platform, &key, &*clock)).await.unwrap_or(None);
+                orders.push((key, order));
+            }
+            Returned::Fetched(Fetched { event: id, orders })
         });
     }
 
@@ -82,7 +97,9 @@ impl Desk {
                 inputs: rule.values(),
                 now: turn.now,
             };
-            match rules::matches(&rule, &facts) {
+            // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
+            let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::matches(&rule, &facts)));
+            match matched.unwrap_or_else(|_| broke_off()) {
                 Match::WhyNot(why) => why_not.push(WhyNot {
                     rule: rule.id.clone(),
                     version: rule.version.clone(),
@@ -168,6 +185,11 @@ impl Desk {
         };
         Accept { event: Arc::new(low), delivery_key: format!("low:{}", event.id), payload: "{}".into() }
     }
+}
+
+fn broke_off() -> Match {
+    let error = Some("working out the conditions broke off (a bug in Storehand)".to_owned());
+    Match::WhyNot(rules::WhyNot { clause: String::new(), line: 1, saw: Vec::new(), error })
 }
 
 async fn read_order(platform: &dyn Platform, key: &RecordKey, clock: &dyn Clock) -> Option<Order> {

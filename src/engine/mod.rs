@@ -26,10 +26,9 @@ pub mod rule_tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use advance::{CALLS_A_RUN, Step, advance};
@@ -121,7 +120,7 @@ impl Engine {
         for (shop, rules) in parts.shops {
             keep_versions(&parts.store, &shop.id, &rules, &*parts.clock).await?;
             let (notes, inbox) = mpsc::channel(256);
-            let behind = Arc::new(AtomicBool::new(false));
+            let (falls_behind, behind) = watch::channel(());
             let intake = Intake::start(
                 parts.store.clone(),
                 parts.ids.clone(),
@@ -129,7 +128,7 @@ impl Engine {
                 parts.settings.intake_queue,
                 parts.settings.intake_group,
                 notes.clone(),
-                behind.clone(),
+                falls_behind,
             );
             let id = shop.id.clone();
             let desk = Desk::new(
@@ -213,11 +212,12 @@ impl Engine {
     /// Finishes what is under way, at most for `grace`, and starts nothing new. What is not finished by then is
     /// taken up at the next start.
     pub async fn shutdown(&self, grace: Duration) {
-        for shop in self.shops.values() {
-            let _ = shop.notes.send(Note::Close).await;
-        }
         let mut desks = self.desks.lock().await;
         let all = async {
+            // A desk that cannot read the store takes no note: telling it counts towards the grace, too.
+            for shop in self.shops.values() {
+                let _ = shop.notes.send(Note::Close).await;
+            }
             for desk in desks.iter_mut() {
                 let _ = desk.await;
             }

@@ -76,8 +76,7 @@ impl Job {
                     Ended::Attempt(capability.perform(&attempt, &input).await)
                 }
             };
-            let work = futures_catch(AssertUnwindSafe(work));
-            let outcome = match tokio::time::timeout(deadline, work).await {
+            let outcome = match tokio::time::timeout(deadline, uncaught(work)).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(())) => Ended::Attempt(Verdict::Unknown("the capability broke off (a bug in it)".into())),
                 Err(_) if look => Ended::Looked(Lookup::Later(format!("no answer within {deadline:?}"))),
@@ -89,9 +88,9 @@ impl Job {
     }
 }
 
-/// Runs `work` and turns its panic into an error.
-async fn futures_catch<F: Future>(work: AssertUnwindSafe<F>) -> Result<F::Output, ()> {
-    let mut work = std::pin::pin!(work.0);
+/// Runs `work` and turns its panic into an error, so that whoever waits for it hears of its end in any case.
+pub(super) async fn uncaught<F: Future>(work: F) -> Result<F::Output, ()> {
+    let mut work = std::pin::pin!(work);
     std::future::poll_fn(move |context| {
         match std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
             Ok(poll) => poll.map(Ok),
@@ -194,6 +193,16 @@ impl Desk {
         let verdict = match outcome {
             Ended::Attempt(verdict) => verdict,
             Ended::Looked(Lookup::Happened(answer)) => Verdict::Done(answer),
+            Ended::Looked(Lookup::DidNot) if over => {
+                let failure = Failure::new("cancelled", "the run was over before this was done");
+                self.answer(turn, id, &path, Answer::Failed(failure));
+                return Ok(());
+            }
+            Ended::Looked(Lookup::DidNot) if last => {
+                let message = format!("given up after {attempts} attempts: none of them arrived");
+                self.answer(turn, id, &path, Answer::Failed(Failure::new("retries_used_up", message)));
+                return Ok(());
+            }
             Ended::Looked(Lookup::DidNot) => {
                 self.postpone(turn, id, &path, CallState::Pending, turn.now, "it did not happen; doing it".into());
                 return Ok(());

@@ -1,6 +1,7 @@
 //! Moving runs forward within a turn: lanes are entered and left, rules advanced, their calls taken up.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -38,18 +39,20 @@ impl Desk {
     /// as long as their deadline allows, so they run on a thread of their own.
     async fn step(&mut self, id: RunId, now: Timestamp) -> (Option<End>, Vec<String>) {
         let Some(live) = self.runs.get_mut(&id) else { return (None, Vec::new()) };
-        let Step { calls, known, end } = if matches!(live.rule.body, Body::Steps(_)) {
-            advance(&live.rule, &live.facts, std::mem::take(&mut live.run.calls), &self.parts.registry, now)
+        let (rule, facts, calls) = (live.rule.clone(), live.facts.clone(), live.run.calls.clone());
+        let (registry, is_script) = (self.parts.registry.clone(), matches!(live.rule.body, Body::Script(_)));
+        let replay = move || advance(&rule, &facts, calls, &registry, now);
+        let replayed = if is_script {
+            tokio::task::spawn_blocking(replay).await.ok()
         } else {
-            let (rule, facts, calls) = (live.rule.clone(), live.facts.clone(), live.run.calls.clone());
-            let registry = self.parts.registry.clone();
-            let replay = tokio::task::spawn_blocking(move || advance(&rule, &facts, calls, &registry, now));
-            replay.await.unwrap_or_else(|_| {
-                let failure = Failure::new("internal", "replaying the script broke off (a bug in Storehand)");
-                let calls = live.run.calls.clone();
-                Step { known: calls.len(), calls, end: Some(End::Failed { failure }) }
-            })
+            std::panic::catch_unwind(AssertUnwindSafe(replay)).ok()
         };
+        // The desk must outlive every rule: all that the shop does goes over it.
+        let Step { calls, known, end } = replayed.unwrap_or_else(|| {
+            let failure = Failure::new("internal", "replaying the rule broke off (a bug in Storehand)");
+            let calls = live.run.calls.clone();
+            Step { known: calls.len(), calls, end: Some(End::Failed { failure }) }
+        });
         live.run.calls = calls;
         (end, live.run.calls[known..].iter().map(|call| call.path.clone()).collect())
     }
@@ -154,12 +157,18 @@ impl Desk {
         for mut run in self.parts.store.runs(&self.parts.shop.id, &absent).await? {
             match self.version(&run).await? {
                 Ok(rule) => {
+                    turn.loaded.push(run.id);
                     self.runs.insert(run.id, live(run, rule));
                 }
                 Err(message) => {
                     tracing::error!(shop = %self.parts.shop.id, run = %run.id, %message, "a run cannot go on");
                     for call in &mut run.calls {
-                        if cancel(call) {
+                        // Not in memory, so its attempt was under way in an earlier life, and nobody can look.
+                        let lost = call.state == CallState::Started;
+                        if lost {
+                            call.state = CallState::Unknown;
+                        }
+                        if lost || cancel(call) {
                             turn.changes.calls.push((run.id, call.clone()));
                         }
                     }
@@ -229,13 +238,16 @@ impl Desk {
         let repeat = spec.map_or(Repeat::None, |spec| harmless(spec.kind, spec.repeat));
         call.trouble = Some("the process ended while an attempt was under way".into());
         call.due = turn.now;
-        call.state = match repeat {
-            Repeat::Key => CallState::Pending,
-            Repeat::Lookup => CallState::Lost,
-            Repeat::None => CallState::Unknown,
-        };
-        if over {
-            cancel(call);
+        match repeat {
+            // For a run that is over nothing is repeated, and what became of the attempt is not known.
+            Repeat::Key if over => {
+                let message = "the process ended while this was being done, and its run was over by then";
+                call.state = CallState::Answered;
+                call.answer = Some(Answer::Failed(Failure::new("interrupted", message)));
+            }
+            Repeat::Key => call.state = CallState::Pending,
+            Repeat::Lookup => call.state = CallState::Lost,
+            Repeat::None => call.state = CallState::Unknown,
         }
         turn.calls.insert((id, path.to_owned()));
     }

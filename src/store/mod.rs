@@ -22,7 +22,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTrait};
 use storehand_migrations::{Migrator, MigratorTrait};
 
 pub use changes::{Changes, Matched, Moved};
@@ -105,7 +105,7 @@ impl Store {
             std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
         }
         let write = connect(&settings.file, 1).await.map_err(|error| failed(error.to_string()))?;
-        Migrator::up(&write, None).await.map_err(|error| failed(error.to_string()))?;
+        migrate(&write).await.map_err(|error| failed(error.to_string()))?;
         let readers = connect(&settings.file, settings.readers).await.map_err(|error| failed(error.to_string()))?;
         let checkpoints = connect(&settings.file, 1).await.map_err(|error| failed(error.to_string()))?;
         let wal = checkpoint::wal_file(&settings.file);
@@ -118,6 +118,14 @@ impl Store {
     pub async fn close(&self) {
         self.writer.close().await;
     }
+}
+
+/// Brings the tables up to date, all or nothing: where the process ends half way, the next start must not find
+/// tables that nobody has written down as made.
+async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
+    let transaction = connection.begin().await?;
+    Migrator::up(&transaction, None).await?;
+    transaction.commit().await
 }
 
 /// A pool of `connections` on this file. An 8 KiB page holds an order without overflow; the checkpoint runs on its
