@@ -26,7 +26,7 @@ mod settings;
 mod stream;
 mod template;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod tokens;
 
 pub use error::ModelError;

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn tokens_are_those_of_the_reference() {
-        let Some(settings) = super::super::testing::real("tokens_are_those_of_the_reference") else { return };
+        let Some(settings) = super::super::tests::real("tokens_are_those_of_the_reference") else { return };
         let tokens = Tokens::read(&settings.folder.join("tokenizer.json")).expect("tokenizer");
         let vectors = include_str!("../../tests/fixtures/models/tokens.json");
         let vectors: Vec<Vector> = serde_json::from_str(vectors).expect("vectors");

@@ -96,7 +96,7 @@ mod tests {
     use super::super::gguf::Quant;
     use super::super::sampler::likeliest;
     use super::super::settings::Settings;
-    use super::super::testing::{random_llama, real};
+    use super::super::tests::{random_llama, real};
     use super::*;
 
     /// A random model, converted and loaded, beside its plain forward: greedy, token by token.
@@ -184,7 +184,7 @@ mod tests {
     fn the_default_model_agrees_with_its_original() {
         let test = "the_default_model_agrees_with_its_original";
         let Some(settings) = real(test) else { return };
-        let original = super::super::fetch::original(&super::super::testing::models());
+        let original = super::super::fetch::original(&super::super::tests::models());
         let agreement = check(&original, &settings).expect("compared");
         assert!(agreement.is_close() && agreement.mean_divergence > 0.0, "{agreement:?}");
     }

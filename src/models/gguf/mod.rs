@@ -309,7 +309,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::testing::{GgufFile, random_llama};
+    use super::super::tests::{GgufFile, random_llama};
     use super::*;
 
     fn open(bytes: &[u8]) -> Result<Gguf, ModelError> {
