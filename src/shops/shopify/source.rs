@@ -76,7 +76,6 @@ fn read(verified: &Verified<'_>, topic: &str) -> Result<NewEvent, Refused> {
         Payload::Order => {
             let order = body::<wire::Order>(text)?.neutral()?;
             let subject = subject("order", order.id.as_deref());
-            records.customer = order.customer.clone();
             records.order = Some(Arc::new(order));
             subject
         }
