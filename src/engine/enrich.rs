@@ -69,7 +69,8 @@ impl Known {
         record: &T,
     ) -> bool {
         let modified = modified.unwrap_or(received);
-        if self.records.get(&key).is_some_and(|known| known.stored.modified > modified) {
+        let newer = |known: &StoredRecord| (known.modified, known.received) > (modified, received);
+        if self.records.get(&key).is_some_and(|known| newer(&known.stored)) {
             return false;
         }
         let Ok(record) = serde_json::to_string(record) else { return true };
