@@ -1,9 +1,17 @@
 //! The integration tests, all in one binary: linking is the dear part.
 
 mod capabilities;
+mod crash;
+mod ending;
 mod engine;
+mod faults;
+mod journal;
+mod lanes;
 mod licences;
-mod demo_shop;
+mod random_rules;
+mod records;
+mod replay;
 mod shops;
 mod support;
 mod tidy;
+mod world;

@@ -85,7 +85,7 @@ fn refused_with(verdict: Verdict, code: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_arrives_whole_and_in_any_language() {
     let Some(mut server) = Server::start() else { return };
-    let text = "你好 Ana，\n.\n..a line of dots\nDon't worry — it's here.\n".to_owned() + &"长".repeat(2000);
+    let text = "你好 Ana，\n.\n..a line of dots\nDon't worry — it's here.\n".to_owned() + "长".repeat(2000).as_str();
     let sent = Outgoing {
         subject: "关于订单 #1042\r\nBcc: everybody@example.com".into(),
         text: text.clone(),
