@@ -77,7 +77,7 @@ impl App {
             Some(model) => Some(model),
             None => load_model(config).await?,
         };
-        let registry = Arc::new(registry(model.clone())?);
+        let registry = Arc::new(registry(model.clone(), config.model.languages.clone())?);
         let catalog = registry.catalog().clone();
 
         let (mut shops, mut states) = (Vec::new(), BTreeMap::new());
@@ -100,6 +100,7 @@ impl App {
             settings: engine::Settings {
                 attempts_at_once: config.engine.workers,
                 intake_queue: config.server.intake_queue,
+                intake_group: config.store.group,
             },
         });
         let engine = Arc::new(engine.await?);
@@ -121,7 +122,10 @@ impl App {
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
         let first_token = first_token(&*tokens, &*clock).await?;
         let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
-            format!("cannot listen on {}\n  hint: is another Storehand running? set `server.listen`", config.server.listen)
+            format!(
+                "cannot listen on {}\n  hint: is another Storehand running? set `server.listen`",
+                config.server.listen
+            )
         })?;
         let address = listener.local_addr()?;
         let answers = answers::Answers {
@@ -167,12 +171,13 @@ impl App {
 pub fn store_settings(config: &Config) -> store::Settings {
     store::Settings {
         readers: u32::try_from(config.store.readers).unwrap_or(u32::MAX),
+        group: config.store.group,
         wal_limit_bytes: config.store.wal_limit_bytes,
         ..store::Settings::at(&config.store.file)
     }
 }
 
-/// The model's settings.
+/// The model's settings, with what `STOREHAND_MODEL_LIBRARY` and `STOREHAND_MODEL_FOLDER` say in their place.
 pub fn model_settings(config: &Config) -> models::Settings {
     models::Settings {
         library: Some(config.model.library_file()),
@@ -182,6 +187,7 @@ pub fn model_settings(config: &Config) -> models::Settings {
         max_new_tokens: config.model.max_new_tokens,
         context_tokens: config.model.context_tokens,
     }
+    .with_variables(|name| std::env::var_os(name))
 }
 
 /// What rules are checked against, without a model or a shop: what there is does not depend on them.
@@ -189,11 +195,11 @@ pub fn model_settings(config: &Config) -> models::Settings {
 /// # Errors
 /// A capability whose declaration is wrong: a bug.
 pub fn catalog() -> anyhow::Result<Arc<Catalog>> {
-    Ok(registry(None)?.catalog().clone())
+    Ok(registry(None, Vec::new())?.catalog().clone())
 }
 
-fn registry(model: Option<Model>) -> anyhow::Result<Registry> {
-    Registry::new(capabilities::all(capabilities::Deps { model })).map_err(anyhow::Error::msg)
+fn registry(model: Option<Model>, languages: Vec<String>) -> anyhow::Result<Registry> {
+    Registry::new(capabilities::all(capabilities::Deps { model, languages })).map_err(anyhow::Error::msg)
 }
 
 /// The model, unless it is off, or not there and not demanded.

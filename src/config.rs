@@ -89,6 +89,8 @@ pub struct Store {
     pub file: PathBuf,
     /// Connections that read.
     pub readers: usize,
+    /// Writes put into one commit at the most.
+    pub group: usize,
     /// Size of the write-ahead log past which it is emptied by force, in bytes.
     pub wal_limit_bytes: u64,
 }
@@ -131,6 +133,8 @@ pub struct Model {
     pub queue: usize,
     /// Tokens that one answer may have.
     pub max_new_tokens: usize,
+    /// Languages that the model writes (BCP 47); empty: any.
+    pub languages: Vec<String>,
     /// Tokens that prompt and answer may have together.
     pub context_tokens: usize,
 }
@@ -354,6 +358,7 @@ fn read_store(store: &mut Section<'_, '_>) -> Store {
     Store {
         file: store.get::<StoreUrl>("url").0,
         readers: store.whole("readers", 1..=64),
+        group: store.whole("group", 1..=10_000),
         wal_limit_bytes: store.bytes("wal_limit", 1 << 20..=16 << 30) as u64,
     }
 }
@@ -367,6 +372,7 @@ fn read_model(model: &mut Section<'_, '_>) -> Model {
         threads: model.whole("threads", 0..=1024),
         queue: model.whole("queue", 1..=1000),
         max_new_tokens: model.whole("max_new_tokens", 1..=32_768),
+        languages: model.get("languages"),
         context_tokens: model.whole("context_tokens", 64..=1_000_000),
     }
 }

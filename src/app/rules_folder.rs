@@ -151,9 +151,8 @@ pub(super) async fn watch(watched: Watched, stop: CancellationToken) {
         }
         in_force.clone_from(&last);
         let for_check = watched.clone();
-        let checked = tokio::task::spawn_blocking(move || {
-            check_folder(&for_check.folder, &for_check.inputs, &for_check.catalog)
-        });
+        let checked =
+            tokio::task::spawn_blocking(move || check_folder(&for_check.folder, &for_check.inputs, &for_check.catalog));
         let Ok(checked) = checked.await else { continue };
         checked.log(&watched.shop);
         watched.state.set(&checked);

@@ -14,12 +14,13 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::serve::stopped;
-use super::{Hinted, model, say};
+use super::{Global, Hinted, model, say};
 use crate::app::{App, Instead};
 use crate::config::Config;
 use crate::demo::{DemoShop, Reached, Scene, Signed, Signer, morning};
 use crate::domain::{Answer, End, RunId, Secret, ShopId};
 use crate::engine::{Happening, What};
+use crate::models::Settings;
 use crate::shops;
 
 /// `storehand demo`
@@ -44,14 +45,12 @@ const SHOPIFY_SECRET: &str = "demo-shopify-secret";
 const STANDARD_SECRET: &str = "whsec_c3RvcmVoYW5kLWRlbW8tc2VjcmV0LTAx";
 const ADMIN_TOKEN: &str = "demo-admin-token";
 
-pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: DemoArgs, global: &Global) -> anyhow::Result<ExitCode> {
     if !args.rules.is_dir() {
         let message = format!("there is no rules folder at {}", args.rules.display());
         return Err(Hinted::new(message, "run the demo in Storehand's own folder, or name one with --rules").into());
     }
-    if !args.without_model {
-        model::fetch_if_missing(&PathBuf::from("models")).await?;
-    }
+    let model = if args.without_model { None } else { Some(model::get(global).await?) };
     let now = Timestamp::now();
     let folder = args.data.join(format!("demo-{}", now.strftime("%Y%m%d-%H%M%S")));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -62,7 +61,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     let endpoint = shop.start(stop.clone()).await.context("the demo shop gets no port")?;
     let id: ShopId = "demo".parse()?;
-    let config = config(&folder, &args, &endpoint)?;
+    let config = config(&folder, &args.rules, model.as_ref(), &endpoint)?;
     let mailers = BTreeMap::from([(id.clone(), Arc::new(shop.mailer()) as _)]);
     let started = Instant::now();
     let app = App::start(&config, Instead { mailers, ..Instead::default() }).await?;
@@ -71,7 +70,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         app.address,
         started.elapsed().as_secs_f64(),
         folder.display(),
-        app.model.as_ref().map_or_else(|| "no language model".to_owned(), |model| format!("the model {}", model.name())),
+        app.model
+            .as_ref()
+            .map_or_else(|| "no language model".to_owned(), |model| format!("the model {}", model.name())),
     ));
 
     let listening = tokio::spawn(listen(app.engine.watch(), teller.clone()));
@@ -103,18 +104,27 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The configuration that a merchant would have written.
-fn config(folder: &Path, args: &DemoArgs, endpoint: &str) -> anyhow::Result<Config> {
-    let rules = std::fs::canonicalize(&args.rules)?;
-    let models = std::path::absolute("models")?;
-    let quoted = |path: &Path| toml::Value::from(path.display().to_string()).to_string();
+fn config(folder: &Path, rules: &Path, model: Option<&Settings>, endpoint: &str) -> anyhow::Result<Config> {
+    let quoted = |path: &Path| -> anyhow::Result<String> {
+        Ok(toml::Value::from(std::path::absolute(path)?.display().to_string()).to_string())
+    };
+    let rules = quoted(rules)?;
+    let model = match model {
+        None => "enabled = \"off\"".to_owned(),
+        Some(model) => {
+            let models = model.folder.parent().unwrap_or(Path::new("."));
+            let name = model.folder.file_name().unwrap_or_default().to_string_lossy();
+            let library = quoted(model.library.as_deref().unwrap_or(models))?;
+            format!("enabled = \"on\"\nfolder = {}\nname = \"{name}\"\nlibrary = {library}", quoted(models)?)
+        }
+    };
     let text = format!(
         r#"[server]
 listen = "127.0.0.1:0"
 [store]
 url = "sqlite://storehand.db"
 [model]
-enabled = "{enabled}"
-folder = {models}
+{model}
 [shop.demo]
 display_name = "Demo Shop"
 currency = "EUR"
@@ -130,9 +140,6 @@ domain = "demo.myshopify.com"
 access_token = "{ADMIN_TOKEN}"
 endpoint = "{endpoint}"
 "#,
-        enabled = if args.without_model { "off" } else { "on" },
-        models = quoted(&models),
-        rules = quoted(&rules),
     );
     let file = folder.join("shop.toml");
     std::fs::write(&file, &text)?;
@@ -191,7 +198,9 @@ async fn summary(app: &App, shop: &DemoShop, id: &ShopId, folder: &Path, teller:
     teller.line(&format!("\n{}", teller.bold("Where to look next")));
     if let (Some(token), Some(run)) = (&app.first_token, runs.last()) {
         teller.line(&format!("   export STOREHAND_URL=http://{} STOREHAND_TOKEN={}", app.address, token.reveal()));
-        teller.line("   storehand events list               what came in; `events why EVENT` says why a rule ran or did not");
+        teller.line(
+            "   storehand events list               what came in; `events why EVENT` says why a rule ran or did not",
+        );
         teller.line(&format!("   storehand runs show {}  one run with all its calls", run.id));
     }
     teller.line("   rules/                              the rules that ran: change one while the server runs");

@@ -148,7 +148,7 @@ fn why(event: &Json) -> String {
     let list = |name: &str| event[name].as_array().cloned().unwrap_or_default();
     let mut lines = vec![format!("{} {} {}", cell(event, "id"), cell(event, "type"), cell(event, "subject"))];
     for run in list("runs") {
-        lines.push(format!("  ran      {}  {} {}", cell(&run, "rule"), cell(&run, "id"), cell(&run, "outcome")));
+        lines.push(format!("  ran      {}  {} {}", cell(&run, "rule"), cell(&run, "id"), how(&run)));
     }
     for not in list("why_not") {
         lines.push(format!("  did not  {}  line {}: {}", cell(&not, "rule"), cell(&not, "line"), cell(&not, "clause")));
@@ -159,13 +159,19 @@ fn why(event: &Json) -> String {
             lines.push(format!("             {error}"));
         }
     }
-    for missing in list("missing") {
-        lines.push(format!("  not known: {}", text(&missing)));
+    for missing in event["context"]["missing"].as_array().into_iter().flatten() {
+        lines.push(format!("  not known: {} {}", cell(missing, "kind"), cell(missing, "id")));
     }
     if lines.len() == 1 {
         lines.push("  no rule listens to this".to_owned());
     }
     lines.join("\n")
+}
+
+/// How a run ended, else where it stands.
+fn how(run: &Json) -> String {
+    let outcome = cell(&run["end"], "outcome");
+    if outcome.is_empty() { cell(run, "state") } else { outcome }
 }
 
 /// A field as people read it; nothing where there is none.
@@ -265,9 +271,9 @@ mod tests {
     fn why_names_what_ran_and_the_first_false_clause() {
         let event = json!({
             "id": "ev_1", "type": "order.created", "subject": "order/1042",
-            "runs": [{ "id": "run_1", "rule": "big-order", "outcome": "done" }],
+            "runs": [{ "id": "run_1", "rule": "big-order", "end": { "outcome": "done" } }],
             "why_not": [{ "rule": "vip", "line": 7, "clause": "order.total > inputs.limit", "saw": [["order.total", "20.00 EUR"]] }],
-            "missing": ["customer 7"],
+            "context": { "missing": [{ "kind": "customer", "id": "7" }] },
         });
         assert_eq!(
             why(&event),

@@ -6,9 +6,13 @@
 //! *Architecture Invariant*: the only room that reads arguments and writes to stdout. It decides nothing about
 //! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
 
+mod bench;
 mod client;
+mod demo;
 mod doctor;
 mod events;
+mod load;
+mod model;
 mod out;
 mod rules;
 mod runs;
@@ -20,9 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::app;
 use crate::config::{Config, ConfigError};
-use crate::shops;
+use crate::{app, shops};
 pub(crate) use out::{Hinted, say};
 
 const EXAMPLES: &str = "\
@@ -55,18 +58,26 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure what this machine can take
+    Bench(bench::BenchArgs),
+    /// Play a shop's morning against the real server, with nothing set up
+    Demo(demo::DemoArgs),
     /// Print every setting with its origin, and look for what is wrong
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
-    /// Check rule files and list them
+    /// Check and list rule files, run the tests that they carry
     Rules(rules::RulesArgs),
+    /// Get, convert, and talk to the language model
+    Model(model::ModelArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
     /// Print the JSON Schema of rule files, for editors
     Schema,
     /// Take deliveries and run the rules, until told to stop (Ctrl-C)
     Serve(serve::ServeArgs),
+    /// Make, list and end the tokens of those who may use the API
+    Token(token::TokenArgs),
 }
 
 /// Reads the arguments, does what they say, and returns the exit code.
@@ -87,18 +98,22 @@ pub fn main() -> ExitCode {
     result.unwrap_or_else(|error| {
         out::report(&error);
         // A configuration that cannot be used is wrong use.
-        if error.chain().any(|cause| cause.is::<ConfigError>()) { ExitCode::from(2) } else { ExitCode::FAILURE }
+        if error.is::<ConfigError>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Bench(args) => bench::run(args).await,
+        Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Rules(args) => rules::run(&args, app::catalog()?.as_ref()),
+        Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
         Command::Schema => rules::schema(app::catalog()?.as_ref()),
         Command::Serve(args) => serve::run(args, &cli.global).await,
+        Command::Token(args) => token::run(args, &cli.global).await,
     }
 }
 

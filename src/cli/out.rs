@@ -41,10 +41,8 @@ impl fmt::Display for Report<'_> {
             }
             said = text;
         }
-        for hint in self.0.chain().filter_map(|cause| cause.downcast_ref::<Hinted>()) {
-            writeln!(f, "hint: {}", hint.hint)?;
-        }
-        Ok(())
+        // Asked of anyhow's error, not of its chain, whose members hide what was given as context.
+        self.0.downcast_ref::<Hinted>().map_or(Ok(()), |hinted| writeln!(f, "hint: {}", hinted.hint))
     }
 }
 
@@ -84,6 +82,9 @@ mod tests {
         let error =
             Err::<(), _>(Hinted::new("port 1 is taken", "take another")).context("cannot start").expect_err("it");
         assert_eq!(Report(&error).to_string(), "error: cannot start\n  because: port 1 is taken\nhint: take another\n");
+        let error = anyhow::anyhow!("refused").context(Hinted::new("no answer", "start it")).context("cannot list");
+        let told = "error: cannot list\n  because: no answer\n  because: refused\nhint: start it\n";
+        assert_eq!(Report(&error).to_string(), told);
     }
 
     #[test]

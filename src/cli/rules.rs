@@ -9,6 +9,7 @@ use serde_json::json;
 use super::events::pretty;
 use super::{Hinted, out, say};
 use crate::domain::Catalog;
+use crate::engine::rule_tests;
 use crate::rules::{self, Loaded, Rule, Severity, Trigger};
 
 /// `storehand rules`
@@ -22,6 +23,8 @@ pub(super) struct RulesArgs {
 enum Verb {
     /// Find the mistakes in rule files: all of them, each with its place and what to write instead
     Check(Files),
+    /// Run the tests that rules carry
+    Test(Files),
     /// List rules with what they listen to
     List(Files),
 }
@@ -37,7 +40,7 @@ struct Files {
 }
 
 pub(super) fn run(args: &RulesArgs, catalog: &Catalog) -> anyhow::Result<ExitCode> {
-    let (Verb::Check(files) | Verb::List(files)) = &args.verb;
+    let (Verb::Check(files) | Verb::Test(files) | Verb::List(files)) = &args.verb;
     if let Some(missing) = files.paths.iter().find(|path| !path.exists()) {
         let hint = "name rule files or folders of them, such as rules/";
         out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
@@ -46,6 +49,7 @@ pub(super) fn run(args: &RulesArgs, catalog: &Catalog) -> anyhow::Result<ExitCod
     let loaded = rules::load(&files.paths, catalog);
     let good = match args.verb {
         Verb::Check(_) => check(&loaded, files.json),
+        Verb::Test(_) => test(&loaded, files.json, catalog),
         Verb::List(_) => list(&loaded, files.json),
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -70,10 +74,56 @@ fn check(loaded: &Loaded, json: bool) -> bool {
     errors == 0
 }
 
+fn test(loaded: &Loaded, json: bool, catalog: &Catalog) -> bool {
+    let errors = loaded.count(Severity::Error);
+    let tested: Vec<(&Rule, Vec<rule_tests::TestReport>)> =
+        loaded.rules.iter().map(|rule| (rule.as_ref(), rule_tests::run(rule, catalog))).collect();
+    let all = || tested.iter().flat_map(|(_, reports)| reports);
+    let (tests, failed) = (all().count(), all().filter(|report| !report.passed).count());
+    if json {
+        let rules: Vec<_> = tested
+            .iter()
+            .map(|(rule, reports)| {
+                let reports = reports.iter().map(|report| {
+                    json!({
+                        "name": report.name,
+                        "line": report.line,
+                        "passed": report.passed,
+                        "messages": report.messages,
+                    })
+                });
+                json!({ "rule": rule.id, "file": rule.file, "tests": reports.collect::<Vec<_>>() })
+            })
+            .collect();
+        say(pretty(&json!({
+            "tests": tests, "failed": failed, "errors": errors, "rules": rules, "findings": loaded.findings,
+        })));
+        return errors == 0 && failed == 0;
+    }
+    say_findings(loaded, Severity::Error);
+    for (rule, reports) in &tested {
+        let file = rule.file.display();
+        if reports.is_empty() {
+            say(format_args!("{file}: no tests"));
+        }
+        for report in reports {
+            let verdict = if report.passed { "ok" } else { "FAILED" };
+            say(format_args!("{file}:{}: {verdict}: {}", report.line, report.name));
+            for message in &report.messages {
+                say(format_args!("    {}", message.trim_end().replace('\n', "\n    ")));
+            }
+        }
+    }
+    let said = [counted(tested.len(), "rule"), counted(tests, "test"), format!("{failed} failed")];
+    let broken = (errors > 0)
+        .then(|| format!("{} could not be read", counted(loaded.files.saturating_sub(tested.len()), "file")));
+    say(said.into_iter().chain(broken).collect::<Vec<_>>().join(", "));
+    errors == 0 && failed == 0
+}
+
 fn list(loaded: &Loaded, json: bool) -> bool {
-    let triggers = |rule: &Rule| -> Vec<String> {
-        rule.triggers.iter().map(|Trigger::Event(name)| name.clone()).collect()
-    };
+    let triggers =
+        |rule: &Rule| -> Vec<String> { rule.triggers.iter().map(|Trigger::Event(name)| name.clone()).collect() };
     if json {
         let rules = loaded.rules.iter().map(|rule| {
             json!({

@@ -43,7 +43,10 @@ pub(super) async fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
         Verb::List { list, rule } => {
             let answer = list.ask("/v1/runs", rule.as_deref().map(|rule| ("rule", rule))).await?;
             let row = |run: &Json| {
-                ["id", "rule", "state", "outcome", "event", "started"].map(|name| cell(run, name)).to_vec()
+                let outcome = cell(&run["end"], "outcome");
+                let [id, rule, state, event, started] =
+                    ["id", "rule", "state", "event", "started"].map(|name| cell(run, name));
+                vec![id, rule, state, outcome, event, started]
             };
             let rows: Vec<Vec<String>> = answer["runs"].as_array().into_iter().flatten().map(row).collect();
             if list.json {

@@ -6,9 +6,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::events::pretty;
-use super::{Hinted, out, say};
-use crate::domain::Clock;
+use super::{Global, Hinted, out, say};
+use crate::app::{StoreTokens, store_settings};
+use crate::domain::{Clock as _, SystemClock};
 use crate::http::{NewToken, Tokens};
+use crate::store::Store;
 
 /// `storehand token`
 #[derive(Debug, Args)]
@@ -37,10 +39,18 @@ enum Verb {
     },
 }
 
-pub(super) async fn run(args: TokenArgs, tokens: &dyn Tokens, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
+/// Works on the store itself, beside a running server as well: whoever may read the file may let others in.
+pub(super) async fn run(args: TokenArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    let store = Store::open(&store_settings(&global.load()?)).await?;
+    let done = on(args, &StoreTokens(store.clone())).await;
+    store.close().await;
+    done
+}
+
+async fn on(args: TokenArgs, tokens: &dyn Tokens) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::New { name } => {
-            let made = NewToken::make(&name, clock.now())?;
+            let made = NewToken::make(&name, SystemClock.now())?;
             tokens.add(made.kept).await?;
             say(made.secret.reveal());
         }

@@ -9,9 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::registry::Registry;
-use crate::domain::{
-    Answer, AskOptions, Asked, Call, CallState, Door, End, Facts, Failure, Kind, digest,
-};
+use crate::domain::{Answer, AskOptions, Asked, Call, CallState, Door, End, Facts, Failure, Kind, digest};
 use crate::rules::{self, Outcome, Progress, Rule};
 
 /// Calls that a run may make in all.

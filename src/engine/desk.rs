@@ -216,7 +216,9 @@ impl Desk {
         while let Some(one) = self.tasks.try_join_next() {
             returned.extend(one.ok());
         }
-        while inbox.len() < 64 && let Ok(note) = notes.try_recv() {
+        while inbox.len() < 64
+            && let Ok(note) = notes.try_recv()
+        {
             inbox.push(note);
         }
         open
@@ -270,10 +272,7 @@ impl Desk {
 
     /// Writes all that the turn has changed. Returns the events that it made itself, and the earliest moment at which
     /// one of its calls is due.
-    pub(super) async fn write(
-        &mut self,
-        turn: &mut Turn,
-    ) -> Result<(Vec<Arc<Event>>, Option<Timestamp>), StoreError> {
+    pub(super) async fn write(&mut self, turn: &mut Turn) -> Result<(Vec<Arc<Event>>, Option<Timestamp>), StoreError> {
         self.gather(turn);
         let changes = std::mem::take(&mut turn.changes);
         let open = changes.calls.iter().filter(|(_, call)| call.state <= CallState::Lost);
@@ -291,7 +290,9 @@ impl Desk {
             self.catching_up = Some(EventId(0));
         }
         let mut batch = Vec::new();
-        while batch.len() < EVENTS_A_TURN && let Some(event) = events.pop_front() {
+        while batch.len() < EVENTS_A_TURN
+            && let Some(event) = events.pop_front()
+        {
             if !self.read_from_disk.remove(&event.id) {
                 batch.push(event);
             }

@@ -83,7 +83,9 @@ impl Known {
 /// The records that an event speaks of: its own and those it mentions.
 pub(super) fn keys(event: &Event) -> Vec<RecordKey> {
     let mut keys = own_keys(&event.records);
-    for key in &event.mentions {
+    let buyer = event.records.order.as_ref().and_then(|order| order.customer.as_ref()?.id.clone());
+    let buyer = buyer.map(|id| RecordKey { kind: RecordKind::Customer, id });
+    for key in event.mentions.iter().chain(&buyer) {
         if !keys.contains(key) {
             keys.push(key.clone());
         }
@@ -168,7 +170,7 @@ pub(super) fn enrich(event: &Event, shop: &Shop, known: &mut Known) -> Enriched 
             records.returned = Some(Arc::new(priced(returned, order)));
         }
         if records.customer.is_none() {
-            records.customer.clone_from(&order.customer);
+            records.customer = order.customer.as_ref().map(|buyer| Arc::new(whole(buyer, known)));
         }
     }
     let event = Arc::new(Event { late, ..event.clone() });
@@ -190,8 +192,7 @@ fn stock(level: &Inventory, event: &Event, shop: &Shop, known: &mut Known) -> (I
     let own = level.sku.as_deref().and_then(|sku| shop.low_stock.get(sku)).copied();
     level.threshold = own.or(shop.low_stock_default);
     let Some(id) = level.id.clone() else { return (level, false, false) };
-    let kept =
-        known.keep(RecordKey { kind: RecordKind::Inventory, id }, level.updated_at, event.received, &level);
+    let kept = known.keep(RecordKey { kind: RecordKind::Inventory, id }, level.updated_at, event.received, &level);
     let low = match (level.previous, level.available, level.threshold) {
         (Some(previous), Some(available), Some(threshold)) => previous > threshold && available <= threshold,
         // What it was before is not known, so nobody can say that it fell.
@@ -201,13 +202,32 @@ fn stock(level: &Inventory, event: &Event, shop: &Shop, known: &mut Known) -> (I
     (level, kept && low && &*event.kind == "inventory.changed", !kept)
 }
 
+/// An order's customer with what only the customer's own record says: orders bring a thin one, without the number of
+/// orders.
+fn whole(buyer: &Customer, known: &Known) -> Customer {
+    let mut buyer = buyer.clone();
+    let record = buyer.id.as_ref().and_then(|id| known.read::<Customer>(RecordKind::Customer, id));
+    let Some(record) = record else { return buyer };
+    buyer.email = buyer.email.or(record.email);
+    buyer.phone = buyer.phone.or(record.phone);
+    buyer.name = buyer.name.or(record.name);
+    buyer.first_name = buyer.first_name.or(record.first_name);
+    buyer.locale = buyer.locale.or(record.locale);
+    buyer.orders_count = buyer.orders_count.or(record.orders_count);
+    if buyer.tags.is_empty() {
+        buyer.tags = record.tags;
+    }
+    buyer
+}
+
 /// The return with its lines' names and prices, from the order.
 fn priced(returned: &Return, order: &Order) -> Return {
     let mut returned = returned.clone();
     let mut sum: Option<Money> = None;
     let mut whole = !returned.lines.is_empty();
     for line in &mut returned.lines {
-        let of_order = line.line_id.as_ref().and_then(|id| order.lines.iter().find(|other| other.id.as_ref() == Some(id)));
+        let of_order =
+            line.line_id.as_ref().and_then(|id| order.lines.iter().find(|other| other.id.as_ref() == Some(id)));
         let Some(of_order) = of_order else {
             whole = false;
             continue;

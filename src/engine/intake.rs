@@ -10,9 +10,6 @@ use super::desk::Note;
 use crate::domain::{Clock, Event, IdMaker, NewEvent, ShopId};
 use crate::store::{Accept, Accepted, Store};
 
-/// Events put into one commit at the most.
-const BATCH: usize = 512;
-
 /// A delivery's events on their way to the disk.
 pub(super) struct Arrival {
     events: Vec<Accept>,
@@ -31,17 +28,19 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Starts taking in. `most_waiting` events may wait for their commit; past that, deliveries are refused.
+    /// `group` deliveries are put into one commit at the most.
     pub(super) fn start(
         store: Store,
         ids: Arc<IdMaker>,
         clock: Arc<dyn Clock>,
         most_waiting: usize,
+        group: usize,
         desk: mpsc::Sender<Note>,
         behind: watch::Sender<()>,
     ) -> Self {
         let (queue, arrivals) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(take_in(store, arrivals, waiting.clone(), desk, behind));
+        tokio::spawn(take_in(store, arrivals, group.max(1), waiting.clone(), desk, behind));
         Self { queue, waiting, most_waiting, ids, clock }
     }
 
@@ -96,12 +95,13 @@ impl Intake {
 async fn take_in(
     store: Store,
     mut arrivals: mpsc::UnboundedReceiver<Arrival>,
+    group: usize,
     waiting: Arc<AtomicUsize>,
     desk: mpsc::Sender<Note>,
     behind: watch::Sender<()>,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while arrivals.recv_many(&mut batch, BATCH).await > 0 {
+    let mut batch = Vec::with_capacity(group);
+    while arrivals.recv_many(&mut batch, group).await > 0 {
         let mut replies = Vec::with_capacity(batch.len());
         let mut events = Vec::with_capacity(batch.len());
         for Arrival { events: some, reply } in batch.drain(..) {

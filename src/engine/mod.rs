@@ -69,11 +69,13 @@ pub struct Settings {
     pub attempts_at_once: usize,
     /// Events that may wait for their commit, a shop; past that, deliveries are answered 503.
     pub intake_queue: usize,
+    /// Deliveries put into one commit at the most; 1 gives each its own (for benchmarks).
+    pub intake_group: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { attempts_at_once: 32, intake_queue: 20_000 }
+        Self { attempts_at_once: 32, intake_queue: 20_000, intake_group: 512 }
     }
 }
 
@@ -124,6 +126,7 @@ impl Engine {
                 parts.ids.clone(),
                 parts.clock.clone(),
                 parts.settings.intake_queue,
+                parts.settings.intake_group,
                 notes.clone(),
                 falls_behind,
             );

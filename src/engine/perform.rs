@@ -145,7 +145,12 @@ impl Desk {
         turn.jobs.push(Job { run: id, path: path.to_owned(), capability, attempt, input, look });
     }
 
-    pub(super) fn prepare(&self, now: Timestamp, id: RunId, path: &str) -> Option<(Attempt, Json, Arc<dyn Capability>, bool)> {
+    pub(super) fn prepare(
+        &self,
+        now: Timestamp,
+        id: RunId,
+        path: &str,
+    ) -> Option<(Attempt, Json, Arc<dyn Capability>, bool)> {
         let live = self.runs.get(&id)?;
         let call = live.run.call(path)?;
         let capability = self.parts.registry.get(&call.capability)?.clone();

@@ -11,9 +11,7 @@ use super::desk::{Desk, Live, Turn};
 use super::happening::What;
 use super::lanes::LaneName;
 use super::perform::{harmless, keeps_lane};
-use crate::domain::{
-    Answer, Call, CallState, End, Facts, Failure, Kind, Repeat, Run, RunId, RunState, Verdict,
-};
+use crate::domain::{Answer, Call, CallState, End, Facts, Failure, Kind, Repeat, Run, RunId, RunState, Verdict};
 use crate::rules::{self, Body, Overlap, Rule};
 use crate::store::{Moved, StoreError};
 

@@ -58,9 +58,10 @@ impl Registry {
             let message = format!("the rule's `allow` does not list `{name}`");
             return Err(Failure::new("denied", message));
         }
-        registered.input.check(input).map_err(|mistakes| {
-            Failure::new("invalid_input", format!("`{name}` cannot be asked that: {mistakes}"))
-        })?;
+        registered
+            .input
+            .check(input)
+            .map_err(|mistakes| Failure::new("invalid_input", format!("`{name}` cannot be asked that: {mistakes}")))?;
         Ok(spec)
     }
 }

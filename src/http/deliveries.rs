@@ -86,12 +86,18 @@ async fn deliver(
         received: http.clock.now(),
     };
     let Received { events, reply } = inlet.source.receive(delivery, &inlet.secrets).map_err(|refused| {
-        count(match refused {
+        let outcome = match refused {
             Refused::Signature { .. } => Outcome::Unsigned,
             Refused::Stale { .. } => Outcome::Stale,
             Refused::Malformed(_) => Outcome::Malformed,
-        });
-        tracing::warn!(%shop, source = name, %refused, "delivery refused");
+        };
+        count(outcome);
+        // Anybody can send what is not signed: that must not fill the log, and is counted.
+        if outcome == Outcome::Malformed {
+            tracing::warn!(%shop, source = name, %refused, "delivery refused");
+        } else {
+            tracing::debug!(%shop, source = name, %refused, "delivery refused");
+        }
         refusal(&refused)
     })?;
     if events.is_empty() {

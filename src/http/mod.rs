@@ -91,3 +91,8 @@ pub fn router(http: Http) -> Router {
         .layer(from_fn(guard::catch_panics))
         .with_state(http)
 }
+
+/// A server that reads what it is sent and keeps nothing: the floor that benchmarks compare with.
+pub fn bare() -> Router {
+    Router::new().route("/hooks/{shop}/{source}", post(|_: axum::body::Bytes| async {}))
+}

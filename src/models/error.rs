@@ -62,15 +62,6 @@ pub enum ModelError {
     /// The model's thread has ended.
     #[error("the model has stopped; restart the program, and look for an earlier error in its log")]
     Stopped,
-    /// Another process is fetching or converting into the same folder.
-    #[error("{} is being written by another process; wait for it, or remove the file {} if there is none",
-        .folder.display(), .lock.display())]
-    Locked {
-        /// What is being written.
-        folder: PathBuf,
-        /// The lock.
-        lock: PathBuf,
-    },
     /// A package could not be fetched.
     #[error("{package} could not be fetched: {why}")]
     Fetch {

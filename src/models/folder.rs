@@ -141,6 +141,8 @@ impl Folder {
             None => Vec::new(),
         };
         end.extend(tokens.id(&end_text));
+        end.sort_unstable();
+        end.dedup();
         let source = match (folder.join("chat_template.jinja"), config.chat_template) {
             (path, _) if path.is_file() => std::fs::read_to_string(&path).map_err(ModelError::io("reading", &path))?,
             (_, Some(ChatTemplates::One(source))) => source,

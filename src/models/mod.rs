@@ -1,6 +1,7 @@
 //! The language model, in the process: what it is asked, how it is run, and what its text may say.
 //!
 //! - [`Model`] answers [`Request`]s: a decoder in the Hugging Face ONNX layout, run by ONNX Runtime on the CPU.
+//! - [`fetch`] gets the library and the default model; [`convert`] makes models of GGUF files.
 //! - [`policy`] says whether a text may be sent: one pure function, whoever wrote the text.
 //!
 //! *Architecture Invariant*: one thread owns a session; everybody else has a handle with a bounded queue in front.
@@ -12,6 +13,7 @@
 pub mod convert;
 mod decoder;
 mod error;
+pub mod fetch;
 mod folder;
 mod gguf;
 mod model;
@@ -23,6 +25,8 @@ mod sampler;
 mod settings;
 mod stream;
 mod template;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub use error::ModelError;

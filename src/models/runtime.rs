@@ -67,7 +67,10 @@ fn version(path: &Path) -> Result<String, String> {
     // SAFETY: loading runs the library's initialisers: it is the file that the user named as ONNX Runtime and that
     // `ort` would load next anyway. The function and struct are ONNX Runtime's, and never changed.
     unsafe {
-        let library = libloading::Library::new(path).map_err(|error| format!("it does not load: {error}"))?;
+        let library = libloading::Library::new(path).map_err(|error| {
+            let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            format!("it does not load as a library: {why}")
+        })?;
         let base: libloading::Symbol<unsafe extern "C" fn() -> *const ApiBase> =
             library.get(b"OrtGetApiBase").map_err(|_| "it is a library, but not ONNX Runtime".to_owned())?;
         let base = base();
@@ -98,7 +101,10 @@ mod tests {
     #[test]
     fn what_is_not_the_library_is_said_so() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        assert!(matches!(environment(&here), Err(ModelError::NotUnderstood { .. })));
+        let error = environment(&here).expect_err("no library").to_string();
+        assert!(error.contains("Cargo.toml") && error.contains("does not load"), "{error}");
+        // The system's own words for why.
+        assert!(error.contains("ELF") || error.contains("file"), "{error}");
         let error = environment(Path::new("/nowhere/libonnxruntime.so")).expect_err("not there");
         assert!(error.to_string().contains("storehand model fetch"), "{error}");
     }

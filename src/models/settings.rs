@@ -1,5 +1,6 @@
 //! Which model, where, and how much of the machine it may use.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::ModelError;
@@ -35,6 +36,20 @@ impl Settings {
             max_new_tokens: 512,
             context_tokens: 2048,
         }
+    }
+
+    /// These settings with what `STOREHAND_MODEL_LIBRARY` and `STOREHAND_MODEL_FOLDER` say in their place, where they
+    /// are set. `variable` is asked for their values: `std::env::var_os` in the program.
+    #[must_use]
+    pub fn with_variables(mut self, variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(library) = given("STOREHAND_MODEL_LIBRARY") {
+            self.library = Some(library);
+        }
+        if let Some(folder) = given("STOREHAND_MODEL_FOLDER") {
+            self.folder = folder;
+        }
+        self
     }
 
     /// The library's path.

@@ -67,3 +67,35 @@ impl Tokens {
         plain
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        text: String,
+        tokens: Vec<u32>,
+    }
+
+    #[test]
+    fn tokens_are_those_of_the_reference() {
+        let Some(settings) = super::super::tests::real("tokens_are_those_of_the_reference") else { return };
+        let tokens = Tokens::read(&settings.folder.join("tokenizer.json")).expect("tokenizer");
+        let vectors = include_str!("../../tests/fixtures/models/tokens.json");
+        let vectors: Vec<Vector> = serde_json::from_str(vectors).expect("vectors");
+        assert!(vectors.len() > 30);
+        for Vector { text, tokens: expected } in vectors {
+            assert_eq!(tokens.encode(&text).expect("tokens"), expected, "{text:?}");
+            assert!(tokens.at_least(&text) <= expected.len());
+            if !text.contains("<|") {
+                assert_eq!(tokens.decode(&expected), text);
+            }
+        }
+        assert_eq!(tokens.plain("a <|im_start|>b<|im_end|>"), "a < |im_start|>b< |im_end|>");
+        assert_eq!(
+            tokens.encode(&tokens.plain("<|im_end|>")).expect("tokens").iter().filter(|it| **it < 17).count(),
+            0
+        );
+    }
+}

@@ -105,7 +105,8 @@ fn value_of(kind: InputKind, json: &Json) -> Result<Value, String> {
         InputKind::Boolean => json.as_bool().map(Value::Bool).ok_or_else(|| wanted("true or false")),
         InputKind::List => {
             let items = json.as_array().ok_or_else(|| wanted("a list of texts"))?;
-            let texts: Option<Vec<Value>> = items.iter().map(|it| it.as_str().map(|it| Value::Text(it.into()))).collect();
+            let texts: Option<Vec<Value>> =
+                items.iter().map(|it| it.as_str().map(|it| Value::Text(it.into()))).collect();
             texts.map(Value::List).ok_or_else(|| wanted("a list of texts"))
         }
     }

@@ -30,7 +30,7 @@ const MOST_BYTES: usize = 256 << 10;
 pub enum Security {
     /// Plain at first, then TLS before anything is said; usually port 587.
     #[default]
-    StartTls,
+    Starttls,
     /// TLS from the first byte; usually port 465.
     Tls,
     /// None: only to this machine.
@@ -97,7 +97,7 @@ impl SmtpMailer {
         let wrapper = (self.security == Security::Tls).then(|| self.tls.clone());
         let server = (self.host.as_str(), self.port);
         let mut smtp = AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &hello, wrapper, None).await?;
-        if self.security == Security::StartTls {
+        if self.security == Security::Starttls {
             smtp.starttls(self.tls.clone(), &hello).await?;
         }
         if let Some(login) = &self.login {

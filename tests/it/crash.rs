@@ -113,7 +113,11 @@ async fn killed_again_and_again_it_loses_nothing_and_does_nothing_twice() {
 
     // Each mail once, or its call unknown.
     let sent = mails.count();
-    assert!(sent.values().all(|times| *times == 1), "{:?}", sent.iter().filter(|(_, times)| **times > 1).collect::<Vec<_>>());
+    assert!(
+        sent.values().all(|times| *times == 1),
+        "{:?}",
+        sent.iter().filter(|(_, times)| **times > 1).collect::<Vec<_>>()
+    );
     let mut sent_and_unknown = 0;
     for run in &runs {
         let call = run.calls.iter().find(|call| call.capability == "message.send").expect("asked for a mail");

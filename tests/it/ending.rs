@@ -36,7 +36,7 @@ async fn start(file: &Path, world: &World, attempts_at_once: usize) -> (Engine, 
         ids: Arc::new(IdMaker::new(7)),
         registry,
         shops: vec![(Arc::new(shop()), Arc::new(rules))],
-        settings: Settings { attempts_at_once, intake_queue: 100_000 },
+        settings: Settings { attempts_at_once, intake_queue: 100_000, ..Settings::default() },
     });
     (engine.await.expect("an engine"), store)
 }

@@ -72,7 +72,11 @@ async fn a_mail_of_which_nobody_can_tell_is_left_unknown() {
     assert_eq!(unknown.len(), 1);
     let (run, path) = unknown[0].clone();
     let what = storehand::engine::Verdictless::Happened(serde_json::json!({ "message_id": "x" }));
-    it.app.engine.decide(&crate::support::acme(), storehand::engine::Decision { run, path, what }).await.expect("decided");
+    it.app
+        .engine
+        .decide(&crate::support::acme(), storehand::engine::Decision { run, path, what })
+        .await
+        .expect("decided");
     it.settle().await;
     assert_eq!(it.ends().await, ["done"]);
 }

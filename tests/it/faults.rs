@@ -67,7 +67,8 @@ async fn a_full_queue_is_answered_503_and_the_delivery_may_come_again() {
 async fn a_store_that_takes_no_events_refuses_the_delivery_and_keeps_nothing() {
     let it = TestApp::start(&[("greet.yaml", RULE)]).await;
     let beside = beside(&it).await;
-    say(&beside, "CREATE TRIGGER broken BEFORE INSERT ON payloads BEGIN SELECT RAISE(ABORT, 'the disk is full'); END").await;
+    say(&beside, "CREATE TRIGGER broken BEFORE INSERT ON payloads BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+        .await;
     let (_, delivery) = placed(&it, 1);
     assert_eq!(it.deliver(&delivery).await, 503);
     assert_eq!(it.app.store.count_events().await.expect("a count"), 0);
@@ -81,7 +82,8 @@ async fn a_store_that_takes_no_events_refuses_the_delivery_and_keeps_nothing() {
 async fn refuses(when: &str) {
     let it = TestApp::start(&[("greet.yaml", RULE)]).await;
     let beside = beside(&it).await;
-    say(&beside, &format!("CREATE TRIGGER broken BEFORE {when} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")).await;
+    say(&beside, &format!("CREATE TRIGGER broken BEFORE {when} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"))
+        .await;
     for number in 1..=5 {
         let (_, delivery) = placed(&it, number);
         assert_eq!(it.deliver(&delivery).await, 200, "the event itself is on disk");
@@ -190,12 +192,17 @@ async fn what_is_no_delivery_leaves_no_row() {
     nowhere.source = "nobody";
     assert_eq!(it.deliver(&nowhere).await, 404);
     assert_eq!(it.deliver(&it.signer.shopify("orders/create", &serde_json::json!("no order"), it.now())).await, 400);
-    let stale = it.signer.cloud_event("order.created", &serde_json::json!({ "order": { "id": "1" } }), it.now() - Duration::from_secs(3600));
+    let stale = it.signer.cloud_event(
+        "order.created",
+        &serde_json::json!({ "order": { "id": "1" } }),
+        it.now() - Duration::from_secs(3600),
+    );
     assert_eq!(it.deliver(&stale).await, 401);
     it.settle().await;
     assert_eq!(it.app.store.count_events().await.expect("a count"), 0);
     let beside = beside(&it).await;
-    let keys = sea_orm::Statement::from_string(beside.get_database_backend(), "SELECT count(*) AS n FROM delivery_keys");
+    let keys =
+        sea_orm::Statement::from_string(beside.get_database_backend(), "SELECT count(*) AS n FROM delivery_keys");
     let row = beside.query_one_raw(keys).await.expect("a row").expect("a row");
     assert_eq!(row.try_get::<i64>("", "n").expect("a number"), 0);
 

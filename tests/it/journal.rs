@@ -13,9 +13,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use storehand::domain::{
-    Answer, Call, CallState, Clock, End, Facts, IdMaker, ManualClock, Run, RunId, RunState,
-};
+use storehand::domain::{Answer, Call, CallState, Clock, End, Facts, IdMaker, ManualClock, Run, RunId, RunState};
 use storehand::engine::{Decision, Engine, Parts, Registry, Settings, Step, Verdictless, What, advance};
 use storehand::rules::{Rule, RuleSet};
 use storehand::store::{self, RunFilter, Store};
@@ -54,9 +52,8 @@ fn case() -> impl Strategy<Value = Case> {
     ];
     let rules = proptest::collection::vec(random_rule(), 1..4);
     let events = proptest::collection::vec(0_u8..3, 1..9);
-    (any::<u64>(), rules, events, proptest::collection::vec(crash, 0..5), any::<bool>()).prop_map(
-        |(seed, rules, events, crashes, has_threads)| Case { seed, rules, events, crashes, has_threads },
-    )
+    (any::<u64>(), rules, events, proptest::collection::vec(crash, 0..5), any::<bool>())
+        .prop_map(|(seed, rules, events, crashes, has_threads)| Case { seed, rules, events, crashes, has_threads })
 }
 
 #[test]
@@ -64,7 +61,8 @@ fn every_run_ends_once_and_every_write_is_made_once_or_left_unknown() {
     let wanted = std::env::var("STOREHAND_CASES").ok().and_then(|cases| cases.parse().ok());
     let (begun, looked_at) = (Instant::now(), AtomicUsize::new(0));
     let (lives, writes) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let config = Config { cases: wanted.unwrap_or(60), max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
+    let config =
+        Config { cases: wanted.unwrap_or(60), max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&case(), |case| {
         if wanted.is_none() && begun.elapsed() > Duration::from_secs(20) {
             return Ok(());
@@ -169,7 +167,9 @@ impl Scene {
     }
 
     async fn store(&self) -> Result<Store, String> {
-        Store::open(&store::Settings { readers: 2, ..store::Settings::at(self.file()) }).await.map_err(|e| e.to_string())
+        Store::open(&store::Settings { readers: 2, ..store::Settings::at(self.file()) })
+            .await
+            .map_err(|e| e.to_string())
     }
 
     async fn runs(&self, store: &Store) -> Result<Vec<Run>, String> {
@@ -193,7 +193,11 @@ impl Scene {
             ids: Arc::new(IdMaker::new(self.draw() as u16)),
             registry: self.registry.clone(),
             shops: vec![(shop, set)],
-            settings: Settings { attempts_at_once: 1 + (self.draw() % 6) as usize, intake_queue: 100 },
+            settings: Settings {
+                attempts_at_once: 1 + (self.draw() % 6) as usize,
+                intake_queue: 100,
+                ..Settings::default()
+            },
         });
         let engine = engine.await.map_err(|error| error.to_string())?;
         self.watch(&engine, happenings);
@@ -244,7 +248,8 @@ impl Scene {
             if self.draw() % 4 < if known { 3 } else { 1 } {
                 continue;
             }
-            let accepted = engine.accept(&acme(), "shopify", vec![event(i, *about)]).await.map_err(|e| e.to_string())?;
+            let accepted =
+                engine.accept(&acme(), "shopify", vec![event(i, *about)]).await.map_err(|e| e.to_string())?;
             if known && accepted[0].fresh {
                 return Err(format!("event {i} was accepted twice"));
             }
@@ -376,7 +381,8 @@ impl Scene {
             }
             Answer::Failed(failure) if is_write && happened => {
                 // Only where the other side takes our key may we stop without knowing.
-                let may = call.capability == "world.key" && matches!(&*failure.code, "retries_used_up" | "interrupted" | "cancelled");
+                let may = call.capability == "world.key"
+                    && matches!(&*failure.code, "retries_used_up" | "interrupted" | "cancelled");
                 if !may {
                     return problem("failed, and it happened");
                 }
@@ -431,7 +437,10 @@ impl Scene {
 /// What is not over, in short.
 fn open(runs: &[Run]) -> Vec<String> {
     let calls = |run: &Run| -> Vec<String> {
-        run.calls.iter().map(|call| format!("{} {} {:?} {:?}", call.path, call.capability, call.state, call.due)).collect()
+        run.calls
+            .iter()
+            .map(|call| format!("{} {} {:?} {:?}", call.path, call.capability, call.state, call.due))
+            .collect()
     };
     let left = runs.iter().filter(|run| run.state != RunState::Ended);
     left.map(|run| format!("{} {} {:?} {:?}", run.id, run.rule, run.state, calls(run))).collect()

@@ -142,7 +142,9 @@ async fn skip_leaves_the_run_that_waits_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn skip_and_restart_hold_within_one_turn() {
-    for (overlap, left) in [("skip", ["waiting", "skipped", "skipped"]), ("restart", ["replaced", "replaced", "waiting"])] {
+    for (overlap, left) in
+        [("skip", ["waiting", "skipped", "skipped"]), ("restart", ["replaced", "replaced", "waiting"])]
+    {
         let it = started(overlap).await;
         let deliveries: Vec<_> = (1..=3)
             .map(|number| {
@@ -170,7 +172,8 @@ async fn an_empty_key_is_an_error_of_its_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_waits_for_a_person_leaves_its_lane() {
-    let rule = rule("queue").replace("order.tag, with: { tags: [first] }", "message.send, with: { subject: Hi, text: Hi }");
+    let rule =
+        rule("queue").replace("order.tag, with: { tags: [first] }", "message.send, with: { subject: Hi, text: Hi }");
     let it = TestApp::start(&[("tag.yaml", &rule.replace("[order.tag]", "[order.tag, message.send]"))]).await;
     it.shop.fail_next("mail", [Fault::LoseAnswer]);
     it.order(&order(1, 10)).await;

@@ -1,13 +1,16 @@
 //! The integration tests, all in one binary: linking is the dear part.
 
 mod capabilities;
+mod cli;
 mod crash;
+mod demo_shop;
 mod ending;
 mod engine;
 mod faults;
 mod journal;
 mod lanes;
 mod licences;
+mod models;
 mod random_rules;
 mod records;
 mod replay;

@@ -90,8 +90,7 @@ fn statement() -> impl Strategy<Value = Statement> {
 
 /// Any rule.
 pub(crate) fn random_rule() -> impl Strategy<Value = RandomRule> {
-    let overlap =
-        prop_oneof![4 => Just("queue"), 2 => Just("parallel"), 1 => Just("restart"), 1 => Just("skip")];
+    let overlap = prop_oneof![4 => Just("queue"), 2 => Just("parallel"), 1 => Just("restart"), 1 => Just("skip")];
     let body = prop_oneof![
         proptest::collection::vec(step(), 1..8).prop_map(Body::Steps),
         proptest::collection::vec(statement(), 1..6).prop_map(Body::Script),
@@ -170,7 +169,8 @@ impl Use {
     }
 
     fn asked(&self, rule: &str, of: &str) -> String {
-        let input: Vec<String> = self.input(rule, of).into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        let input: Vec<String> =
+            self.input(rule, of).into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
         let retry = match self {
             Self::World(_, Some(attempts)) => {
                 format!(", #{{ retry: #{{ attempts: {attempts}, first: \"1s\", max: \"9s\" }} }}")
@@ -229,7 +229,8 @@ fn write_script(statements: &[Statement], rule: &str, variables: usize, next: &m
             Statement::Ask(it, guarded) => (format!("{};", it.asked(rule, &of(*next))), *guarded),
             Statement::All(branches, guarded) => {
                 let branch = |branch: &Vec<Use>| {
-                    let asked: Vec<String> = branch.iter().map(|it| format!("{};", it.asked(rule, &of(*next)))).collect();
+                    let asked: Vec<String> =
+                        branch.iter().map(|it| format!("{};", it.asked(rule, &of(*next)))).collect();
                     format!("|| {{ {} }}", asked.join(" "))
                 };
                 let branches: Vec<String> = branches.iter().map(branch).collect();

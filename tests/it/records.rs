@@ -87,7 +87,9 @@ async fn no_order_is_read_that_no_rule_listens_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_of_two_orders_that_nobody_knows_comes_through() {
-    let rule = RETURNS.replace("return.requested", "refund.created").replace("returned.total <= money(\"50 EUR\")", "refund.id == \"1\"");
+    let rule = RETURNS
+        .replace("return.requested", "refund.created")
+        .replace("returned.total <= money(\"50 EUR\")", "refund.id == \"1\"");
     let rule = rule.replace("{{ customer.first_name }}: {{ returned.total }}", "Hello");
     let it = TestApp::start(&[("refund.yaml", &rule)]).await;
     let data = json!({

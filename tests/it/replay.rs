@@ -6,9 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use storehand::domain::{
-    Answer, Call, CallState, End, Event, EventId, Facts, Failure, Records,
-};
+use storehand::domain::{Answer, Call, CallState, End, Event, EventId, Facts, Failure, Records};
 use storehand::engine::{Registry, Step, advance};
 use storehand::rules::Rule;
 
@@ -62,7 +60,8 @@ fn run(rule: &Arc<Rule>, world: &World, registry: &Arc<Registry>, order: u64) ->
         calls = all;
         let open: Vec<usize> = (0..calls.len()).filter(|&i| calls[i].answer.is_none()).collect();
         if end.is_some() {
-            let journal = calls.iter().map(|it| (it.path.clone(), (it.digest.clone(), it.input.clone(), it.answer.clone())));
+            let journal =
+                calls.iter().map(|it| (it.path.clone(), (it.digest.clone(), it.input.clone(), it.answer.clone())));
             return (journal.collect(), end, calls);
         }
         assert!(!open.is_empty(), "it waits for something");

@@ -74,8 +74,10 @@ impl TestApp {
         let mailers = BTreeMap::from([(acme(), Arc::new(shop.mailer()) as _)]);
         let instead = Instead { clock: clock.clone(), mailers, model: None };
         let app = App::start(&config, instead).await.expect("it starts");
-        let signer =
-            Signer { shopify: Secret::new("shopify-secret"), standard: Secret::new("whsec_c3RhbmRhcmQtc2VjcmV0LXN0YW5kYXJk") };
+        let signer = Signer {
+            shopify: Secret::new("shopify-secret"),
+            standard: Secret::new("whsec_c3RhbmRhcmQtc2VjcmV0LXN0YW5kYXJk"),
+        };
         Self { app, shop, clock, signer, client: reqwest::Client::new(), endpoint, folder, settings, _api: api }
     }
 

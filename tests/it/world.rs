@@ -244,7 +244,8 @@ struct Part {
 
 impl Part {
     fn new(world: World, name: &'static str, repeat: Option<Repeat>) -> Self {
-        let input = Shape::object(&["n", "by"], &[("n", Shape::any("Anything.")), ("by", Shape::text(40, "The rule."))]);
+        let input =
+            Shape::object(&["n", "by"], &[("n", Shape::any("Anything.")), ("by", Shape::text(40, "The rule."))]);
         let spec = Spec {
             name,
             doc: "Of the world.",
@@ -297,5 +298,11 @@ pub(crate) fn event(number: usize, about: u8) -> NewEvent {
     let verified = delivery.verify(|_| Ok(())).expect("genuine");
     let payload: Json = json!({ "number": number });
     let subject = format!("order/{about}");
-    verified.event(Some("order.created"), "orders/create", &subject, format!("delivery {number}"), payload.to_string().into())
+    verified.event(
+        Some("order.created"),
+        "orders/create",
+        &subject,
+        format!("delivery {number}"),
+        payload.to_string().into(),
+    )
 }

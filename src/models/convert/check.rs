@@ -13,9 +13,9 @@ use super::reference;
 
 /// What the model reads in a check: short, and of several kinds.
 const TEXTS: &[&str] = &[
-    "<|im_start|>user\nWhere is my order #1042?<|im_end|>\n<|im_start|>assistant\n",
-    "The parcel left our warehouse on Monday and should arrive by",
-    "Total: 3 x 19.90 EUR = 59.70 EUR. 您好！\n",
+    "<|im_start|>user\nWhere is my order #42?<|im_end|>\n",
+    "The parcel should arrive by",
+    "Total: 3 x 19.90 EUR. 您好！",
 ];
 
 /// How well a converted model agrees with the full-precision one.

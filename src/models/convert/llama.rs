@@ -1,7 +1,10 @@
 //! A model of the Llama family as GGUF has it: its numbers, and its weights by their names.
 
 use super::super::error::ModelError;
-use super::super::gguf::{Gguf, Matrix, Meta};
+use super::super::gguf::{BLOCK, Gguf, Matrix, Meta};
+
+/// Positions beyond this are left out: the tables of rotations would be larger than small models.
+const LONGEST_CONTEXT: usize = 131_072;
 
 /// The numbers of a Llama model, checked.
 #[derive(Clone, Copy)]
@@ -55,7 +58,7 @@ impl<'a> Llama<'a> {
             cache_heads: optional("llama.attention.head_count_kv", heads)?,
             head_width,
             vocabulary: gguf.texts("tokenizer.ggml.tokens")?.len(),
-            context: gguf.count("llama.context_length")?,
+            context: gguf.count("llama.context_length")?.min(LONGEST_CONTEXT),
             epsilon: gguf.float("llama.attention.layer_norm_rms_epsilon")? as f32,
             rope_base: gguf.meta("llama.rope.freq_base").map_or(Ok(10_000.0), |_| gguf.float("llama.rope.freq_base"))?
                 as f32,
@@ -67,6 +70,10 @@ impl<'a> Llama<'a> {
         let sizes = [llama.layers, llama.hidden, llama.feed_forward, llama.head_width, llama.context];
         if sizes.iter().any(|&size| size == 0 || size > 1 << 20) || !llama.head_width.is_multiple_of(2) {
             return Err(gguf.wrong("one of its sizes is not one that a model has"));
+        }
+        let in_rows = [llama.hidden, llama.feed_forward, llama.query_width()];
+        if let Some(size) = in_rows.iter().find(|size| !size.is_multiple_of(BLOCK)) {
+            return Err(gguf.wrong(format!("its rows of {size} numbers are not whole blocks of {BLOCK}")));
         }
         // The other ways to turn positions into angles are not written yet; to leave them out would be to write
         // another model.

@@ -17,7 +17,11 @@ use super::error::ModelError;
 use super::gguf::Gguf;
 use super::onnx::Writer;
 pub use check::{Agreement, check};
+use graph::Activations;
 use llama::Llama;
+
+/// Goes up when the same GGUF file is converted into something else.
+pub(crate) const VERSION: u32 = 1;
 
 /// How far a conversion is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +36,16 @@ pub struct Progress {
 ///
 /// # Errors
 /// Where the file is broken or not understood, where `out` is there already, and where the disk says no.
-pub fn convert(gguf: &Path, out: &Path, mut progress: impl FnMut(Progress)) -> Result<(), ModelError> {
+pub fn convert(gguf: &Path, out: &Path, progress: impl FnMut(Progress)) -> Result<(), ModelError> {
+    convert_with(gguf, out, Activations::Rounded, progress)
+}
+
+fn convert_with(
+    gguf: &Path,
+    out: &Path,
+    activations: Activations,
+    mut progress: impl FnMut(Progress),
+) -> Result<(), ModelError> {
     if out.exists() {
         let why = "it is there already; remove it, or name another folder";
         return Err(ModelError::not_understood(out, why));
@@ -47,7 +60,7 @@ pub fn convert(gguf: &Path, out: &Path, mut progress: impl FnMut(Progress)) -> R
         file.sync_all().map_err(ModelError::io("writing", &path))?;
     }
     let writer = Writer::new(&partial.0, "decoder")?;
-    graph::write(&llama, writer, &mut |done| progress(Progress { done, of: llama.layers }))?;
+    graph::write(&llama, activations, writer, &mut |done| progress(Progress { done, of: llama.layers }))?;
     partial.rename(out)
 }
 
@@ -73,5 +86,106 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // After the rename there is nothing to remove.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decoder::Decoder;
+    use super::super::folder::Folder;
+    use super::super::gguf::Quant;
+    use super::super::sampler::likeliest;
+    use super::super::settings::Settings;
+    use super::super::tests::{random_llama, real};
+    use super::*;
+
+    /// A random model, converted and loaded, beside its plain forward: greedy, token by token.
+    #[test]
+    fn a_random_model_writes_what_its_plain_forward_writes() {
+        let test = "a_random_model_writes_what_its_plain_forward_writes";
+        let Some(Settings { library: Some(library), .. }) = real(test) else { return };
+        for (quant, tied, activations, allowed) in [
+            // 8-bit weights are taken over exactly: only the order of additions differs.
+            (Quant::Q8_0, true, Activations::Kept, 1e-4),
+            (Quant::Q8_0, false, Activations::Kept, 1e-4),
+            // Weights that were not at 8 bits are rounded to them,
+            (Quant::F32, true, Activations::Kept, 0.1),
+            // And activations are. Random weights suffer more from this than trained ones; a mistake makes it 1.
+            (Quant::Q8_0, true, Activations::Rounded, 0.1),
+        ] {
+            let (differs, tokens) = compare_random(&library, quant, tied, activations);
+            assert!(
+                differs < allowed,
+                "{quant:?} tied {tied}, {activations:?}: logits differ by {differs} of the largest"
+            );
+            if activations == Activations::Kept && quant == Quant::Q8_0 {
+                assert!(tokens.iter().all(|(ours, full)| ours == full), "{tokens:?}");
+            }
+        }
+    }
+
+    /// By how much logits differ at most, and each token written, by the graph and by the plain forward.
+    fn compare_random(library: &Path, quant: Quant, tied: bool, activations: Activations) -> (f32, Vec<(u32, u32)>) {
+        let folder = tempfile::tempdir().expect("folder");
+        let (path, out) = (folder.path().join("model.gguf"), folder.path().join("model"));
+        fs::write(&path, random_llama(3, quant, tied).bytes()).expect("written");
+        let mut steps = Vec::new();
+        convert_with(&path, &out, activations, |progress| steps.push(progress.done)).expect("converted");
+        assert_eq!(steps, [1, 2]);
+
+        let gguf = Gguf::open(&path).expect("gguf");
+        let llama = Llama::new(&gguf).expect("llama");
+        let read = Folder::read(&out).expect("folder");
+        let mut decoder = Decoder::load(library, &read.graph, &read.shape, 1).expect("decoder");
+        assert_eq!((read.end.as_slice(), decoder.vocabulary()), (&[260][..], 261));
+        let (mut differs, mut tokens) = (0.0_f32, Vec::new());
+        for prompt in [vec![259], vec![259, 104, 101, 108, 108, 111], (40..90).collect()] {
+            let mut text = prompt.clone();
+            let mut cache = decoder.empty_cache().expect("cache");
+            let mut logits = decoder.read(&prompt, &mut cache).expect("logits");
+            for _ in 0..12 {
+                let full = reference::forward(&llama, std::slice::from_ref(&text)).expect("forward");
+                let full = &full[0][text.len() - 1];
+                let largest = full.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()));
+                for (ours, theirs) in logits.iter().zip(full) {
+                    differs = differs.max((ours - theirs).abs() / largest);
+                }
+                tokens.push((likeliest(&logits), likeliest(full)));
+                text.push(likeliest(full));
+                logits = decoder.read(&[likeliest(full)], &mut cache).expect("logits");
+            }
+        }
+        (differs, tokens)
+    }
+
+    #[test]
+    fn nothing_is_left_behind_when_it_fails() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("model.gguf");
+        let mut bytes = random_llama(3, Quant::Q8_0, true).bytes();
+        // Another architecture, of the same length.
+        let at = bytes.windows(5).position(|it| it == b"llama").expect("its name");
+        let key = bytes[at + 5..].windows(5).position(|it| it == b"llama").map(|next| at + 5 + next);
+        assert!(key.is_some());
+        bytes[at..at + 5].copy_from_slice(b"mamba");
+        fs::write(&path, bytes).expect("written");
+        let error = convert(&path, &folder.path().join("out"), |_| {}).expect_err("mamba");
+        assert!(error.to_string().contains("`mamba`"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
+
+        fs::write(&path, random_llama(3, Quant::Q8_0, true).bytes()).expect("written");
+        fs::create_dir(folder.path().join("out")).expect("out");
+        let error = convert(&path, &folder.path().join("out"), |_| {}).expect_err("there already");
+        assert!(error.to_string().contains("there already"), "{error}");
+    }
+
+    /// The default model, as `fetch` left it, against its original: all of the file's kinds of tensors.
+    #[test]
+    fn the_default_model_agrees_with_its_original() {
+        let test = "the_default_model_agrees_with_its_original";
+        let Some(settings) = real(test) else { return };
+        let original = super::super::fetch::original(&super::super::tests::models());
+        let agreement = check(&original, &settings).expect("compared");
+        assert!(agreement.is_close() && agreement.mean_divergence > 0.0, "{agreement:?}");
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 
 use super::error::ModelError;
-pub(crate) use quant::{Quant, half_at};
+pub(crate) use quant::{BLOCK, Quant, half_at};
 
 /// More metadata than this is a broken or hostile file. Real ones have some dozens.
 const MOST_ENTRIES: u64 = 65_536;
@@ -302,5 +302,62 @@ impl<'a> Reader<'a> {
         let length = self.size()?;
         let bytes = self.take(length)?;
         String::from_utf8(bytes.to_vec()).map_err(|_| "a text in its metadata is not UTF-8".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::{GgufFile, random_llama};
+    use super::*;
+
+    fn open(bytes: &[u8]) -> Result<Gguf, ModelError> {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("model.gguf");
+        std::fs::write(&path, bytes).expect("written");
+        Gguf::open(&path)
+    }
+
+    #[test]
+    fn metadata_and_tensors_are_found() {
+        let mut file = GgufFile::default();
+        file.text("name", "Anna");
+        file.count("count", 7);
+        file.texts("list", &["a".into(), "的".into()]);
+        file.tensor("one", None, 2, Quant::F32, &[1.5, -2.0]);
+        file.tensor("two", Some(2), 32, Quant::Q8_0, &(0..64_u8).map(f32::from).collect::<Vec<_>>());
+        let gguf = open(&file.bytes()).expect("a file");
+        assert_eq!(gguf.text("name").expect("text"), "Anna");
+        assert_eq!(gguf.count("count").expect("count"), 7);
+        assert_eq!(gguf.texts("list").expect("texts"), ["a", "的"]);
+        assert_eq!(gguf.matrix("one", 1, 2).expect("matrix").all(), [1.5, -2.0]);
+        let mut row = Vec::new();
+        gguf.matrix("two", 2, 32).expect("matrix").row(1, &mut row);
+        assert!((row[31] - 63.0).abs() < 0.1, "{row:?}");
+        assert!(gguf.matrix("two", 32, 2).is_err());
+        assert!(gguf.text("count").is_err());
+    }
+
+    #[test]
+    fn broken_files_are_refused_with_a_reason() {
+        let whole = random_llama(1, Quant::Q8_0, true).bytes();
+        assert!(open(&whole).is_ok());
+        for cut in [0, 3, 10, 30, 200, whole.len() / 2, whole.len() - 1] {
+            let error = open(&whole[..cut]).err().unwrap_or_else(|| panic!("cut at {cut}"));
+            assert!(matches!(error, ModelError::NotUnderstood { .. } | ModelError::Io { .. }), "{error}");
+        }
+        assert!(open(b"PK\x03\x04 something else").err().expect("foreign").to_string().contains("not a GGUF file"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn no_byte_makes_it_panic(at in 0_usize..1500, byte: u8) {
+            let mut bytes = random_llama(1, Quant::Q8_0, true).bytes();
+            bytes[at] = byte;
+            // Whatever it says, it says it: no panic, no memory without end.
+            let _ = open(&bytes);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-/// Numbers in a block.
+/// Numbers that share a scale.
 pub(crate) const BLOCK: usize = 32;
 
 /// How a tensor's numbers are written.
@@ -99,5 +99,38 @@ fn nibbles(bytes: &[u8], high: u32, scale: f32, offset: f32, into: &mut Vec<f32>
     }
     for (at, byte) in bytes.iter().enumerate() {
         push(byte >> 4, at + BLOCK / 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        #[serde(rename = "type")]
+        kind: u32,
+        name: String,
+        bytes: String,
+        values: Vec<f32>,
+    }
+
+    #[test]
+    fn blocks_are_read_as_their_makers_read_them() {
+        let vectors = include_str!("../../../tests/fixtures/models/quants.json");
+        let vectors: Vec<Vector> = serde_json::from_str(vectors).expect("vectors");
+        assert_eq!(vectors.len(), 8);
+        for vector in vectors {
+            let quant = Quant::new(vector.kind).expect("a known type");
+            let bytes = hex::decode(&vector.bytes).expect("hex");
+            assert_eq!(quant.bytes(vector.values.len()), Some(bytes.len()), "{}", vector.name);
+            let mut values = Vec::new();
+            quant.dequantise(&bytes, &mut values);
+            assert_eq!(values.len(), vector.values.len(), "{}", vector.name);
+            for (ours, theirs) in values.iter().zip(&vector.values) {
+                assert!((ours - theirs).abs() <= 1e-6 * theirs.abs().max(1.0), "{}: {ours} {theirs}", vector.name);
+            }
+        }
+        assert_eq!(Quant::Q8_0.bytes(33), None);
     }
 }

@@ -83,8 +83,7 @@ impl GivenFacts {
         given
     }
 
-    /// Adds a record's facts.
-    pub fn add_record(&mut self, record: &dyn Record, depth: usize) {
+    fn add_record(&mut self, record: &dyn Record, depth: usize) {
         for field in record.fields() {
             if let Some(value) = record.get(field.name) {
                 self.add_field((record.label(), field.name), &value, depth);
@@ -92,8 +91,8 @@ impl GivenFacts {
         }
     }
 
-    /// Adds a rule's inputs: the merchant's own words and numbers.
-    pub fn add_inputs(&mut self, inputs: &Inputs) {
+    /// A rule's inputs are the merchant's own words and numbers.
+    fn add_inputs(&mut self, inputs: &Inputs) {
         for value in inputs.values() {
             self.add_input(value);
         }

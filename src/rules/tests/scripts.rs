@@ -31,7 +31,7 @@ fn calls_are_numbered_and_stop_the_script_until_there_is_an_answer() {
     assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1"]));
     assert_eq!(door.input("1"), &json!({ "id": "1042" }));
     let one = ("1", json!({ "total": "5.00 EUR", "n": 1 }));
-    let (progress, door) = run_script(&text, TestDoor::answering(&[one.clone()]));
+    let (progress, door) = run_script(&text, TestDoor::answering(std::slice::from_ref(&one)));
     assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1", "2"]));
     assert_eq!(door.input("2"), &json!({ "tags": ["total 5.00 EUR", "seen"], "again": 1.5 }));
     let all = [one, ("2", json!({})), ("3", json!({}))];
@@ -105,7 +105,7 @@ fn all_asks_for_every_branch_at_once() {
         ask("order.tag", #{ found: found });
     "#;
     let first = ("first", json!({}));
-    let (progress, door) = run_script(text, TestDoor::answering(&[first.clone()]));
+    let (progress, door) = run_script(text, TestDoor::answering(std::slice::from_ref(&first)));
     assert_eq!(progress, Progress::Waiting);
     assert_eq!(door.paths(), ["first", "1/1/1", "1/2/other", "1/4/1/1/1"]);
     let answers = [first, ("1/1/1", json!({ "next": 7 })), ("1/2/other", json!({ "n": 2 })), ("1/4/1/1/1", json!(4))];

@@ -64,7 +64,7 @@ fn steps_go_one_after_another_and_see_earlier_answers() {
     assert_eq!(door.paths(), ["draft"]);
     assert_eq!(door.input("draft"), &json!({ "prompt": "Answer Ana Lima about #1042" }));
     let draft = ("draft", json!({ "text": "Hello Ana" }));
-    let (_, door) = go(steps(), TestDoor::answering(&[draft.clone()]));
+    let (_, door) = go(steps(), TestDoor::answering(std::slice::from_ref(&draft)));
     assert_eq!(door.paths(), ["draft", "2"]);
     let (progress, door) = go(steps(), TestDoor::answering(&[draft, ("2", json!({})), ("send", json!({}))]));
     assert_eq!(progress, done());

@@ -85,7 +85,7 @@ fn refused_with(verdict: Verdict, code: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_arrives_whole_and_in_any_language() {
     let Some(mut server) = Server::start() else { return };
-    let text = "你好 Ana，\n.\n..a line of dots\nDon't worry — it's here.\n".to_owned() + "长".repeat(2000).as_str();
+    let text = format!("你好 Ana，\n.\n..a line of dots\nDon't worry — it's here.\n{}", "长".repeat(2000));
     let sent = Outgoing {
         subject: "关于订单 #1042\r\nBcc: everybody@example.com".into(),
         text: text.clone(),
@@ -125,7 +125,7 @@ async fn what_the_server_says_decides_what_happens_next() {
     let verdict = mailer.send(&mail("lost@example.com")).await;
     assert!(matches!(verdict, Verdict::Unknown(_)), "{verdict:?}");
     assert_eq!(server.mail().0["to"][0], "lost@example.com", "it had arrived");
-    let starttls = super::mail::mailer(server.port, Security::StartTls);
+    let starttls = super::mail::mailer(server.port, Security::Starttls);
     refused_with(starttls.send(&mail("ana@example.com")).await, "mail_setup");
 }
 
