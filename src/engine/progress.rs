@@ -163,8 +163,8 @@ impl Desk {
                 Err(message) => {
                     tracing::error!(shop = %self.parts.shop.id, run = %run.id, %message, "a run cannot go on");
                     for call in &mut run.calls {
-                        // Not in memory, so its attempt was under way in an earlier life, and nobody can look.
-                        let lost = call.state == CallState::Started;
+                        // Nobody can look any more what became of attempts that an earlier life had made.
+                        let lost = matches!(call.state, CallState::Started | CallState::Lost);
                         if lost {
                             call.state = CallState::Unknown;
                         }
@@ -270,12 +270,15 @@ pub(super) fn live(run: Run, rule: Arc<Rule>) -> Live {
     Live { run, rule, facts, under_way: HashSet::new() }
 }
 
-/// A call that was only planned is answered `cancelled`; `true` where it was.
+/// A call that was only planned is answered `cancelled`; `true` where it was. One whose attempt was lost is not: its
+/// journal is to say what became of it, and somebody still looks.
 fn cancel(call: &mut Call) -> bool {
-    let planned = matches!(call.state, CallState::Pending | CallState::Lost);
+    let planned = call.state == CallState::Pending;
     if planned {
+        let again = if call.attempts == 0 { "done" } else { "tried again" };
+        let message = format!("the run was over before this was {again}");
         call.state = CallState::Answered;
-        call.answer = Some(Answer::Failed(Failure::new("cancelled", "the run was over before this was done")));
+        call.answer = Some(Answer::Failed(Failure::new("cancelled", message)));
     }
     planned
 }

@@ -51,7 +51,7 @@ fn case() -> impl Strategy<Value = Case> {
         (0_u64..60_000).prop_map(Crash::Micros),
     ];
     let rules = proptest::collection::vec(random_rule(), 1..4);
-    let events = proptest::collection::vec(0_u8..3, 1..5);
+    let events = proptest::collection::vec(0_u8..3, 1..9);
     (any::<u64>(), rules, events, proptest::collection::vec(crash, 0..5), any::<bool>())
         .prop_map(|(seed, rules, events, crashes, has_threads)| Case { seed, rules, events, crashes, has_threads })
 }

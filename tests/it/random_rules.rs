@@ -55,7 +55,7 @@ fn uses() -> impl Strategy<Value = Use> {
     let attempts = || proptest::option::weighted(0.3, 1_u32..4);
     let world = prop_oneof![Just("world.key"), Just("world.look"), Just("world.once"), Just("world.read")];
     prop_oneof![
-        6 => (world, attempts()).prop_map(|(name, attempts)| Use::World(name, attempts)),
+        9 => (world, attempts()).prop_map(|(name, attempts)| Use::World(name, attempts)),
         2 => (0_u32..5000).prop_map(Use::Wait),
         2 => (0_u8..3, -5_i32..50).prop_map(|(key, by)| Use::Add(key, by)),
         1 => (0_u8..3).prop_map(Use::Get),
@@ -92,8 +92,8 @@ fn statement() -> impl Strategy<Value = Statement> {
 pub(crate) fn random_rule() -> impl Strategy<Value = RandomRule> {
     let overlap = prop_oneof![4 => Just("queue"), 2 => Just("parallel"), 1 => Just("restart"), 1 => Just("skip")];
     let body = prop_oneof![
-        proptest::collection::vec(step(), 1..6).prop_map(Body::Steps),
-        proptest::collection::vec(statement(), 1..5).prop_map(Body::Script),
+        proptest::collection::vec(step(), 1..8).prop_map(Body::Steps),
+        proptest::collection::vec(statement(), 1..6).prop_map(Body::Script),
     ];
     (overlap, any::<bool>(), body).prop_map(|(overlap, is_one_lane, body)| RandomRule { overlap, is_one_lane, body })
 }
