@@ -13,6 +13,7 @@ use super::records::{RecordKey, Records};
 /// A fact as a source has read it from a verified delivery, not yet accepted. Only
 /// [`Verified::event`](super::Verified::event) makes one.
 #[derive(Clone, Debug)]
+#[expect(clippy::manual_non_exhaustive, reason = "sealed within the crate too, where `non_exhaustive` does nothing")]
 pub struct NewEvent {
     /// Dotted and past tense: `order.created`; `None` where the source does not know the platform's topic.
     pub kind: Option<Text>,

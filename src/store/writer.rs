@@ -18,9 +18,12 @@ type Value = Box<dyn Any + Send>;
 /// A write under way within the writer's transaction.
 pub(super) type Writing<'t, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> + Send + 't>>;
 
+/// What a write does within the writer's transaction.
+type Run = Box<dyn for<'t> FnOnce(&'t DatabaseTransaction) -> Writing<'t, Value> + Send>;
+
 /// A write that waits for its transaction, and who waits for it.
 pub(super) struct Operation {
-    run: Box<dyn for<'t> FnOnce(&'t DatabaseTransaction) -> Writing<'t, Value> + Send>,
+    run: Run,
     reply: oneshot::Sender<Result<Value, StoreError>>,
 }
 
@@ -49,7 +52,7 @@ impl Writer {
         operation: impl for<'t> FnOnce(&'t DatabaseTransaction) -> Writing<'t, T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let run: Box<dyn for<'t> FnOnce(&'t DatabaseTransaction) -> Writing<'t, Value> + Send> = Box::new(move |tx| {
+        let run: Run = Box::new(move |tx| {
             let writing = operation(tx);
             Box::pin(async move { writing.await.map(|value| Box::new(value) as Value) })
         });
@@ -91,7 +94,7 @@ async fn write_groups(
         if taken == 0 {
             break;
         }
-        write_group(&connection, group.drain(..).collect()).await;
+        write_group(&connection, std::mem::take(&mut group)).await;
     }
     if let Err(error) = connection.close().await {
         tracing::warn!(%error, "the store did not close cleanly");
