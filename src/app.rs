@@ -77,7 +77,7 @@ impl App {
             Some(model) => Some(model),
             None => load_model(config).await?,
         };
-        let registry = Arc::new(registry(model.clone())?);
+        let registry = Arc::new(registry(model.clone(), config.model.languages.clone())?);
         let catalog = registry.catalog().clone();
 
         let (mut shops, mut states) = (Vec::new(), BTreeMap::new());
@@ -195,11 +195,11 @@ pub fn model_settings(config: &Config) -> models::Settings {
 /// # Errors
 /// A capability whose declaration is wrong: a bug.
 pub fn catalog() -> anyhow::Result<Arc<Catalog>> {
-    Ok(registry(None)?.catalog().clone())
+    Ok(registry(None, Vec::new())?.catalog().clone())
 }
 
-fn registry(model: Option<Model>) -> anyhow::Result<Registry> {
-    Registry::new(capabilities::all(capabilities::Deps { model })).map_err(anyhow::Error::msg)
+fn registry(model: Option<Model>, languages: Vec<String>) -> anyhow::Result<Registry> {
+    Registry::new(capabilities::all(capabilities::Deps { model, languages })).map_err(anyhow::Error::msg)
 }
 
 /// The model, unless it is off, or not there and not demanded.

@@ -133,6 +133,8 @@ pub struct Model {
     pub queue: usize,
     /// Tokens that one answer may have.
     pub max_new_tokens: usize,
+    /// Languages that the model writes (BCP 47); empty: any.
+    pub languages: Vec<String>,
     /// Tokens that prompt and answer may have together.
     pub context_tokens: usize,
 }
@@ -370,6 +372,7 @@ fn read_model(model: &mut Section<'_, '_>) -> Model {
         threads: model.whole("threads", 0..=1024),
         queue: model.whole("queue", 1..=1000),
         max_new_tokens: model.whole("max_new_tokens", 1..=32_768),
+        languages: model.get("languages"),
         context_tokens: model.whole("context_tokens", 64..=1_000_000),
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn build(id: &ShopId, settings: &config::Shop, mailer: Option<Arc<dyn
 fn smtp(settings: &config::Mail) -> anyhow::Result<Arc<dyn Mailer>> {
     let login = settings.user.clone().zip(settings.password.clone());
     let security = match settings.security {
-        Security::Starttls => mail::Security::StartTls,
+        Security::Starttls => mail::Security::Starttls,
         Security::Tls => mail::Security::Tls,
         Security::None => mail::Security::None,
     };

@@ -35,6 +35,8 @@ use crate::models::Model;
 pub struct Deps {
     /// The language model, where there is one.
     pub model: Option<Model>,
+    /// Languages that it writes (BCP 47); empty: any.
+    pub languages: Vec<String>,
 }
 
 /// Every capability there is, by name.
@@ -46,7 +48,7 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(memory::Get::new()),
         Arc::new(memory::Set::new()),
         Arc::new(message_send::MessageSend::new()),
-        Arc::new(model_write::ModelWrite::new(deps.model)),
+        Arc::new(model_write::ModelWrite::new(deps.model, deps.languages)),
         Arc::new(order_get::OrderGet::new()),
         Arc::new(order_tag::OrderTag::new()),
         Arc::new(wait::Wait::new()),

@@ -18,6 +18,8 @@ use crate::models::{ChatMessage, Finish, Generated, Model, ModelError, Request, 
 pub(super) struct ModelWrite {
     spec: Spec,
     model: Option<Model>,
+    /// Languages that the model writes; empty: any.
+    languages: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -32,7 +34,7 @@ struct Input {
 }
 
 impl ModelWrite {
-    pub(super) fn new(model: Option<Model>) -> Self {
+    pub(super) fn new(model: Option<Model>, languages: Vec<String>) -> Self {
         let words = [Policy::GivenFactsOnly, Policy::NoRefundPromise, Policy::Language].map(Policy::name);
         let rule = json!({ "anyOf": [
             { "enum": words },
@@ -102,7 +104,7 @@ impl ModelWrite {
             },
             deadline: Duration::from_secs(180),
         };
-        Self { spec, model }
+        Self { spec, model, languages }
     }
 
     async fn write(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
@@ -112,6 +114,12 @@ impl ModelWrite {
             Verdict::refused("no_model", problem)
         })?;
         let language = input.language.clone().or_else(|| language(attempt));
+        if let Some(language) = &language
+            && !writes(&self.languages, language)
+        {
+            let message = format!("the model {} does not write `{language}` (`model.languages`)", model.name());
+            return Err(Verdict::refused("policy_violation", message));
+        }
         let seed = input.seed.unwrap_or_else(|| seed(&attempt.key));
         let usual = Sampling::default();
         let request = Request {
@@ -170,6 +178,12 @@ fn language(attempt: &Attempt) -> Option<String> {
         .or_else(of_order)
         .or_else(|| attempt.shop.languages.first().cloned())
         .map(|language| language.to_string())
+}
+
+/// Whether a model of these languages writes this one: by the language itself, whatever the region or script.
+fn writes(languages: &[String], wanted: &str) -> bool {
+    let primary = |tag: &str| tag.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+    languages.is_empty() || languages.iter().any(|language| primary(language) == primary(wanted))
 }
 
 /// The call's own seed: every attempt draws alike. It fits in JSON's integers.

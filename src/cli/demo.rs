@@ -70,7 +70,9 @@ pub(super) async fn run(args: DemoArgs, global: &Global) -> anyhow::Result<ExitC
         app.address,
         started.elapsed().as_secs_f64(),
         folder.display(),
-        app.model.as_ref().map_or_else(|| "no language model".to_owned(), |model| format!("the model {}", model.name())),
+        app.model
+            .as_ref()
+            .map_or_else(|| "no language model".to_owned(), |model| format!("the model {}", model.name())),
     ));
 
     let listening = tokio::spawn(listen(app.engine.watch(), teller.clone()));
@@ -196,7 +198,9 @@ async fn summary(app: &App, shop: &DemoShop, id: &ShopId, folder: &Path, teller:
     teller.line(&format!("\n{}", teller.bold("Where to look next")));
     if let (Some(token), Some(run)) = (&app.first_token, runs.last()) {
         teller.line(&format!("   export STOREHAND_URL=http://{} STOREHAND_TOKEN={}", app.address, token.reveal()));
-        teller.line("   storehand events list               what came in; `events why EVENT` says why a rule ran or did not");
+        teller.line(
+            "   storehand events list               what came in; `events why EVENT` says why a rule ran or did not",
+        );
         teller.line(&format!("   storehand runs show {}  one run with all its calls", run.id));
     }
     teller.line("   rules/                              the rules that ran: change one while the server runs");

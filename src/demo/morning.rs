@@ -38,7 +38,10 @@ pub fn morning(shop: &DemoShop, signer: &Signer, now: Timestamp) -> Vec<Scene> {
         Scene {
             title: "A new customer orders two cups",
             watch_for: "the model writes the thank-you; what it may not say is held back",
-            deliveries: vec![signer.order("orders/create", &first, now)],
+            deliveries: vec![
+                signer.customer("customers/create", &ana, 1, now),
+                signer.order("orders/create", &first, now),
+            ],
         },
         Scene {
             title: "A big order comes in",

@@ -69,7 +69,8 @@ impl Known {
         record: &T,
     ) -> bool {
         let modified = modified.unwrap_or(received);
-        if self.records.get(&key).is_some_and(|known| known.stored.modified > modified) {
+        let newer = |known: &StoredRecord| (known.modified, known.received) > (modified, received);
+        if self.records.get(&key).is_some_and(|known| newer(&known.stored)) {
             return false;
         }
         let Ok(record) = serde_json::to_string(record) else { return true };
@@ -82,7 +83,9 @@ impl Known {
 /// The records that an event speaks of: its own and those it mentions.
 pub(super) fn keys(event: &Event) -> Vec<RecordKey> {
     let mut keys = own_keys(&event.records);
-    for key in &event.mentions {
+    let buyer = event.records.order.as_ref().and_then(|order| order.customer.as_ref()?.id.clone());
+    let buyer = buyer.map(|id| RecordKey { kind: RecordKind::Customer, id });
+    for key in event.mentions.iter().chain(&buyer) {
         if !keys.contains(key) {
             keys.push(key.clone());
         }
@@ -167,7 +170,7 @@ pub(super) fn enrich(event: &Event, shop: &Shop, known: &mut Known) -> Enriched 
             records.returned = Some(Arc::new(priced(returned, order)));
         }
         if records.customer.is_none() {
-            records.customer.clone_from(&order.customer);
+            records.customer = order.customer.as_ref().map(|buyer| Arc::new(whole(buyer, known)));
         }
     }
     let event = Arc::new(Event { late, ..event.clone() });
@@ -197,6 +200,24 @@ fn stock(level: &Inventory, event: &Event, shop: &Shop, known: &mut Known) -> (I
     };
     // Our own event about it carries the same level: it must not make another.
     (level, kept && low && &*event.kind == "inventory.changed", !kept)
+}
+
+/// An order's customer with what only the customer's own record says: orders bring a thin one, without the number of
+/// orders.
+fn whole(buyer: &Customer, known: &Known) -> Customer {
+    let mut buyer = buyer.clone();
+    let record = buyer.id.as_ref().and_then(|id| known.read::<Customer>(RecordKind::Customer, id));
+    let Some(record) = record else { return buyer };
+    buyer.email = buyer.email.or(record.email);
+    buyer.phone = buyer.phone.or(record.phone);
+    buyer.name = buyer.name.or(record.name);
+    buyer.first_name = buyer.first_name.or(record.first_name);
+    buyer.locale = buyer.locale.or(record.locale);
+    buyer.orders_count = buyer.orders_count.or(record.orders_count);
+    if buyer.tags.is_empty() {
+        buyer.tags = record.tags;
+    }
+    buyer
 }
 
 /// The return with its lines' names and prices, from the order.

@@ -1,8 +1,9 @@
 //! Finds the mistakes in a parsed expression or script: names that nobody has, fields that a record does not have,
 //! functions that do not exist, comparisons that can never hold.
 //!
-//! One walk over Rhai's syntax tree, which carries the type of what it passes as far as it is known. It is in one
-//! piece, since the cases of the tree call each other.
+//! One walk over Rhai's syntax tree, which carries the type of what it passes as far as it is known.
+//!
+//! Longer than 600 lines because the cases of the tree call each other: they are one function in many parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 

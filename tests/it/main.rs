@@ -2,10 +2,19 @@
 
 mod capabilities;
 mod cli;
+mod crash;
 mod demo_shop;
+mod ending;
 mod engine;
+mod faults;
+mod journal;
+mod lanes;
 mod licences;
 mod models;
+mod random_rules;
+mod records;
+mod replay;
 mod shops;
 mod support;
 mod tidy;
+mod world;

@@ -27,6 +27,7 @@ pub(crate) struct TestApp {
     client: reqwest::Client,
     endpoint: String,
     folder: Arc<tempfile::TempDir>,
+    settings: BTreeMap<String, String>,
     _api: tokio_util::sync::DropGuard,
 }
 
@@ -43,6 +44,11 @@ pub(crate) fn acme() -> ShopId {
 impl TestApp {
     /// Starts with these rules: file name and text.
     pub(crate) async fn start(rules: &[(&str, &str)]) -> Self {
+        Self::start_with(rules, &[]).await
+    }
+
+    /// Starts with these rules, and with these settings as they are given by variables.
+    pub(crate) async fn start_with(rules: &[(&str, &str)], settings: &[(&str, &str)]) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         std::fs::create_dir(folder.path().join("rules")).expect("a folder for rules");
         for (name, text) in rules {
@@ -51,7 +57,9 @@ impl TestApp {
         let shop = DemoShop::new("shpat_test");
         let stop = CancellationToken::new();
         let endpoint = shop.start(stop.clone()).await.expect("a port");
-        Self::over(folder, shop, Arc::new(ManualClock::new(start_of_time())), endpoint, stop.drop_guard()).await
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let clock = Arc::new(ManualClock::new(start_of_time()));
+        Self::over(folder, shop, clock, endpoint, settings, stop.drop_guard()).await
     }
 
     async fn over(
@@ -59,9 +67,10 @@ impl TestApp {
         shop: DemoShop,
         clock: Arc<ManualClock>,
         endpoint: String,
+        settings: BTreeMap<String, String>,
         api: tokio_util::sync::DropGuard,
     ) -> Self {
-        let config = config(folder.path(), &endpoint);
+        let config = config(folder.path(), &endpoint, &settings);
         let mailers = BTreeMap::from([(acme(), Arc::new(shop.mailer()) as _)]);
         let instead = Instead { clock: clock.clone(), mailers, model: None };
         let app = App::start(&config, instead).await.expect("it starts");
@@ -69,14 +78,25 @@ impl TestApp {
             shopify: Secret::new("shopify-secret"),
             standard: Secret::new("whsec_c3RhbmRhcmQtc2VjcmV0LXN0YW5kYXJk"),
         };
-        Self { app, shop, clock, signer, client: reqwest::Client::new(), endpoint, folder, _api: api }
+        Self { app, shop, clock, signer, client: reqwest::Client::new(), endpoint, folder, settings, _api: api }
     }
 
     /// Ends it in good order and starts it again on the same file.
     pub(crate) async fn restart(self) -> Self {
-        let Self { app, shop, clock, endpoint, folder, _api, .. } = self;
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same, with a look at the shop in between.
+    pub(crate) async fn restart_after(self, look: impl FnOnce(&DemoShop)) -> Self {
+        let Self { app, shop, clock, endpoint, folder, settings, _api, .. } = self;
         app.stop().await;
-        Self::over(folder, shop, clock, endpoint, _api).await
+        look(&shop);
+        Self::over(folder, shop, clock, endpoint, settings, _api).await
+    }
+
+    /// The file that everything is kept in.
+    pub(crate) fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("storehand.db")
     }
 
     /// Now, by its clock.
@@ -86,12 +106,17 @@ impl TestApp {
 
     /// Posts a delivery and returns the status.
     pub(crate) async fn deliver(&self, delivery: &Signed) -> u16 {
+        self.answer(delivery).await.status().as_u16()
+    }
+
+    /// Posts a delivery and returns the answer.
+    pub(crate) async fn answer(&self, delivery: &Signed) -> reqwest::Response {
         let url = format!("http://{}/hooks/acme/{}", self.app.address, delivery.source);
         let mut request = self.client.post(url).body(delivery.body.clone());
         for (name, value) in &delivery.headers {
             request = request.header(name, value);
         }
-        request.send().await.expect("an answer").status().as_u16()
+        request.send().await.expect("an answer")
     }
 
     /// Places an order in the shop and delivers the news of it.
@@ -132,7 +157,7 @@ impl TestApp {
 }
 
 /// The configuration of a test.
-pub(crate) fn config(folder: &Path, endpoint: &str) -> Config {
+pub(crate) fn config(folder: &Path, endpoint: &str, settings: &BTreeMap<String, String>) -> Config {
     let text = format!(
         r#"
         [server]
@@ -157,7 +182,7 @@ pub(crate) fn config(folder: &Path, endpoint: &str) -> Config {
         "#
     );
     let file = folder.join("shop.toml");
-    Config::read(Some((&file, &text)), &BTreeMap::new(), &["shopify", "standard"]).expect("a configuration")
+    Config::read(Some((&file, &text)), settings, &["shopify", "standard"]).expect("a configuration")
 }
 
 /// An order of one line.

@@ -1,0 +1,461 @@
+//! The journal's promise, over the real engine and store: whatever fails and whenever the process ends, every run
+//! ends once, every write is made once or left `unknown`, and replaying the journal gives the run that was.
+//!
+//! A crash is the end of the runtime that the engine runs in, at a random moment; the next life begins on the same
+//! file. `STOREHAND_CASES=2000` looks at more cases than the default run's 20 s allow.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use storehand::domain::{Answer, Call, CallState, Clock, End, Facts, IdMaker, ManualClock, Run, RunId, RunState};
+use storehand::engine::{Decision, Engine, Parts, Registry, Settings, Step, Verdictless, What, advance};
+use storehand::rules::{Rule, RuleSet};
+use storehand::store::{self, RunFilter, Store};
+
+use crate::random_rules::{RandomRule, random_rule};
+use crate::support::{acme, start_of_time};
+use crate::world::{World, event, shop};
+
+/// What becomes of one store over a few lives.
+#[derive(Clone, Debug)]
+struct Case {
+    seed: u64,
+    rules: Vec<RandomRule>,
+    /// What each event is about.
+    events: Vec<u8>,
+    crashes: Vec<Crash>,
+    has_threads: bool,
+}
+
+/// When a life ends.
+#[derive(Clone, Debug)]
+enum Crash {
+    /// When so many things have happened.
+    Happenings(usize),
+    /// Before or after an effect.
+    Point(usize),
+    /// At any time.
+    Micros(u64),
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let crash = prop_oneof![
+        (0_usize..60).prop_map(Crash::Happenings),
+        (0_usize..20).prop_map(Crash::Point),
+        (0_u64..60_000).prop_map(Crash::Micros),
+    ];
+    let rules = proptest::collection::vec(random_rule(), 1..4);
+    let events = proptest::collection::vec(0_u8..3, 1..5);
+    (any::<u64>(), rules, events, proptest::collection::vec(crash, 0..5), any::<bool>())
+        .prop_map(|(seed, rules, events, crashes, has_threads)| Case { seed, rules, events, crashes, has_threads })
+}
+
+#[test]
+fn every_run_ends_once_and_every_write_is_made_once_or_left_unknown() {
+    let wanted = std::env::var("STOREHAND_CASES").ok().and_then(|cases| cases.parse().ok());
+    let (begun, looked_at) = (Instant::now(), AtomicUsize::new(0));
+    let (lives, writes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let config =
+        Config { cases: wanted.unwrap_or(60), max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&case(), |case| {
+        if wanted.is_none() && begun.elapsed() > Duration::from_secs(20) {
+            return Ok(());
+        }
+        looked_at.fetch_add(1, Ordering::Relaxed);
+        let (more_lives, more_writes) = look_at(&case).map_err(TestCaseError::fail)?;
+        lives.fetch_add(more_lives, Ordering::Relaxed);
+        writes.fetch_add(more_writes, Ordering::Relaxed);
+        Ok(())
+    });
+    eprintln!("{looked_at:?} cases, {lives:?} lives, {writes:?} writes in {:.1?}", begun.elapsed());
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+/// What a case is looked at with, over all its lives.
+struct Scene {
+    case: Case,
+    folder: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+    world: World,
+    registry: Arc<Registry>,
+    rules: Vec<Arc<Rule>>,
+    delivered: Mutex<Vec<bool>>,
+    /// What was told to have ended, in all lives.
+    told: Mutex<Vec<RunId>>,
+    /// What was on disk when a life began, and must stay so.
+    known: Mutex<Known>,
+    draws: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Known {
+    ends: BTreeMap<RunId, (Timestamp, End)>,
+    answers: BTreeMap<(RunId, String), Answer>,
+}
+
+fn look_at(case: &Case) -> Result<(usize, usize), String> {
+    let queues = case.rules.iter().enumerate().filter(|(_, rule)| rule.overlap == "queue");
+    let world = World::new(case.seed, queues.map(|(i, rule)| (format!("r{i}"), rule.is_one_lane)).collect());
+    let registry = world.registry();
+    let named = case.rules.iter().enumerate();
+    let rules = named.map(|(i, rule)| rule.rule(&format!("r{i}"), registry.catalog())).collect();
+    let scene = Arc::new(Scene {
+        delivered: Mutex::new(vec![false; case.events.len()]),
+        case: case.clone(),
+        folder: tempfile::tempdir().map_err(|error| error.to_string())?,
+        clock: Arc::new(ManualClock::new(start_of_time())),
+        world,
+        registry,
+        rules,
+        told: Mutex::default(),
+        known: Mutex::default(),
+        draws: AtomicUsize::new(0),
+    });
+    let mut lives = 0;
+    for crash in case.crashes.iter().map(Some).chain([None]) {
+        scene.live(crash).map_err(|problem| format!("life {lives}, which ends {crash:?}: {problem}"))?;
+        lives += 1;
+    }
+    let verified = runtime(false).block_on(scene.verify());
+    verified.map(|writes| (lives, writes))
+}
+
+fn runtime(has_threads: bool) -> tokio::runtime::Runtime {
+    let mut builder = match has_threads {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+impl Scene {
+    fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("storehand.db")
+    }
+
+    /// One life: until everything has come to rest, or the crash.
+    fn live(self: &Arc<Self>, crash: Option<&Crash>) -> Result<(), String> {
+        let point = if let Some(Crash::Point(point)) = crash { Some(*point) } else { None };
+        self.world.crash_at(point);
+        let happenings = if let Some(Crash::Happenings(happenings)) = crash { *happenings } else { usize::MAX };
+        let runtime = runtime(self.case.has_threads);
+        let result = runtime.block_on(async {
+            let time = async {
+                match crash {
+                    Some(Crash::Micros(micros)) => tokio::time::sleep(Duration::from_micros(*micros)).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.world.crash.notified(), if crash.is_some() => Ok(()),
+                () = time => Ok(()),
+                result = self.work(happenings) => result,
+            }
+        });
+        drop(runtime);
+        closed(&self.file());
+        result
+    }
+
+    async fn store(&self) -> Result<Store, String> {
+        Store::open(&store::Settings { readers: 2, ..store::Settings::at(self.file()) })
+            .await
+            .map_err(|e| e.to_string())
+    }
+
+    async fn runs(&self, store: &Store) -> Result<Vec<Run>, String> {
+        let filter = RunFilter { most: 1000, ..RunFilter::default() };
+        store.list_runs(&acme(), &filter).await.map_err(|error| error.to_string())
+    }
+
+    /// A number that nobody can foresee and every repetition of the case draws again.
+    fn draw(&self) -> u64 {
+        self.world.draw("drive", self.draws.fetch_add(1, Ordering::Relaxed) as u32)
+    }
+
+    async fn work(self: &Arc<Self>, happenings: usize) -> Result<(), String> {
+        let store = self.store().await?;
+        self.unchanged(&self.runs(&store).await?)?;
+        let shop = Arc::new(shop());
+        let set = Arc::new(RuleSet::new(self.rules.clone(), self.registry.catalog()));
+        let engine = Engine::start(Parts {
+            store: store.clone(),
+            clock: self.clock.clone(),
+            ids: Arc::new(IdMaker::new(self.draw() as u16)),
+            registry: self.registry.clone(),
+            shops: vec![(shop, set)],
+            settings: Settings {
+                attempts_at_once: 1 + (self.draw() % 6) as usize,
+                intake_queue: 100,
+                ..Settings::default()
+            },
+        });
+        let engine = engine.await.map_err(|error| error.to_string())?;
+        self.watch(&engine, happenings);
+        for _ in 0..400 {
+            self.deliver(&engine).await?;
+            let idle = tokio::time::timeout(Duration::from_secs(20), engine.idle()).await;
+            idle.map_err(|_| "it does not come to rest within 20 s")?;
+            let unknown = self.decide(&engine, &store).await?;
+            let due = store.next_due(&acme()).await.map_err(|error| error.to_string())?;
+            let all = self.delivered.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|it| *it);
+            match due {
+                None if unknown == 0 && all => {
+                    let end = tokio::time::timeout(Duration::from_secs(20), engine.shutdown(Duration::from_secs(10)));
+                    return end.await.map_err(|_| "it does not shut down".to_owned());
+                }
+                None => {}
+                Some(due) => {
+                    let gap = due.as_millisecond() - self.clock.now().as_millisecond();
+                    let more = [0, 1, 700, 30_000][(self.draw() % 4) as usize];
+                    self.clock.advance(Duration::from_millis(u64::try_from(gap).unwrap_or(0) + more));
+                }
+            }
+        }
+        Err(format!("it is not over after 400 rounds: {:#?}", open(&self.runs(&store).await?)))
+    }
+
+    /// Ends are told once in all lives; at the given number of happenings the process ends.
+    fn watch(self: &Arc<Self>, engine: &Engine, happenings: usize) {
+        let (mut watch, scene) = (engine.watch(), self.clone());
+        tokio::spawn(async move {
+            let mut count = 0;
+            while let Ok(happening) = watch.recv().await {
+                if let What::Ended { run, .. } = happening.what {
+                    scene.told.lock().unwrap_or_else(PoisonError::into_inner).push(run);
+                }
+                if count == happenings {
+                    scene.world.crash.notify_one();
+                }
+                count += 1;
+            }
+        });
+    }
+
+    /// Delivers some of what is not known to be on disk, and some of what is.
+    async fn deliver(&self, engine: &Engine) -> Result<(), String> {
+        for (i, about) in self.case.events.iter().enumerate() {
+            let known = self.delivered.lock().unwrap_or_else(PoisonError::into_inner)[i];
+            if self.draw() % 4 < if known { 3 } else { 1 } {
+                continue;
+            }
+            let accepted =
+                engine.accept(&acme(), "shopify", vec![event(i, *about)]).await.map_err(|e| e.to_string())?;
+            if known && accepted[0].fresh {
+                return Err(format!("event {i} was accepted twice"));
+            }
+            self.delivered.lock().unwrap_or_else(PoisonError::into_inner)[i] = true;
+        }
+        Ok(())
+    }
+
+    /// A person looks at some of the calls that are unknown, and says what is true. Returns how many there were.
+    async fn decide(&self, engine: &Engine, store: &Store) -> Result<usize, String> {
+        let unknown = store.unknown(&acme()).await.map_err(|error| error.to_string())?;
+        let many = unknown.len();
+        for (run, path) in unknown {
+            let key = format!("{run}/{path}");
+            let happened = self.world.seen().effects.contains_key(&key);
+            let what = match self.draw() % 3 {
+                0 => continue,
+                _ if happened => Verdictless::Happened(self.world.answer(&key)),
+                1 => Verdictless::GiveUp,
+                _ => {
+                    self.world.seen().ordered.insert(key);
+                    Verdictless::DoIt
+                }
+            };
+            let decided = engine.decide(&acme(), Decision { run, path: path.clone(), what }).await;
+            decided.map_err(|error| format!("{run} {path}: {error}"))?;
+        }
+        Ok(many)
+    }
+
+    /// What has ended has ended, and what was answered stays so.
+    fn unchanged(&self, runs: &[Run]) -> Result<(), String> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        for run in runs {
+            if let Some(end) = &run.ended
+                && known.ends.insert(run.id, end.clone()).is_some_and(|before| before != *end)
+            {
+                return Err(format!("{} has ended twice", run.id));
+            }
+            if run.ended.is_none() && known.ends.contains_key(&run.id) {
+                return Err(format!("{} is alive again", run.id));
+            }
+            for call in &run.calls {
+                let name = (run.id, call.path.clone());
+                match &call.answer {
+                    Some(answer) => {
+                        let before = known.answers.insert(name, answer.clone());
+                        if before.as_ref().is_some_and(|before| before != answer) {
+                            return Err(format!("{} {}: {before:?} became {answer:?}", run.id, call.path));
+                        }
+                    }
+                    None if known.answers.contains_key(&name) => {
+                        return Err(format!("{} {} has lost its answer", run.id, call.path));
+                    }
+                    None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what is left. Returns how many writes took effect.
+    async fn verify(&self) -> Result<usize, String> {
+        let store = self.store().await?;
+        let runs = self.runs(&store).await?;
+        self.unchanged(&runs)?;
+        let expected = self.case.events.len() * self.rules.len();
+        if runs.len() != expected {
+            return Err(format!("{} runs, where there should be {expected}", runs.len()));
+        }
+        let left = open(&runs);
+        if !left.is_empty() {
+            return Err(format!("still open: {left:#?}"));
+        }
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        told.sort_unstable();
+        if let Some(pair) = told.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("the end of {} was told twice", pair[0]));
+        }
+        let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+        for run in &runs {
+            self.replays(run)?;
+            for call in &run.calls {
+                self.is_true(run, call)?;
+                if let ("memory.add", Some(Answer::Done(_))) = (call.capability.as_str(), &call.answer) {
+                    let key = call.input["key"].as_str().unwrap_or_default();
+                    *sums.entry(key).or_default() += call.input["by"].as_i64().unwrap_or_default();
+                }
+            }
+        }
+        for (key, sum) in sums {
+            let remembered = store.remembered(&acme(), key).await.map_err(|error| error.to_string())?;
+            if remembered.as_i64().unwrap_or_default() != sum {
+                return Err(format!("memory {key} holds {remembered}, and the runs have added {sum}"));
+            }
+        }
+        store.close().await;
+        let seen = self.world.seen();
+        if let Some((key, times)) = seen.effects.iter().find(|(_, times)| **times > 1) {
+            return Err(format!("{key} took effect {times} times"));
+        }
+        if let Some((call, keys)) = seen.identities.iter().find(|(_, keys)| keys.len() > 1) {
+            return Err(format!("one call of one rule on one event, {call:?}, was made as {keys:?}"));
+        }
+        match seen.faults.first() {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(seen.effects.len()),
+        }
+    }
+
+    /// What the journal says of a call is what the world saw.
+    fn is_true(&self, run: &Run, call: &Call) -> Result<(), String> {
+        let problem = |what: &str| Err(format!("{} {} {}: {what}: {call:?}", run.id, call.path, call.capability));
+        let Some(answer) = &call.answer else { return problem("not answered") };
+        if call.state != CallState::Answered {
+            return problem("answered, and not said to be");
+        }
+        let key = format!("{}/{}", run.id, call.path);
+        let happened = self.world.seen().effects.contains_key(&key);
+        let is_write = matches!(call.capability.as_str(), "world.key" | "world.look" | "world.once");
+        match answer {
+            Answer::Done(answer) if is_write => {
+                if !happened {
+                    return problem("done, and it never happened");
+                }
+                if *answer != self.world.answer(&key) {
+                    return problem("not the answer that was given");
+                }
+            }
+            Answer::Failed(failure) if is_write && happened => {
+                // Only where the other side takes our key may we stop without knowing.
+                let may = call.capability == "world.key"
+                    && matches!(&*failure.code, "retries_used_up" | "interrupted" | "cancelled");
+                if !may {
+                    return problem("failed, and it happened");
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Replayed over its calls, given one by one, a run asks for the same calls and comes to the same end.
+    fn replays(&self, run: &Run) -> Result<(), String> {
+        let Some(rule) = self.rules.iter().find(|rule| rule.id == *run.rule) else { return Err("no rule".into()) };
+        let facts = Facts {
+            event: run.event.clone(),
+            context: run.context.records.clone(),
+            missing: run.context.missing.clone(),
+            inputs: Arc::default(),
+            now: run.started,
+        };
+        let end = run.ended.as_ref().map(|(_, end)| end);
+        match end {
+            Some(End::Failed { failure }) if matches!(&*failure.code, "stuck" | "internal" | "version_unreadable") => {
+                return Err(format!("{} ended by a bug: {failure}", run.id));
+            }
+            Some(End::Diverged { .. }) => return Err(format!("{} diverged: {end:?}", run.id)),
+            _ => {}
+        }
+        let is_own = matches!(end, Some(End::Done | End::Failed { .. } | End::Declined));
+        for known in 0..=run.calls.len() {
+            let calls = run.calls[..known].to_vec();
+            let Step { calls, end: ended, .. } = advance(rule, &facts, calls, &self.registry, run.started);
+            for asked in &calls[known..] {
+                let is_same = |it: &&Call| it.path == asked.path && it.digest == asked.digest;
+                // One that was ended from outside had not asked for all that it would have.
+                if is_own && !run.calls[known..].iter().any(|it| is_same(&it)) {
+                    return Err(format!("{} asks anew, after {known} calls: {asked:?}", run.id));
+                }
+            }
+            if let Some(next) = run.calls.get(known)
+                && !calls[known..].iter().any(|it| it.path == next.path && it.digest == next.digest)
+            {
+                return Err(format!("{} does not ask again, after {known} calls: {next:?}", run.id));
+            }
+            if known == run.calls.len() && is_own && ended.as_ref() != end {
+                return Err(format!("{} ended as {end:?}, and replayed as {ended:?}", run.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is not over, in short.
+fn open(runs: &[Run]) -> Vec<String> {
+    let calls = |run: &Run| -> Vec<String> {
+        run.calls
+            .iter()
+            .map(|call| format!("{} {} {:?} {:?}", call.path, call.capability, call.state, call.due))
+            .collect()
+    };
+    let left = runs.iter().filter(|run| run.state != RunState::Ended);
+    left.map(|run| format!("{} {} {:?} {:?}", run.id, run.rule, run.state, calls(run))).collect()
+}
+
+/// Waits until nobody in this process has the file open: a commit that was under way at the crash has got through
+/// by then, or never will.
+fn closed(file: &Path) {
+    let is_ours = |link: &Path| link.to_string_lossy().starts_with(&*file.to_string_lossy());
+    for _ in 0..10_000 {
+        let open = std::fs::read_dir("/proc/self/fd").expect("Linux").flatten();
+        if !open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|link| is_ours(&link)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("{} is still open", file.display());
+}

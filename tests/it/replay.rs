@@ -1,0 +1,106 @@
+//! Replay is pure: whatever order the answers come in, a run asks for the same calls and comes to the same end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+use storehand::domain::{Answer, Call, CallState, End, Event, EventId, Facts, Failure, Records};
+use storehand::engine::{Registry, Step, advance};
+use storehand::rules::Rule;
+
+use crate::random_rules::random_rule;
+use crate::support::{acme, start_of_time};
+use crate::world::World;
+
+fn facts() -> Facts {
+    let event = Event {
+        id: EventId(1),
+        shop: acme(),
+        source: "/shopify/acme".into(),
+        kind: "order.created".into(),
+        topic: "orders/create".into(),
+        subject: "order/1".into(),
+        time: start_of_time(),
+        received: start_of_time(),
+        records: Arc::new(Records::default()),
+        mentions: Vec::new(),
+        late: false,
+    };
+    Facts {
+        event: Arc::new(event),
+        context: Arc::new(Records::default()),
+        missing: Vec::new(),
+        inputs: Arc::default(),
+        now: start_of_time(),
+    }
+}
+
+/// The answer that a call of this path gets, whenever it gets it.
+fn answer(world: &World, path: &str) -> Answer {
+    match world.draw(path, 1) % 5 {
+        0 => Answer::Failed(Failure::new("refused", "no")),
+        _ => Answer::Done(world.answer(path)),
+    }
+}
+
+type Journal = BTreeMap<String, (String, Json, Option<Answer>)>;
+
+/// Takes a run to its end, answering what it waits for in the order that `order` draws.
+fn run(rule: &Arc<Rule>, world: &World, registry: &Arc<Registry>, order: u64) -> (Journal, Option<End>, Vec<Call>) {
+    let mut calls: Vec<Call> = Vec::new();
+    for round in 0_u32..500 {
+        let now: Timestamp = start_of_time();
+        let Step { calls: all, known, end } = advance(rule, &facts(), calls.clone(), registry, now);
+        assert_eq!((known, &all[..known]), (calls.len(), &calls[..]), "what was known stays");
+        let again = advance(rule, &facts(), all.clone(), registry, now);
+        assert_eq!((again.end.as_ref(), &again.calls), (end.as_ref(), &all), "doing it again adds nothing");
+        assert!(all.iter().enumerate().all(|(i, call)| call.position == i as u32), "positions count up");
+        calls = all;
+        let open: Vec<usize> = (0..calls.len()).filter(|&i| calls[i].answer.is_none()).collect();
+        if end.is_some() {
+            let journal =
+                calls.iter().map(|it| (it.path.clone(), (it.digest.clone(), it.input.clone(), it.answer.clone())));
+            return (journal.collect(), end, calls);
+        }
+        assert!(!open.is_empty(), "it waits for something");
+        let mut hasher = std::collections::hash_map::DefaultHasher::new();
+        std::hash::Hash::hash(&(order, round), &mut hasher);
+        let call = &mut calls[open[std::hash::Hasher::finish(&hasher) as usize % open.len()]];
+        call.answer = Some(answer(world, &call.path));
+        call.state = CallState::Answered;
+    }
+    panic!("no end after 500 answers");
+}
+
+fn cases() -> u32 {
+    std::env::var("STOREHAND_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_answers_changes_nothing(rule in random_rule(), seed in any::<u64>(), orders in any::<[u64; 3]>()) {
+        let world = World::new(seed, BTreeMap::new());
+        let registry = world.registry();
+        let rule = rule.rule("r0", registry.catalog());
+        let (journal, end, calls) = run(&rule, &world, &registry, orders[0]);
+        for order in &orders[1..] {
+            let (other, other_end, _) = run(&rule, &world, &registry, *order);
+            prop_assert_eq!((&other, &other_end), (&journal, &end));
+        }
+
+        // Another input at the same place is never taken for the same call.
+        for at in 0..calls.len() {
+            let mut changed = calls.clone();
+            changed[at].digest = "another".into();
+            changed[at].input = json!({ "another": true });
+            let step = advance(&rule, &facts(), changed.clone(), &registry, start_of_time());
+            let is_told = matches!(&step.end, Some(End::Diverged { path, .. }) if *path == calls[at].path);
+            prop_assert!(is_told, "{:?}", step.end);
+            prop_assert_eq!(step.calls, changed, "and nothing is asked on the wrong way");
+        }
+    }
+}
