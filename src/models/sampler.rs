@@ -48,36 +48,42 @@ impl Sampler {
     }
 
     fn draw(&mut self, logits: &[f32]) -> u32 {
-        let mut candidates: Vec<u32> = (0..).take(logits.len()).collect();
-        let by_logit = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+        let most = logits[likeliest(logits) as usize];
+        let weights: Vec<f64> = logits.iter().map(|logit| f64::from((logit - most) / self.temperature).exp()).collect();
+        let mut candidates: Vec<u32> = (0..).take(weights.len()).collect();
+        let by_weight = |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b));
         if self.top_k > 0 && self.top_k < candidates.len() {
-            candidates.select_nth_unstable_by(self.top_k - 1, by_logit);
+            candidates.select_nth_unstable_by(self.top_k - 1, by_weight);
             candidates.truncate(self.top_k);
         }
-        candidates.sort_unstable_by(by_logit);
-        let most = candidates.first().map_or(0.0, |&token| logits[token as usize]);
-        let weights: Vec<f64> = candidates
-            .iter()
-            .map(|&token| f64::from((logits[token as usize] - most) / self.temperature).exp())
-            .collect();
-        let total: f64 = weights.iter().sum();
-        let mut kept = 0.0;
-        let mut count = 0;
-        for weight in &weights {
-            kept += weight;
-            count += 1;
-            if kept >= f64::from(self.top_p) * total {
-                break;
-            }
+        let weight = |token: &u32| weights[*token as usize];
+        let mut total: f64 = candidates.iter().map(weight).sum();
+        if self.top_p < 1.0 {
+            let spared = f64::from(1.0 - self.top_p) * total;
+            // All that are lighter than an even share of what is spared cannot weigh more than it together, so none
+            // of them is wanted, and they need not be sorted.
+            let share = spared / candidates.len() as f64;
+            candidates.retain(|token| weight(token) >= share);
+            candidates.sort_unstable_by(by_weight);
+            let (wanted, mut kept) = (total - spared, 0.0);
+            let count = candidates.iter().take_while(|token| {
+                let more = kept < wanted;
+                kept += if more { weight(token) } else { 0.0 };
+                more
+            });
+            let count = count.count().max(1);
+            candidates.truncate(count);
+            total = candidates.iter().map(weight).sum();
         }
-        let mut target = self.uniform() * kept;
-        for (&token, weight) in candidates.iter().zip(&weights).take(count) {
-            target -= weight;
+        let mut target = self.uniform() * total;
+        for token in &candidates {
+            target -= weight(token);
             if target < 0.0 {
-                return token;
+                return *token;
             }
         }
-        candidates.get(count.saturating_sub(1)).copied().unwrap_or(0)
+        // Rounding has left a crumb.
+        candidates.last().copied().unwrap_or(0)
     }
 
     /// From 0 up to, not including, 1. SplitMix64 (Steele, Lea, Flood 2014): small, and enough to draw tokens with.
@@ -129,8 +135,10 @@ mod tests {
         assert!(two[0] > two[1] && two[1] > 0 && two[2] + two[3] == 0, "{two:?}");
         let most = counts(&Sampling { top_p: 0.79, ..warm.clone() }, &logits);
         assert!(most[1] > 0 && most[2] + most[3] == 0, "{most:?}");
-        let one = counts(&Sampling { top_p: 0.001, ..warm }, &logits);
+        let one = counts(&Sampling { top_p: 0.001, ..warm.clone() }, &logits);
         assert_eq!(one[0], 4000);
+        let both = counts(&Sampling { top_k: 3, top_p: 0.6, ..warm }, &logits);
+        assert!(both[0] > both[1] && both[1] > 0 && both[2] == 0, "{both:?}");
     }
 
     #[test]

@@ -268,20 +268,38 @@ impl Graph<'_> {
                     into.extend(block[2..].iter().map(|byte| byte ^ 0x80));
                 }
             } else {
-                matrix.row(row, &mut plain);
-                for block in plain.chunks_exact(BLOCK) {
-                    let largest = block.iter().fold(0.0_f32, |largest, number| largest.max(number.abs()));
-                    let scale = largest / 127.0;
-                    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-                    scales.extend(scale.to_le_bytes());
-                    // From 1 to 255: `as` would saturate, not wrap, were a number not finite.
-                    into.extend(block.iter().map(|number| ((number * inverse).round() + 128.0) as u8));
-                }
+                plain.clear();
+                matrix.add_row(row, &mut plain);
+                plain.chunks_exact(BLOCK).for_each(|block| round_block(block, &mut scales, into));
             }
             Some(())
         })?;
         Ok((data, self.writer.store(&scales)?))
     }
+}
+
+/// Rounds a block to 8 bits: its scale, and its numbers from 1 to 255, where 128 stands for zero.
+///
+/// With plain indices: this runs a hundred million times for a small model, in unoptimised builds too.
+fn round_block(block: &[f32], scales: &mut Vec<u8>, into: &mut Vec<u8>) {
+    let (mut largest, mut at) = (0.0_f32, 0);
+    while at < BLOCK {
+        let size = block[at].abs();
+        if size > largest {
+            largest = size;
+        }
+        at += 1;
+    }
+    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    scales.extend_from_slice(&(largest / 127.0).to_le_bytes());
+    let mut rounded = [128; BLOCK];
+    at = 0;
+    while at < BLOCK {
+        // `as` cuts off, so that the half makes it round; it saturates, were a number not finite.
+        rounded[at] = (block[at] * inverse + 128.5) as u8;
+        at += 1;
+    }
+    into.extend_from_slice(&rounded);
 }
 
 /// By how much the `pair`th pair of numbers is turned from one position to the next, in radians.

@@ -5,6 +5,8 @@
 //! Slow on purpose (no cache, no kernel), but in little memory: each row of weights is read once and used for all
 //! positions of all texts.
 
+use ndarray::{Array2, Axis};
+
 use super::super::error::ModelError;
 use super::super::gguf::Matrix;
 use super::graph::frequency;
@@ -13,11 +15,11 @@ use super::llama::{Layer, Llama};
 /// The logits after each of `texts`' tokens: by text, by position.
 pub(crate) fn forward(llama: &Llama<'_>, texts: &[Vec<u32>]) -> Result<Vec<Vec<Vec<f32>>>, ModelError> {
     let embedding = llama.embedding()?;
-    let mut row = Vec::new();
     let mut hidden: Vec<Vec<f32>> = Vec::new();
     for &token in texts.iter().flatten() {
-        embedding.row(token as usize % llama.vocabulary, &mut row);
-        hidden.push(row.clone());
+        let mut row = Vec::with_capacity(llama.hidden);
+        embedding.add_row(token as usize % llama.vocabulary, &mut row);
+        hidden.push(row);
     }
     for number in 0..llama.layers {
         add_layer(llama, &llama.layer(number)?, texts, &mut hidden);
@@ -105,34 +107,36 @@ fn add(to: &mut [Vec<f32>], what: Vec<Vec<f32>>) {
     }
 }
 
+/// Rows that are made plain and multiplied at a time.
+const ROWS: usize = 128;
+
 /// The matrix times each vector. Rows are shared out over the machine's cores: this is nearly all of the work.
 fn times(matrix: Matrix<'_>, vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    let columns = Array2::from_shape_fn((matrix.columns, vectors.len()), |(at, vector)| vectors[vector][at]);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let share = matrix.rows.div_ceil(threads).max(1);
-    let mut by_row: Vec<Vec<f32>> = vec![Vec::new(); matrix.rows];
+    let mut products = Array2::zeros((matrix.rows, vectors.len()));
     std::thread::scope(|scope| {
-        for (part, rows) in by_row.chunks_mut(share).enumerate() {
+        for (part, mut products) in products.axis_chunks_iter_mut(Axis(0), share).enumerate() {
+            let columns = &columns;
             scope.spawn(move || {
-                let mut weights = Vec::with_capacity(matrix.columns);
-                for (at, products) in rows.iter_mut().enumerate() {
-                    matrix.row(part * share + at, &mut weights);
-                    *products = vectors.iter().map(|vector| dot(&weights, vector)).collect();
+                for (chunk, mut products) in products.axis_chunks_iter_mut(Axis(0), ROWS).enumerate() {
+                    let first = part * share + chunk * ROWS;
+                    let mut plain = Vec::with_capacity(ROWS * matrix.columns);
+                    for row in first..first + products.nrows() {
+                        matrix.add_row(row, &mut plain);
+                    }
+                    // The shape fits: as many rows as there are products.
+                    if let Ok(rows) = Array2::from_shape_vec((products.nrows(), matrix.columns), plain) {
+                        products.assign(&rows.dot(columns));
+                    }
                 }
             });
         }
     });
-    (0..vectors.len()).map(|at| by_row.iter().map(|products| products[at]).collect()).collect()
+    products.columns().into_iter().map(|column| column.to_vec()).collect()
 }
 
-/// Eight sums side by side, so that the compiler may use vector instructions.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; 8];
-    let (whole_a, rest_a) = a.as_chunks::<8>();
-    let (whole_b, rest_b) = b.as_chunks::<8>();
-    for (a, b) in whole_a.iter().zip(whole_b) {
-        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum::<f32>() + rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum::<f32>()
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -66,10 +66,9 @@ impl<'a> Matrix<'a> {
         &self.bytes[row * length..(row + 1) * length]
     }
 
-    /// A row as plain numbers.
-    pub(crate) fn row(&self, row: usize, into: &mut Vec<f32>) {
-        into.clear();
-        self.quant.dequantise(self.row_bytes(row), into);
+    /// Appends a row as plain numbers.
+    pub(crate) fn add_row(&self, row: usize, to: &mut Vec<f32>) {
+        self.quant.dequantise(self.row_bytes(row), to);
     }
 
     /// All of it as plain numbers.
@@ -333,7 +332,7 @@ mod tests {
         assert_eq!(gguf.texts("list").expect("texts"), ["a", "的"]);
         assert_eq!(gguf.matrix("one", 1, 2).expect("matrix").all(), [1.5, -2.0]);
         let mut row = Vec::new();
-        gguf.matrix("two", 2, 32).expect("matrix").row(1, &mut row);
+        gguf.matrix("two", 2, 32).expect("matrix").add_row(1, &mut row);
         assert!((row[31] - 63.0).abs() < 0.1, "{row:?}");
         assert!(gguf.matrix("two", 32, 2).is_err());
         assert!(gguf.text("count").is_err());
