@@ -1,6 +1,6 @@
 //! What a run may do or ask: one file a capability, and the list of them all.
 //!
-//! To add one: a file here with its [`Spec`] and its `perform`, and a line in [`all`]. The spec's example is its
+//! To add one: a file here with its [`Spec`](crate::domain::Spec) and its `perform`, and a line in [`all`]. The spec's example is its
 //! test, its page in the reference and its stand-in answer.
 //!
 //! *Architecture Invariant*: a capability makes one attempt and says what came of it. Retrying, limits, grants,

@@ -1,7 +1,7 @@
 //! The neutral language of the shop, and the seams between the rooms.
 //!
 //! Everything here is plain data and small traits: what a shop reports ([`Event`], the records in
-//! [`records`]), what may be done about it ([`Capability`]), how a run reaches the world ([`Door`]), where
+//! `records`), what may be done about it ([`Capability`]), how a run reaches the world ([`Door`]), where
 //! deliveries come from ([`Source`]) and who tells the time ([`Clock`]).
 //!
 //! *Architecture Invariant*: no IO, no async runtime, no platform's payload, no row, no wire type.

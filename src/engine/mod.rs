@@ -6,7 +6,7 @@
 //!                                           └───────────────────────────────────┘
 //! ```
 //!
-//! [`advance()`] is the heart, and pure. A [desk](desk) is the one writer of its shop.
+//! [`advance()`] is the heart, and pure. A `desk` is the one writer of its shop.
 //!
 //! *Architecture Invariant*: nothing reaches the outside before it is on disk; retries, lanes and timers are
 //! decided here and nowhere else; no HTTP server, no platform's payload, no SQL.

@@ -1,7 +1,7 @@
 //! Rules: a merchant's YAML and Rhai, read into what a run follows.
 //!
 //! A file becomes a [`Rule`] or a list of [`Finding`]s, all of its mistakes in one go ([`read`]); a folder
-//! becomes a set of rules that was looked at as a whole ([`load`], [`RuleSet`]). [`matches`] says whether a rule
+//! becomes a set of rules that was looked at as a whole ([`load`], [`RuleSet`]). [`matches()`] says whether a rule
 //! holds for an event, [`advance`] what a run of it does next.
 //!
 //! *Architecture Invariant*: pure. Only `load` touches files, nothing here touches the network, the clock or a

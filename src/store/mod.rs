@@ -1,6 +1,6 @@
 //! The one file of data: what was accepted, what is known, what every run asked and was answered.
 //!
-//! Writes go through one connection, many to a commit ([`writer`]): SQLite has one writer anyway, and a commit's
+//! Writes go through one connection, many to a commit (`writer`): SQLite has one writer anyway, and a commit's
 //! sync is the dear part. Reads go through a small pool beside it.
 //!
 //! *Architecture Invariant*: everything is scoped by a [`ShopId`](crate::domain::ShopId) in its arguments; rows

@@ -108,7 +108,7 @@ pub fn original(models: &Path) -> PathBuf {
 /// fraction of a second where there is nothing to do. `progress` hears what is being done.
 ///
 /// # Errors
-/// [`ModelError::Fetch`], with what to do; what [`convert`](convert::convert) and [`check`](convert::check) say;
+/// [`ModelError::Fetch`], with what to do; what [`convert`](convert::convert) and [`check`] say;
 /// [`ModelError::Missing`] where something that is not in `models` is not there.
 pub fn fetch(models: &Path, settings: &Settings, mut progress: impl FnMut(Step)) -> Result<(), ModelError> {
     let library = settings.library()?;
