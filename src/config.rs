@@ -156,10 +156,6 @@ impl Model {
 pub struct Engine {
     /// Calls performed at once.
     pub workers: usize,
-    /// Events matched, and calls claimed, at a time.
-    pub batch: usize,
-    /// How long a due call may go unseen.
-    pub poll: Duration,
 }
 
 /// `[shop.NAME]`
@@ -378,11 +374,7 @@ fn read_model(model: &mut Section<'_, '_>) -> Model {
 }
 
 fn read_engine(engine: &mut Section<'_, '_>) -> Engine {
-    Engine {
-        workers: engine.whole("workers", 1..=1024),
-        batch: engine.whole("batch", 1..=10_000),
-        poll: engine.get("poll"),
-    }
+    Engine { workers: engine.whole("workers", 1..=1024) }
 }
 
 fn read_shops(root: &mut Section<'_, '_>, sources: &[&str]) -> BTreeMap<ShopId, Shop> {

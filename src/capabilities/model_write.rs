@@ -209,7 +209,7 @@ fn judge(written: &Generated, rules: &[Policy], facts: &Facts, language: Option<
         Finish::Length => true,
         Finish::Cancelled => return Err(Verdict::RetryAfter(None, "writing was broken off".into())),
     };
-    let text = if cut { whole_sentences(&written.text) } else { &written.text }.trim();
+    let text = unquoted(if cut { whole_sentences(&written.text) } else { &written.text }.trim());
     let mut violations = policy::check(text, rules, &GivenFacts::new(facts), language);
     if text.is_empty() {
         let message = if cut { "it has no finished sentence" } else { "it is empty" }.into();
@@ -228,6 +228,14 @@ fn judge(written: &Generated, rules: &[Policy], facts: &Facts, language: Option<
     let held_back = if text.is_empty() { written.text.as_str() } else { text };
     failure.detail = json!({ "text": held_back, "violations": violations });
     Err(Verdict::Refused(failure))
+}
+
+/// The text without the quotation marks that small models like to put around all of it; the closing one may have
+/// been cut off.
+fn unquoted(text: &str) -> &str {
+    let Some(inner) = text.strip_prefix(['"', '“']) else { return text };
+    let inner = inner.strip_suffix(['"', '”']).unwrap_or(inner);
+    if inner.contains(['"', '“', '”']) { text } else { inner.trim() }
 }
 
 /// The text up to its last finished sentence: nobody is sent half of one.
