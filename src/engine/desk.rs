@@ -10,10 +10,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::happening::{Happening, What};
@@ -82,12 +83,16 @@ pub(super) struct Desk {
     pub(super) versions: HashMap<(Arc<str>, Arc<str>), Arc<Rule>>,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
+    /// Lets so many reads of the platform go on at once.
+    pub(super) reads: Arc<Semaphore>,
     pub(super) tasks: JoinSet<Returned>,
     pub(super) attempts_under_way: usize,
     /// The next moment at which a call is due, as far as is known; never later than it is.
     next_due: Option<Timestamp>,
     /// Changes when there are events on disk that the desk was not handed.
     behind: watch::Receiver<()>,
+    /// Events that are on their way to the disk and to the notes.
+    waiting: Arc<AtomicUsize>,
     /// While catching up: the last event read from the disk, and those read that may still be handed over too.
     catching_up: Option<EventId>,
     read_from_disk: HashSet<EventId>,
@@ -124,9 +129,13 @@ pub(super) struct Turn {
 const EVENTS_A_TURN: usize = 256;
 const DUE_A_TURN: u64 = 256;
 
+/// Events in hand past which no more are taken: those that come stay on disk until there is room.
+const EVENTS_IN_HAND: usize = 1024;
+
 impl Desk {
-    pub(super) fn new(parts: Parts, behind: watch::Receiver<()>) -> Self {
+    pub(super) fn new(parts: Parts, behind: watch::Receiver<()>, waiting: Arc<AtomicUsize>) -> Self {
         Self {
+            reads: Arc::new(Semaphore::new(parts.settings.attempts_at_once)),
             parts,
             lanes: Lanes::default(),
             runs: HashMap::new(),
@@ -136,6 +145,7 @@ impl Desk {
             attempts_under_way: 0,
             next_due: None,
             behind,
+            waiting,
             catching_up: None,
             read_from_disk: HashSet::new(),
             when_idle: Vec::new(),
@@ -160,7 +170,8 @@ impl Desk {
             let (mut inbox, mut returned) = (Vec::new(), Vec::new());
             // Once it is closing no event is taken any more: what is left stays on disk.
             let more = !self.closing && (!events.is_empty() || self.catching_up.is_some());
-            let open = self.wait(&mut notes, &mut inbox, &mut returned, more).await;
+            let room = self.closing || events.len() < EVENTS_IN_HAND;
+            let open = self.wait(&mut notes, &mut inbox, &mut returned, more, room).await;
             if !open {
                 self.closing = true;
             }
@@ -184,6 +195,10 @@ impl Desk {
             if self.closing && self.tasks.is_empty() {
                 return;
             }
+            // Read in this order: an event leaves `waiting` once it is among the notes or never will be.
+            if self.waiting.load(Ordering::Acquire) == 0 && notes.is_empty() && events.is_empty() {
+                self.read_from_disk.clear();
+            }
             if events.is_empty() && notes.is_empty() && !fresh_start && self.is_idle() {
                 for waiting in self.when_idle.drain(..) {
                     // Whoever asked may have gone.
@@ -200,6 +215,7 @@ impl Desk {
         inbox: &mut Vec<Note>,
         returned: &mut Vec<Returned>,
         more: bool,
+        room: bool,
     ) -> bool {
         let clock = self.parts.clock.clone();
         let due = self.next_due.filter(|_| self.free_hands() > 0);
@@ -207,7 +223,7 @@ impl Desk {
         tokio::select! {
             biased;
             Some(one) = self.tasks.join_next() => returned.extend(one.ok()),
-            taken = notes.recv_many(inbox, 64), if !self.closing || !notes.is_closed() => open = taken > 0,
+            taken = notes.recv_many(inbox, 64), if room && (!self.closing || !notes.is_closed()) => open = taken > 0,
             () = async { clock.sleep_until(due.unwrap_or(Timestamp::MAX)).await }, if due.is_some() => {}
             Ok(()) = self.behind.changed(), if !self.closing => self.catching_up = Some(EventId(0)),
             () = std::future::ready(()), if more => {}
@@ -216,7 +232,8 @@ impl Desk {
         while let Some(one) = self.tasks.try_join_next() {
             returned.extend(one.ok());
         }
-        while inbox.len() < 64
+        while room
+            && inbox.len() < 64
             && let Ok(note) = notes.try_recv()
         {
             inbox.push(note);
@@ -232,6 +249,17 @@ impl Desk {
         returned: Vec<Returned>,
         events: &mut VecDeque<Arc<Event>>,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
+        // What cannot fail comes first: a note that was taken must not be lost with the turn.
+        let mut decisions = Vec::new();
+        for note in inbox {
+            match note {
+                Note::Events(some) => events.extend(some),
+                Note::Rules(rules) => self.parts.rules = rules,
+                Note::Decide(decision, reply) => decisions.push((decision, reply)),
+                Note::WhenIdle(reply) => self.when_idle.push(reply),
+                Note::Close => self.closing = true,
+            }
+        }
         let mut fetched = Vec::new();
         for one in returned {
             match one {
@@ -239,16 +267,10 @@ impl Desk {
                 Returned::Fetched(one) => fetched.push(one),
             }
         }
-        for note in inbox {
-            match note {
-                Note::Events(some) => events.extend(some),
-                Note::Rules(rules) => self.parts.rules = rules,
-                Note::Decide(decision, reply) => match self.decide(turn, &decision).await? {
-                    Ok(()) => turn.decided.push(reply),
-                    Err(error) => drop(reply.send(Err(error))),
-                },
-                Note::WhenIdle(reply) => self.when_idle.push(reply),
-                Note::Close => self.closing = true,
+        for (decision, reply) in decisions {
+            match self.decide(turn, &decision).await? {
+                Ok(()) => turn.decided.push(reply),
+                Err(error) => drop(reply.send(Err(error))),
             }
         }
         let due_now = self.next_due.is_some_and(|due| due <= turn.now);
@@ -263,7 +285,8 @@ impl Desk {
         self.advance_all(turn).await?;
         let (derived, earliest) = self.write(turn).await?;
         self.next_due = if due_now {
-            self.parts.store.next_due(&self.parts.shop.id).await?
+            // The turn is written: that this cannot be read now is the next turn's trouble.
+            self.parts.store.next_due(&self.parts.shop.id).await.unwrap_or(Some(turn.now))
         } else {
             self.next_due.into_iter().chain(earliest).min()
         };

@@ -90,6 +90,11 @@ impl Intake {
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
+
+    /// The count of those that wait for their commit, and to be handed to the desk.
+    pub(super) fn waiting_count(&self) -> Arc<AtomicUsize> {
+        self.waiting.clone()
+    }
 }
 
 async fn take_in(
@@ -111,7 +116,6 @@ async fn take_in(
         let count = events.len();
         let on_desk: Vec<Arc<Event>> = events.iter().map(|accept| accept.event.clone()).collect();
         let result = store.accept(events).await;
-        waiting.fetch_sub(count, Ordering::AcqRel);
         match result {
             Ok(accepted) => {
                 let fresh = on_desk.into_iter().zip(&accepted).filter(|(_, accepted)| accepted.fresh);
@@ -119,12 +123,14 @@ async fn take_in(
                 if desk.try_send(Note::Events(fresh.map(|(event, _)| event).collect())).is_err() {
                     behind.send_replace(());
                 }
+                waiting.fetch_sub(count, Ordering::AcqRel);
                 let mut accepted = accepted.into_iter();
                 for (reply, count) in replies {
                     let _ = reply.send(Ok(accepted.by_ref().take(count).collect()));
                 }
             }
             Err(error) => {
+                waiting.fetch_sub(count, Ordering::AcqRel);
                 for (reply, _) in replies {
                     let _ = reply.send(Err(EngineError::Store(error.clone())));
                 }

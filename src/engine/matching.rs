@@ -69,9 +69,11 @@ impl Desk {
     /// All of an event's orders at once: an event goes through here a single time, so one that speaks of two orders
     /// that do not exist is not asked for over and over.
     fn read(&mut self, event: Arc<Event>, keys: Vec<RecordKey>, platform: Arc<dyn Platform>) {
-        let (id, clock) = (event.id, self.parts.clock.clone());
+        let (id, clock, reads) = (event.id, self.parts.clock.clone(), self.reads.clone());
         self.parked.insert(id, event);
         self.tasks.spawn(async move {
+            // Never closed; a flood of events waits its turn, as attempts do.
+            let _permit = reads.acquire_owned().await;
             let mut orders = Vec::with_capacity(keys.len());
             for key in keys {
                 let order = uncaught(read_order(&*platform, &key, &*clock)).await.unwrap_or(None);

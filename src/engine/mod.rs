@@ -119,7 +119,7 @@ impl Engine {
         let (mut shops, mut desks) = (BTreeMap::new(), Vec::new());
         for (shop, rules) in parts.shops {
             keep_versions(&parts.store, &shop.id, &rules, &*parts.clock).await?;
-            let (notes, inbox) = mpsc::channel(256);
+            let (notes, inbox) = mpsc::channel(64);
             let (falls_behind, behind) = watch::channel(());
             let intake = Intake::start(
                 parts.store.clone(),
@@ -143,6 +143,7 @@ impl Engine {
                     settings: parts.settings.clone(),
                 },
                 behind,
+                intake.waiting_count(),
             );
             desks.push(tokio::spawn(desk.work(inbox)));
             shops.insert(id, ShopDesk { intake, notes });

@@ -43,7 +43,13 @@ impl Desk {
         let (registry, is_script) = (self.parts.registry.clone(), matches!(live.rule.body, Body::Script(_)));
         let replay = move || advance(&rule, &facts, calls, &registry, now);
         let replayed = if is_script {
-            tokio::task::spawn_blocking(replay).await.ok()
+            match tokio::task::spawn_blocking(replay).await {
+                Ok(step) => Some(step),
+                Err(error) if error.is_panic() => None,
+                // The process is ending and took the thread away. That says nothing of the run, which must not end
+                // for it: it goes on at the next start.
+                Err(_) => std::future::pending().await,
+            }
         } else {
             std::panic::catch_unwind(AssertUnwindSafe(replay)).ok()
         };
