@@ -116,6 +116,7 @@ impl Engine {
     /// [`EngineError::Store`].
     pub async fn start(parts: Parts) -> Result<Self, EngineError> {
         let (happenings, _) = broadcast::channel(4096);
+        parts.ids.skip_past(parts.store.newest_id().await?);
         let (mut shops, mut desks) = (BTreeMap::new(), Vec::new());
         for (shop, rules) in parts.shops {
             keep_versions(&parts.store, &shop.id, &rules, &*parts.clock).await?;

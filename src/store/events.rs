@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Set, Statement};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, runs};
 use crate::domain::{Context, Event, EventId, RecordKey, Records, ShopId, WhyNot};
 
 /// Rows of the table `events`.
@@ -197,6 +197,16 @@ impl Store {
     /// [`StoreError`].
     pub async fn payload(&self, id: EventId) -> Result<Option<String>, StoreError> {
         Ok(payload::Entity::find_by_id(id.0).one(&self.readers).await?.map(|row| row.body))
+    }
+
+    /// The largest id of an event or a run, over all shops; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn newest_id(&self) -> Result<i64, StoreError> {
+        let event = event::Entity::find().order_by_desc(event::Column::Id).one(&self.readers).await?;
+        let run = runs::newest(&self.readers).await?;
+        Ok(event.map_or(0, |row| row.id).max(run))
     }
 
     /// How many events were accepted in all, over all shops.

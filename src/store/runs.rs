@@ -168,6 +168,11 @@ impl Store {
     }
 }
 
+/// The largest id of a run; 0 where there is none.
+pub(super) async fn newest(readers: &DatabaseConnection) -> Result<i64, StoreError> {
+    Ok(Entity::find().order_by_desc(Column::Id).one(readers).await?.map_or(0, |row| row.id))
+}
+
 /// Adds new runs.
 pub(super) async fn insert(tx: &DatabaseTransaction, shop: &ShopId, runs: &[Run]) -> Result<(), DbErr> {
     for some in runs.chunks(500) {
