@@ -76,6 +76,7 @@ fn facts(json: &str, rule: &Rule) -> Facts {
         records: Arc::clone(&records),
         mentions: Vec::new(),
         late: false,
+        echo: None,
     };
     Facts { event: Arc::new(event), context: records, missing: Vec::new(), inputs: rule.values(), now: time }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capabilities;
 use crate::config::{Config, Enabled};
-use crate::domain::{Catalog, Clock, IdMaker, Mailer, Secret, ShopId, SystemClock};
+use crate::domain::{Clock, IdMaker, Mailer, Secret, ShopId, SystemClock};
 use crate::engine::{self, Engine, Registry};
 use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::{self, Model};
@@ -83,7 +83,7 @@ impl App {
         let (mut shops, mut states) = (Vec::new(), BTreeMap::new());
         for (id, settings) in &config.shops {
             let shop = Arc::new(shop::build(id, settings, mailers.get(id).cloned())?);
-            let checked = check_folder(&settings.rules, &settings.inputs, &catalog);
+            let checked = check_folder(&settings.rules, &settings.inputs, &registry);
             checked.log(id);
             let state = rules_folder::State::of(&checked);
             shops.push((shop, Arc::new(checked.into_set(&catalog))));
@@ -95,7 +95,7 @@ impl App {
             store: store.clone(),
             clock: clock.clone(),
             ids: Arc::new(IdMaker::new(u16::from_le_bytes(node))),
-            registry,
+            registry: registry.clone(),
             shops,
             settings: engine::Settings {
                 attempts_at_once: config.engine.workers,
@@ -111,7 +111,7 @@ impl App {
                 shop: id.clone(),
                 folder: settings.rules.clone(),
                 inputs: settings.inputs.clone(),
-                catalog: catalog.clone(),
+                registry: registry.clone(),
                 engine: engine.clone(),
                 state: states[id].clone(),
             };
@@ -137,7 +137,8 @@ impl App {
         let router = http::router(Http {
             shops: config.shops.iter().map(|(id, shop)| (id.clone(), shop::inlets(shop))).collect(),
             accept: Arc::new(answers.clone()),
-            reading: Arc::new(answers),
+            reading: Arc::new(answers.clone()),
+            steering: Arc::new(answers),
             tokens,
             clock,
             metrics: http::Metrics::default(),
@@ -190,12 +191,12 @@ pub fn model_settings(config: &Config) -> models::Settings {
     .with_variables(|name| std::env::var_os(name))
 }
 
-/// What rules are checked against, without a model or a shop: what there is does not depend on them.
+/// What rules are checked against and tried with, without a model or a shop: what there is does not depend on them.
 ///
 /// # Errors
 /// A capability whose declaration is wrong: a bug.
-pub fn catalog() -> anyhow::Result<Arc<Catalog>> {
-    Ok(registry(None, Vec::new())?.catalog().clone())
+pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
+    Ok(Arc::new(registry(None, Vec::new())?))
 }
 
 fn registry(model: Option<Model>, languages: Vec<String>) -> anyhow::Result<Registry> {

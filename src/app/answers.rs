@@ -8,8 +8,10 @@ use serde_json::{Value as Json, json};
 
 use super::rules_folder::State;
 use crate::domain::{Event, EventId, NewEvent, Run, RunId, ShopId};
-use crate::engine::{Engine, EngineError};
-use crate::http::{Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError};
+use crate::engine::{Command, Decision, Engine, EngineError, Touched, Verdictless};
+use crate::http::{
+    Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError, Steering,
+};
 use crate::store::{EventFilter, RunFilter, Store, StoreError};
 
 /// Answers out of the engine and the store.
@@ -34,6 +36,30 @@ impl Accept for Answers {
 
     fn waiting(&self) -> usize {
         self.engine.waiting()
+    }
+}
+
+#[async_trait]
+impl Steering for Answers {
+    async fn steer(&self, shop: &ShopId, who: &str, what: Steer) -> Result<Json, SteerError> {
+        tracing::info!(%shop, who, ?what, "asked for");
+        let command = match what {
+            Steer::Decide { run, path, says } => {
+                let what = match says {
+                    Says::Accept { .. } => Verdictless::DoIt,
+                    Says::Reject { .. } => Verdictless::GiveUp,
+                    Says::Happened { answer } => Verdictless::Happened(answer),
+                };
+                Command::Decide(Decision { run, path, what })
+            }
+        };
+        let Touched(runs) = self.engine.command(shop, command).await.map_err(|error| match error {
+            EngineError::NotFound(what) => SteerError::NotFound(what),
+            EngineError::Conflict(what) => SteerError::Conflict(what),
+            other => SteerError::Failed(other.to_string()),
+        })?;
+        let runs: Vec<Json> = runs.into_iter().map(|(run, what)| json!({ "run": run, "what": what })).collect();
+        Ok(json!({ "runs": runs }))
     }
 }
 
@@ -121,6 +147,7 @@ fn head(event: &Event) -> Json {
         "shop": event.shop,
         "origintopic": event.topic,
         "late": event.late,
+        "echo": event.echo,
     })
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Catalog, ShopId};
-use crate::engine::{Engine, rule_tests};
+use crate::engine::{Engine, Registry, rule_tests};
 use crate::rules::{self, Rule, RuleSet, Severity, Status, Tuning};
 
 /// How often the folder is looked at.
@@ -29,8 +29,12 @@ pub struct Checked {
 }
 
 /// Reads a shop's rules, tunes them, and runs their own tests.
-pub fn check_folder(folder: &Path, inputs: &BTreeMap<String, BTreeMap<String, Json>>, catalog: &Catalog) -> Checked {
-    let loaded = rules::load_folder(folder, catalog);
+pub fn check_folder(
+    folder: &Path,
+    inputs: &BTreeMap<String, BTreeMap<String, Json>>,
+    registry: &Arc<Registry>,
+) -> Checked {
+    let loaded = rules::load_folder(folder, registry.catalog());
     let mut checked = Checked { rules: Vec::new(), problems: Vec::new(), warnings: Vec::new() };
     for finding in &loaded.findings {
         let list = if finding.severity == Severity::Error { &mut checked.problems } else { &mut checked.warnings };
@@ -41,7 +45,7 @@ pub fn check_folder(folder: &Path, inputs: &BTreeMap<String, BTreeMap<String, Js
     }
     let none = Tuning::new();
     for rule in loaded.rules {
-        let failed = rule_tests::run(&rule, catalog).into_iter().filter(|report| !report.passed);
+        let failed = rule_tests::run(&rule, registry).into_iter().filter(|report| !report.passed);
         let failed: Vec<String> = failed
             .map(|report| {
                 let (file, line) = (rule.file.display(), report.line);
@@ -120,7 +124,7 @@ pub(super) struct Watched {
     pub(super) shop: ShopId,
     pub(super) folder: PathBuf,
     pub(super) inputs: BTreeMap<String, BTreeMap<String, Json>>,
-    pub(super) catalog: Arc<Catalog>,
+    pub(super) registry: Arc<Registry>,
     pub(super) engine: Arc<Engine>,
     pub(super) state: Arc<State>,
 }
@@ -151,8 +155,9 @@ pub(super) async fn watch(watched: Watched, stop: CancellationToken) {
         }
         in_force.clone_from(&last);
         let for_check = watched.clone();
-        let checked =
-            tokio::task::spawn_blocking(move || check_folder(&for_check.folder, &for_check.inputs, &for_check.catalog));
+        let checked = tokio::task::spawn_blocking(move || {
+            check_folder(&for_check.folder, &for_check.inputs, &for_check.registry)
+        });
         let Ok(checked) = checked.await else { continue };
         checked.log(&watched.shop);
         watched.state.set(&checked);
@@ -160,7 +165,7 @@ pub(super) async fn watch(watched: Watched, stop: CancellationToken) {
             tracing::error!(shop = %watched.shop, "the rules folder has mistakes: the rules that run stay as they are");
             continue;
         }
-        let rules = Arc::new(checked.into_set(&watched.catalog));
+        let rules = Arc::new(checked.into_set(watched.registry.catalog()));
         match watched.engine.set_rules(&watched.shop, rules).await {
             Ok(()) => tracing::info!(shop = %watched.shop, "the changed rules are in force"),
             Err(error) => tracing::error!(shop = %watched.shop, %error, "the changed rules are not in force"),

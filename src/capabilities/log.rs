@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use crate::domain::{Attempt, Capability, Example, Kind, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Capability, Example, Facts, Kind, Repeat, Shape, Spec, Verdict};
 
 pub(super) struct Log(Spec);
 
@@ -32,7 +33,7 @@ impl Capability for Log {
         &self.0
     }
 
-    async fn perform(&self, _attempt: &Attempt, _input: &Json) -> Verdict {
+    fn work_out(&self, _facts: &Facts, _now: Timestamp, _input: &Json) -> Verdict {
         // The call is the line: its input is on record.
         Verdict::Done(json!({}))
     }

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::read;
-use crate::domain::{Attempt, Capability, Example, Kind, MemoryOp, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Capability, Example, Facts, Kind, MemoryOp, Repeat, Shape, Spec, Verdict};
 
 /// Largest value, in bytes of JSON.
 const MOST_BYTES: usize = 16 << 10;
@@ -51,7 +52,7 @@ impl Capability for Get {
         &self.0
     }
 
-    async fn perform(&self, _attempt: &Attempt, input: &Json) -> Verdict {
+    fn work_out(&self, _facts: &Facts, _now: Timestamp, input: &Json) -> Verdict {
         read(input).map_or_else(|verdict| verdict, |GetInput { key }| Verdict::Memory(MemoryOp::Get { key }))
     }
 }
@@ -106,7 +107,7 @@ impl Capability for Set {
         &self.0
     }
 
-    async fn perform(&self, _attempt: &Attempt, input: &Json) -> Verdict {
+    fn work_out(&self, _facts: &Facts, _now: Timestamp, input: &Json) -> Verdict {
         match read(input) {
             Ok(SetInput { value, .. }) if value.to_string().len() > MOST_BYTES => {
                 let problem = format!("`value` is longer than {} KiB", MOST_BYTES >> 10);
@@ -148,7 +149,7 @@ impl Capability for Add {
         &self.0
     }
 
-    async fn perform(&self, _attempt: &Attempt, input: &Json) -> Verdict {
+    fn work_out(&self, _facts: &Facts, _now: Timestamp, input: &Json) -> Verdict {
         let AddInput { key, by } = match read(input) {
             Ok(input) => input,
             Err(verdict) => return verdict,

@@ -283,6 +283,7 @@ mod tests {
             records: Arc::clone(&context),
             mentions: Vec::new(),
             late: false,
+            echo: None,
         };
         Facts { event: Arc::new(event), context, missing: Vec::new(), inputs: Arc::new(Inputs::new()), now }
     }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::read;
-use crate::domain::{Attempt, Capability, Example, Kind, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Capability, Example, Facts, Kind, Repeat, Shape, Spec, Verdict};
 
 /// The longest wait: a year and a day.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -43,12 +44,12 @@ impl Capability for Wait {
         &self.0
     }
 
-    async fn perform(&self, attempt: &Attempt, input: &Json) -> Verdict {
+    fn work_out(&self, _facts: &Facts, now: Timestamp, input: &Json) -> Verdict {
         let length = match read::<Input>(input) {
             Ok(input) => length(&input.r#for).filter(|length| *length <= LONGEST),
             Err(verdict) => return verdict,
         };
-        match length.and_then(|length| attempt.now.checked_add(length).ok()) {
+        match length.and_then(|length| now.checked_add(length).ok()) {
             Some(moment) => Verdict::Until(moment),
             None => Verdict::refused("invalid_input", "`for` must be a length of time such as `10m`, a year at most"),
         }

@@ -108,10 +108,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
-        Command::Rules(args) => rules::run(&args, app::catalog()?.as_ref()),
+        Command::Rules(args) => rules::run(&args, &app::unconnected()?),
         Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
-        Command::Schema => rules::schema(app::catalog()?.as_ref()),
+        Command::Schema => rules::schema(app::unconnected()?.as_ref()),
         Command::Serve(args) => serve::run(args, &cli.global).await,
         Command::Token(args) => token::run(args, &cli.global).await,
     }

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::events::pretty;
 use super::{Hinted, out, say};
-use crate::domain::Catalog;
-use crate::engine::rule_tests;
+use crate::engine::{Registry, rule_tests};
 use crate::rules::{self, Loaded, Rule, Severity, Trigger};
 
 /// `storehand rules`
@@ -39,25 +39,25 @@ struct Files {
     json: bool,
 }
 
-pub(super) fn run(args: &RulesArgs, catalog: &Catalog) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &RulesArgs, registry: &Arc<Registry>) -> anyhow::Result<ExitCode> {
     let (Verb::Check(files) | Verb::Test(files) | Verb::List(files)) = &args.verb;
     if let Some(missing) = files.paths.iter().find(|path| !path.exists()) {
         let hint = "name rule files or folders of them, such as rules/";
         out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
         return Ok(ExitCode::from(2));
     }
-    let loaded = rules::load(&files.paths, catalog);
+    let loaded = rules::load(&files.paths, registry.catalog());
     let good = match args.verb {
         Verb::Check(_) => check(&loaded, files.json),
-        Verb::Test(_) => test(&loaded, files.json, catalog),
+        Verb::Test(_) => test(&loaded, files.json, registry),
         Verb::List(_) => list(&loaded, files.json),
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints the JSON Schema of rule files.
-pub(super) fn schema(catalog: &Catalog) -> anyhow::Result<ExitCode> {
-    say(pretty(&rules::json_schema(catalog)));
+pub(super) fn schema(registry: &Registry) -> anyhow::Result<ExitCode> {
+    say(pretty(&rules::json_schema(registry.catalog())));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,10 +74,10 @@ fn check(loaded: &Loaded, json: bool) -> bool {
     errors == 0
 }
 
-fn test(loaded: &Loaded, json: bool, catalog: &Catalog) -> bool {
+fn test(loaded: &Loaded, json: bool, registry: &Arc<Registry>) -> bool {
     let errors = loaded.count(Severity::Error);
     let tested: Vec<(&Rule, Vec<rule_tests::TestReport>)> =
-        loaded.rules.iter().map(|rule| (rule.as_ref(), rule_tests::run(rule, catalog))).collect();
+        loaded.rules.iter().map(|rule| (rule.as_ref(), rule_tests::run(rule, registry))).collect();
     let all = || tested.iter().flat_map(|(_, reports)| reports);
     let (tests, failed) = (all().count(), all().filter(|report| !report.passed).count());
     if json {

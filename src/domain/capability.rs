@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
-use super::door::Failure;
+use super::door::{Answer, Failure};
 use super::event::Facts;
 use super::ids::RunId;
 use super::platform::Shop;
+use super::run::Awaits;
 
 /// What a capability does to the world, and so what happens to it in each mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,8 +110,10 @@ pub enum Verdict {
     Refused(Failure),
     /// Nobody can tell whether it happened: the answer was lost.
     Unknown(String),
-    /// Control: nothing more to do until then; the answer is `{}`.
+    /// Control: nothing more to do until then; the answer is then [`Capability::timed_out`].
     Until(Timestamp),
+    /// Control: something else answers it; where nothing has by then, the answer is [`Capability::timed_out`].
+    Await(Awaits, Timestamp),
     /// Memory: it happens in the transaction that records the answer.
     Memory(MemoryOp),
 }
@@ -131,6 +134,15 @@ pub enum MemoryOp {
     Add { key: String, by: rust_decimal::Decimal },
 }
 
+impl MemoryOp {
+    /// The name of the value that it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Get { key } | Self::Set { key, .. } | Self::Add { key, .. } => key,
+        }
+    }
+}
+
 /// Whether a call whose answer was lost happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup {
@@ -148,8 +160,32 @@ pub trait Capability: Send + Sync {
     /// Its declaration.
     fn spec(&self) -> &Spec;
 
-    /// Makes one attempt. The input has been checked against the schema.
-    async fn perform(&self, attempt: &Attempt, input: &Json) -> Verdict;
+    /// Makes one attempt. The input has been checked against the schema. Asked of reads and writes only.
+    async fn perform(&self, _attempt: &Attempt, _input: &Json) -> Verdict {
+        Verdict::refused("internal", format!("{} makes no attempts (a bug in Storehand)", self.spec().name))
+    }
+
+    /// What a use comes to that does not leave the process (`wait`, `memory.*`). Pure. Never asked of reads and
+    /// writes.
+    fn work_out(&self, _facts: &Facts, _now: Timestamp, _input: &Json) -> Verdict {
+        Verdict::refused("internal", format!("{} cannot be worked out (a bug in Storehand)", self.spec().name))
+    }
+
+    /// Control: the answer where the time has come and nothing else has answered.
+    fn timed_out(&self, _input: &Json) -> Answer {
+        Answer::Done(Json::Object(serde_json::Map::new()))
+    }
+
+    /// The answer that a rule test's mock stands for, where it is written in the capability's own short way
+    /// (`ok: approved`).
+    fn mocked(&self, _input: &Json, _mock: &Json) -> Option<Answer> {
+        None
+    }
+
+    /// The answer that stands in for a real one where nobody is asked and nothing is done.
+    fn stand_in(&self, _input: &Json) -> Answer {
+        Answer::Done(self.spec().example.answer.clone())
+    }
 
     /// Looks whether an earlier attempt happened; asked only where [`Spec::repeat`] is [`Repeat::Lookup`].
     async fn lookup(&self, _attempt: &Attempt, _input: &Json) -> Lookup {

@@ -51,6 +51,8 @@ record! {
         time: Option<Timestamp>,
         /// Whether a newer version of the record was already known when this arrived.
         late: bool,
+        /// Whether it only tells of what one of our own runs did.
+        echo: bool,
     }
 }
 
@@ -79,6 +81,8 @@ pub struct Event {
     pub mentions: Vec<RecordKey>,
     /// Whether a newer version of its record was already known.
     pub late: bool,
+    /// The call (`run_…/path`) of which alone it tells, where it tells of nothing else.
+    pub echo: Option<Text>,
 }
 
 impl Event {
@@ -95,6 +99,7 @@ impl Event {
             topic: Some(self.topic.clone()),
             time: Some(self.time),
             late: self.late,
+            echo: self.echo.is_some(),
         }
     }
 }

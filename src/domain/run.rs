@@ -1,5 +1,7 @@
 //! Runs and their calls: the journal, the outbox and the timers in one.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,6 +12,19 @@ use super::door::{Answer, AskOptions, Failure};
 use super::event::{Context, Event};
 use super::ids::RunId;
 
+/// Who answers a run's calls. One event may have a run of each mode for one rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The world.
+    #[default]
+    Live,
+    /// The world is read and left as it is: writes are recorded and answered with their stand-in.
+    Shadow,
+    /// It takes back what a live run did: no rule is replayed, its calls were given to it.
+    Undo,
+}
+
 /// One version of one rule, working on one event.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -19,6 +34,8 @@ pub struct Run {
     pub rule: Arc<str>,
     /// The rule's version: the run stays on it.
     pub version: Arc<str>,
+    /// Who answers its calls.
+    pub mode: Mode,
     /// What it works on.
     pub event: Arc<Event>,
     /// The records as they were when the event was matched.
@@ -87,6 +104,8 @@ pub enum End {
     Replaced,
     /// Its lane was busy (`overlap: skip`).
     Skipped,
+    /// A new version of its rule went live (`on_change: cancel`), or a person ended it.
+    Cancelled,
 }
 
 /// One use of a capability by a run: what was asked, what was answered, where it stands.
@@ -108,12 +127,81 @@ pub struct Call {
     pub state: CallState,
     /// Attempts started so far.
     pub attempts: u32,
-    /// Not before then.
+    /// Not before then; where something else may answer it (`awaits`), the moment at which it is answered without.
     pub due: Timestamp,
+    /// What else than the clock answers it.
+    pub awaits: Option<Awaits>,
+    /// When it was first asked.
+    pub asked: Timestamp,
+    /// When it was answered.
+    pub answered: Option<Timestamp>,
+    /// Its attempts and their troubles, oldest first; of many the first and the last.
+    pub log: Vec<LogLine>,
     /// Once it is answered.
     pub answer: Option<Answer>,
     /// What went wrong at the last attempt.
     pub trouble: Option<String>,
+}
+
+impl Call {
+    /// The most lines that its log keeps.
+    const MOST_LINES: usize = 40;
+
+    /// Notes something in its log. Where that is full the line before the last goes: how it began stays to be seen.
+    pub fn note(&mut self, at: Timestamp, what: impl Into<String>) {
+        if self.log.len() >= Self::MOST_LINES {
+            self.log.remove(Self::MOST_LINES - 1);
+        }
+        self.log.push(LogLine { at, what: what.into() });
+    }
+}
+
+/// Something that happened to a call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When.
+    pub at: Timestamp,
+    /// What, for people.
+    pub what: String,
+}
+
+/// What else than the clock answers a pending call. As text: `event:order.fulfilled order/123`, `person`, `resume`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Awaits {
+    /// An event of this type (`order.fulfilled`, or `order.*`) that is about this (`order/123`).
+    Event {
+        /// The type, or all of a kind.
+        kind: String,
+        /// What it is about.
+        about: String,
+    },
+    /// A person: an approval.
+    Person,
+    /// Its rule's pause to be lifted: a write that is held.
+    Resume,
+}
+
+impl fmt::Display for Awaits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event { kind, about } => write!(f, "event:{kind} {about}"),
+            Self::Person => f.write_str("person"),
+            Self::Resume => f.write_str("resume"),
+        }
+    }
+}
+
+impl FromStr for Awaits {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("event:").and_then(|rest| rest.split_once(' '))) {
+            ("person", _) => Ok(Self::Person),
+            ("resume", _) => Ok(Self::Resume),
+            (_, Some((kind, about))) => Ok(Self::Event { kind: kind.to_owned(), about: about.to_owned() }),
+            _ => Err(format!("`{text}` says nothing of what a call waits for")),
+        }
+    }
 }
 
 /// Where a call stands.
@@ -148,4 +236,18 @@ pub struct WhyNot {
     /// Where the clause could not be worked out, why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_call_waits_for_reads_back() {
+        let event = Awaits::Event { kind: "order.*".into(), about: "conversation/a b".into() };
+        for awaits in [event, Awaits::Person, Awaits::Resume] {
+            assert_eq!(awaits.to_string().parse(), Ok(awaits));
+        }
+        assert!("someone".parse::<Awaits>().is_err());
+    }
 }

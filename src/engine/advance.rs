@@ -92,6 +92,10 @@ impl Door for Journal {
             state: if answer.is_some() { CallState::Answered } else { CallState::Pending },
             attempts: 0,
             due: self.now,
+            awaits: None,
+            asked: self.now,
+            answered: answer.is_some().then_some(self.now),
+            log: Vec::new(),
             answer: answer.clone(),
             trouble: None,
         });

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::command::{Command, Touched};
 use super::happening::{Happening, What};
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
@@ -32,8 +33,8 @@ pub(super) enum Note {
     Events(Vec<Arc<Event>>),
     /// The shop's rules from now on.
     Rules(Arc<RuleSet>),
-    /// A person decided what became of a call that is `unknown`.
-    Decide(super::Decision, oneshot::Sender<Result<(), EngineError>>),
+    /// A person asks for something.
+    Command(Command, oneshot::Sender<Result<Touched, EngineError>>),
     /// Tell when nothing is left to be done now.
     WhenIdle(oneshot::Sender<()>),
     /// Finish what is under way and end.
@@ -121,8 +122,8 @@ pub(super) struct Turn {
     pub(super) memory: HashMap<String, serde_json::Value>,
     /// What to tell.
     pub(super) told: Vec<What>,
-    /// Whom to tell that a decision was taken.
-    pub(super) decided: Vec<oneshot::Sender<Result<(), EngineError>>>,
+    /// Whom to tell that a command was carried out, and what it came to.
+    pub(super) carried_out: Vec<(oneshot::Sender<Result<Touched, EngineError>>, Touched)>,
 }
 
 /// Events matched, and calls looked at, in one turn at the most: so that a flood does not make a turn long.
@@ -177,16 +178,16 @@ impl Desk {
             }
             let mut turn = Turn { now: self.parts.clock.now(), ..Turn::default() };
             let result = self.turn(&mut turn, inbox, returned, &mut events).await;
-            let decided = std::mem::take(&mut turn.decided);
+            let carried_out = std::mem::take(&mut turn.carried_out);
             match result {
                 Ok(derived) => {
-                    decided.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+                    carried_out.into_iter().for_each(|(reply, touched)| drop(reply.send(Ok(touched))));
                     events.extend(derived);
                     self.act(turn);
                 }
                 Err(error) => {
                     let failed = EngineError::Store(error.clone());
-                    decided.into_iter().for_each(|reply| drop(reply.send(Err(failed.clone()))));
+                    carried_out.into_iter().for_each(|(reply, _)| drop(reply.send(Err(failed.clone()))));
                     tracing::error!(shop = %self.parts.shop.id, %error, "a turn was not written; beginning again");
                     fresh_start = true;
                     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -250,12 +251,12 @@ impl Desk {
         events: &mut VecDeque<Arc<Event>>,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
         // What cannot fail comes first: a note that was taken must not be lost with the turn.
-        let mut decisions = Vec::new();
+        let mut commands = Vec::new();
         for note in inbox {
             match note {
                 Note::Events(some) => events.extend(some),
                 Note::Rules(rules) => self.parts.rules = rules,
-                Note::Decide(decision, reply) => decisions.push((decision, reply)),
+                Note::Command(command, reply) => commands.push((command, reply)),
                 Note::WhenIdle(reply) => self.when_idle.push(reply),
                 Note::Close => self.closing = true,
             }
@@ -267,9 +268,9 @@ impl Desk {
                 Returned::Fetched(one) => fetched.push(one),
             }
         }
-        for (decision, reply) in decisions {
-            match self.decide(turn, &decision).await? {
-                Ok(()) => turn.decided.push(reply),
+        for (command, reply) in commands {
+            match self.carry_out(turn, command).await? {
+                Ok(touched) => turn.carried_out.push((reply, touched)),
                 Err(error) => drop(reply.send(Err(error))),
             }
         }
@@ -345,7 +346,8 @@ impl Desk {
         for id in turn.moved.iter().filter(|id| !born.contains(id)) {
             if let Some(live) = self.runs.get(id) {
                 let (run, state, ended) = (*id, live.run.state, live.run.ended.clone());
-                turn.changes.moved.push(crate::store::Moved { run, state, ended });
+                let mode = live.run.mode;
+                turn.changes.moved.push(crate::store::Moved { run, mode, state, ended });
             }
         }
         for (id, path) in &turn.calls {

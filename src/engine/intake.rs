@@ -76,6 +76,7 @@ impl Intake {
                 records: Arc::new(new.records),
                 mentions: new.mentions,
                 late: false,
+                echo: None,
             }),
             delivery_key: new.delivery_key,
             payload: new.payload,

@@ -11,7 +11,8 @@ use super::happening::{Ran, What};
 use super::perform::uncaught;
 use super::progress::{lane_name, live};
 use crate::domain::{
-    Clock, Context, End, Event, Facts, Order, Platform, RecordKey, RecordKind, Run, RunId, RunState, Verdict, WhyNot,
+    Clock, Context, End, Event, Facts, Mode, Order, Platform, RecordKey, RecordKind, Run, RunId, RunState, Verdict,
+    WhyNot,
 };
 use crate::rules::{self, Match, Overlap, Rule};
 use crate::store::{Accept, Matched, StoreError};
@@ -58,7 +59,7 @@ impl Desk {
     /// The orders that this event speaks of and nobody knows, if a rule listens and the platform can be asked.
     fn to_be_read(&self, event: &Event, known: &Known) -> Option<(Vec<RecordKey>, Arc<dyn Platform>)> {
         let platform = self.parts.shop.platform.clone()?;
-        self.parts.rules.listening(&event.kind).next()?;
+        self.parts.rules.listening(&event.kind).first()?;
         let unknown = event.mentions.iter().filter(|key| key.kind == RecordKind::Order && !known.has(key));
         let unknown: Vec<RecordKey> = unknown.cloned().collect();
         (!unknown.is_empty()).then_some((unknown, platform))
@@ -90,8 +91,8 @@ impl Desk {
         }
         let context = Arc::new(context);
         let (mut ran, mut why_not) = (Vec::new(), Vec::new());
-        let rules: Vec<Arc<Rule>> = self.parts.rules.listening(&event.kind).cloned().collect();
-        for rule in rules {
+        let rules = self.parts.rules.clone();
+        for (rule, mode) in rules.listening(&event.kind) {
             let facts = Facts {
                 event: event.clone(),
                 context: context.records.clone(),
@@ -100,7 +101,7 @@ impl Desk {
                 now: turn.now,
             };
             // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
-            let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::matches(&rule, &facts)));
+            let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::matches(rule, &facts)));
             match matched.unwrap_or_else(|_| broke_off()) {
                 Match::WhyNot(why) => why_not.push(WhyNot {
                     rule: rule.id.clone(),
@@ -112,7 +113,7 @@ impl Desk {
                 }),
                 Match::Holds => {
                     let because = rule.clauses();
-                    let run = self.begin_run(turn, &rule, &facts, &event, &context).await?;
+                    let run = self.begin_run(turn, (rule, *mode), &facts, &context).await?;
                     ran.push(Ran { rule: rule.id.as_str().into(), run, because });
                 }
             }
@@ -127,9 +128,8 @@ impl Desk {
     async fn begin_run(
         &mut self,
         turn: &mut Turn,
-        rule: &Arc<Rule>,
+        (rule, mode): (&Arc<Rule>, Mode),
         facts: &Facts,
-        event: &Arc<Event>,
         context: &Arc<Context>,
     ) -> Result<RunId, StoreError> {
         let id = self.parts.ids.run(turn.now);
@@ -138,7 +138,8 @@ impl Desk {
             id,
             rule: rule.id.as_str().into(),
             version: rule.version.as_str().into(),
-            event: event.clone(),
+            mode,
+            event: facts.event.clone(),
             context: context.clone(),
             lane: lane.as_deref().unwrap_or_default().into(),
             state: RunState::Queued,

@@ -12,6 +12,7 @@
 //! decided here and nowhere else; no HTTP server, no platform's payload, no SQL.
 
 mod advance;
+mod command;
 mod desk;
 mod enrich;
 mod happening;
@@ -22,6 +23,7 @@ mod memory;
 mod perform;
 mod progress;
 mod registry;
+mod rehearse;
 pub mod rule_tests;
 
 use std::collections::BTreeMap;
@@ -32,6 +34,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use advance::{CALLS_A_RUN, Step, advance};
+pub use command::{Command, Touched};
 pub use happening::{Happening, Ran, What};
 pub use perform::{Decision, Verdictless};
 pub use registry::Registry;
@@ -54,9 +57,12 @@ pub enum EngineError {
     /// There is no such shop.
     #[error("there is no shop `{0}`")]
     NoShop(ShopId),
-    /// The call is not one of which nobody can tell whether it happened.
+    /// There is no such thing in this shop.
     #[error("{0}")]
-    NotUnknown(String),
+    NotFound(String),
+    /// It does not stand as the command supposes (any more): somebody was quicker, or it was never so.
+    #[error("{0}")]
+    Conflict(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -185,13 +191,13 @@ impl Engine {
         desk.notes.send(Note::Rules(rules)).await.map_err(|_| EngineError::Closing)
     }
 
-    /// A person says what became of a call of which nobody else can tell.
+    /// Has a person's command carried out; returns when what it did is on disk.
     ///
     /// # Errors
-    /// [`EngineError::NotUnknown`] where it is not such a call (any more).
-    pub async fn decide(&self, shop: &ShopId, decision: Decision) -> Result<(), EngineError> {
+    /// [`EngineError::NotFound`] and [`EngineError::Conflict`], and then nothing was done.
+    pub async fn command(&self, shop: &ShopId, command: Command) -> Result<Touched, EngineError> {
         let (reply, answer) = oneshot::channel();
-        let note = Note::Decide(decision, reply);
+        let note = Note::Command(command, reply);
         self.shop(shop)?.notes.send(note).await.map_err(|_| EngineError::Closing)?;
         answer.await.map_err(|_| EngineError::Closing)?
     }
@@ -240,5 +246,5 @@ async fn keep_versions(store: &Store, shop: &ShopId, rules: &RuleSet, clock: &dy
         bundle: rule.bundle(),
         since: clock.now(),
     };
-    store.keep_versions(shop, rules.live().map(version).collect()).await
+    store.keep_versions(shop, rules.in_force().map(|(rule, _)| version(rule)).collect()).await
 }

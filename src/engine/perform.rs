@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
 use super::EngineError;
+use super::command::Touched;
 use super::desk::{Desk, Returned, Turn};
 use super::happening::{Happening, What};
 use super::memory;
@@ -111,7 +112,11 @@ impl Desk {
             let spec = self.parts.registry.get(&call.capability).map(|capability| capability.spec());
             match spec.map(|spec| spec.kind) {
                 // Only a clock's call becomes due without an attempt.
-                Some(Kind::Control) => self.answer(turn, run, &path, Answer::Done(json!({}))),
+                Some(Kind::Control) => {
+                    let capability = self.parts.registry.get(&call.capability);
+                    let answer = capability.map(|it| it.timed_out(&call.input));
+                    self.answer(turn, run, &path, answer.unwrap_or_else(|| Answer::Done(json!({}))));
+                }
                 _ if self.free_hands() > turn.jobs.len() => self.begin_attempt(turn, run, &path),
                 _ => {}
             }
@@ -134,6 +139,8 @@ impl Desk {
             if !look {
                 call.state = CallState::Started;
                 call.attempts += 1;
+                let what = format!("attempt {}", call.attempts);
+                call.note(turn.now, what);
             }
             if look {
                 // Not due again before this look must have ended; due again if nobody comes back from it.
@@ -239,7 +246,9 @@ impl Desk {
                 }
                 Repeat::None => self.leave_unknown(turn, id, &path, why),
             },
-            Verdict::Until(due) => self.postpone(turn, id, &path, CallState::Pending, due, String::new()),
+            Verdict::Until(due) | Verdict::Await(_, due) => {
+                self.postpone(turn, id, &path, CallState::Pending, due, String::new());
+            }
             Verdict::Memory(op) => {
                 let answer = self.remember(turn, op).await?;
                 self.answer(turn, id, &path, answer);
@@ -255,6 +264,7 @@ impl Desk {
         if !why.is_empty() {
             let message = format!("{why}; next at {due:.0}");
             let capability = call.capability.clone();
+            call.note(turn.now, message.clone());
             turn.told.push(What::Trouble { run: id, path: path.to_owned(), capability, message });
             call.trouble = Some(why);
         }
@@ -267,6 +277,7 @@ impl Desk {
         let message = format!("{why}; nobody can tell whether it happened: left unknown for a person");
         let capability = call.capability.clone();
         turn.told.push(What::Trouble { run: id, path: path.to_owned(), capability, message });
+        call.note(turn.now, format!("{why}; nobody can tell whether it happened"));
         (call.state, call.trouble) = (CallState::Unknown, Some(why));
         turn.calls.insert((id, path.to_owned()));
         // It waits for a person, so it leaves its lane.
@@ -280,7 +291,8 @@ impl Desk {
         let Some(live) = self.runs.get_mut(&id) else { return };
         let rule = live.run.rule.clone();
         let Some(call) = live.run.call_mut(path) else { return };
-        (call.state, call.answer) = (CallState::Answered, Some(answer.clone()));
+        (call.state, call.answer, call.answered) = (CallState::Answered, Some(answer.clone()), Some(turn.now));
+        call.awaits = None;
         let capability = call.capability.clone();
         turn.told.push(What::Answered { run: id, rule, path: path.to_owned(), capability, answer });
         turn.calls.insert((id, path.to_owned()));
@@ -292,9 +304,7 @@ impl Desk {
     /// Carries out a use of the shop's memory. The desk is its only writer, so what it works out now is still
     /// true when the turn is written.
     pub(super) async fn remember(&mut self, turn: &mut Turn, op: MemoryOp) -> Result<Answer, StoreError> {
-        let key = match &op {
-            MemoryOp::Get { key } | MemoryOp::Set { key, .. } | MemoryOp::Add { key, .. } => key.clone(),
-        };
+        let key = op.key().to_owned();
         let now = match turn.memory.get(&key) {
             Some(value) => value.clone(),
             None => self.parts.store.remembered(&self.parts.shop.id, &key).await?,
@@ -311,28 +321,31 @@ impl Desk {
         &mut self,
         turn: &mut Turn,
         decision: &Decision,
-    ) -> Result<Result<(), EngineError>, StoreError> {
+    ) -> Result<Result<Touched, EngineError>, StoreError> {
         self.load(turn, vec![decision.run]).await?;
         let call = self.runs.get(&decision.run).and_then(|live| live.run.call(&decision.path));
         if call.is_none_or(|call| call.state != CallState::Unknown) {
             let (run, path) = (decision.run, &decision.path);
-            return Ok(Err(EngineError::NotUnknown(format!("{run} has no unknown call `{path}`"))));
+            return Ok(Err(EngineError::Conflict(format!("{run} has no unknown call `{path}`"))));
         }
-        match &decision.what {
+        let what = match &decision.what {
             Verdictless::Happened(answer) => {
                 self.answer(turn, decision.run, &decision.path, Answer::Done(answer.clone()));
+                "taken as done"
             }
             Verdictless::DoIt => {
                 let why = "a person said that it did not happen".to_owned();
                 self.postpone(turn, decision.run, &decision.path, CallState::Pending, turn.now, why);
                 turn.ready.push_back(decision.run);
+                "to be done"
             }
             Verdictless::GiveUp => {
                 let failure = Failure::new("unknown_given_up", "a person gave it up");
                 self.answer(turn, decision.run, &decision.path, Answer::Failed(failure));
+                "given up"
             }
-        }
-        Ok(Ok(()))
+        };
+        Ok(Ok(Touched(vec![(decision.run, what.to_owned())])))
     }
 }
 

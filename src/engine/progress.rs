@@ -89,13 +89,12 @@ impl Desk {
 
     /// Capabilities that do not leave the process: the clock and the shop's memory.
     async fn use_at_once(&mut self, turn: &mut Turn, id: RunId, path: &str) -> Result<(), StoreError> {
-        let Some((attempt, input, capability, _)) = self.prepare(turn.now, id, path) else { return Ok(()) };
-        match capability.perform(&attempt, &input).await {
-            Verdict::Until(due) => {
-                if let Some(call) = self.runs.get_mut(&id).and_then(|live| live.run.call_mut(path)) {
-                    call.due = due;
-                }
-            }
+        let Some(live) = self.runs.get_mut(&id) else { return Ok(()) };
+        let Some(call) = live.run.calls.iter_mut().find(|call| call.path == path) else { return Ok(()) };
+        let Some(capability) = self.parts.registry.get(&call.capability) else { return Ok(()) };
+        match capability.work_out(&live.facts, turn.now, &call.input) {
+            Verdict::Until(due) => call.due = due,
+            Verdict::Await(awaits, until) => (call.awaits, call.due) = (Some(awaits), until),
             Verdict::Memory(op) => {
                 let answer = self.remember(turn, op).await?;
                 self.answer(turn, id, path, answer);
@@ -179,7 +178,7 @@ impl Desk {
                         }
                     }
                     let ended = Some((turn.now, End::Failed { failure: Failure::new("version_unreadable", message) }));
-                    turn.changes.moved.push(Moved { run: run.id, state: RunState::Ended, ended });
+                    turn.changes.moved.push(Moved { run: run.id, mode: run.mode, state: RunState::Ended, ended });
                 }
             }
         }
@@ -192,7 +191,9 @@ impl Desk {
         if let Some(rule) = self.versions.get(&name) {
             return Ok(Ok(rule.clone()));
         }
-        let current = self.parts.rules.get(&run.rule).filter(|rule| *rule.version == *run.version).cloned();
+        let standing = self.parts.rules.get(&run.rule).cloned().unwrap_or_default();
+        let in_force = standing.live.into_iter().chain(standing.shadow);
+        let current = in_force.into_iter().find(|rule| *rule.version == *run.version);
         let rule = match current {
             Some(rule) => Ok(rule),
             None => match self.parts.store.version(&self.parts.shop.id, &run.rule, &run.version).await? {

@@ -2,21 +2,19 @@
 //! until it rests. Nothing leaves the building.
 //!
 //! A call is answered by the test's mocks, by step or by capability; else a read or a write gets the capability's
-//! stand-in, `memory.*` works on an empty memory, and `wait` ends when the test's clock reaches it.
+//! stand-in, `memory.*` works on an empty memory, and `wait` ends when the test's clock reaches it (`rehearse`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 
-use super::memory;
-use crate::domain::{
-    Answer, AskOptions, Asked, Catalog, Door, Event, EventId, Facts, Failure, Kind, MemoryOp, Records, ShopId, Spec,
-    digest, validate,
-};
-use crate::rules::{Match, Outcome, Progress, Rule, RuleTest, advance, lane_key, matches, parse_duration};
+use super::registry::Registry;
+use super::rehearse::{Answerer, Rehearsed, rehearse};
+use crate::domain::{Answer, Call, Catalog, End, Event, EventId, Facts, Failure, Kind, Records, ShopId};
+use crate::rules::{Match, Rule, RuleTest, lane_key, matches};
 
 /// What came of one test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,18 +30,17 @@ pub struct TestReport {
 }
 
 /// Runs all tests of a rule.
-pub fn run(rule: &Rule, catalog: &Catalog) -> Vec<TestReport> {
-    let catalog = Arc::new(catalog.clone());
+pub fn run(rule: &Arc<Rule>, registry: &Arc<Registry>) -> Vec<TestReport> {
     let report = |test: &RuleTest| {
-        let messages = check(rule, test, &catalog);
+        let messages = check(rule, test, registry);
         TestReport { name: test.name.clone(), line: test.line, passed: messages.is_empty(), messages }
     };
     rule.tests.iter().map(report).collect()
 }
 
 /// What did not come as the test expects.
-fn check(rule: &Rule, test: &RuleTest, catalog: &Arc<Catalog>) -> Vec<String> {
-    let facts = match facts(rule, &test.event, catalog) {
+fn check(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Vec<String> {
+    let facts = match facts(rule, &test.event, registry.catalog()) {
         Ok(facts) => facts,
         Err(mistake) => return vec![mistake],
     };
@@ -54,20 +51,33 @@ fn check(rule: &Rule, test: &RuleTest, catalog: &Arc<Catalog>) -> Vec<String> {
         (_, Some(why_not)) => return vec![format!("the rule does not run: {why_not}")],
         (_, None) => {}
     }
-    let (end, door) = match lane_key(rule, &facts) {
-        Ok(_) => play(rule, test, &facts, catalog),
-        Err(failure) => (End::Outcome(Outcome::Failed(failure)), Rehearsal::new(rule, test, &facts, catalog)),
+    let until = later(facts.now, test.advance);
+    let came = match lane_key(rule, &facts) {
+        Ok(_) => rehearse(rule, &facts, registry, &mut Mocks(&test.mocks, registry), until),
+        Err(failure) => Rehearsed { calls: Vec::new(), end: Some(End::Failed { failure }), stood_in: BTreeSet::new() },
     };
     let mut messages = Vec::new();
-    unlike_calls(test, &door, &mut messages);
+    unlike_calls(test, &writes(&came, registry), &mut messages);
     for name in &test.expect.never {
-        for call in door.calls.iter().filter(|call| call.capability == *name) {
-            messages.push(format!("`{name}` must never be used, and was: {}", call.shown()));
+        for call in came.calls.iter().filter(|call| call.capability == *name) {
+            messages.push(format!("`{name}` must never be used, and was: {}", shown(call)));
         }
     }
-    unlike_end(test, &end, &door, &mut messages);
+    unlike_end(test, &came, until, &mut messages);
     messages
 }
+
+/// The writes that were made, or tried where a live run would try them.
+fn writes<'c>(came: &'c Rehearsed, registry: &Registry) -> Vec<&'c Call> {
+    let is_write = |call: &&Call| {
+        let refused = matches!(&call.answer, Some(Answer::Failed(it)) if NEVER_TRIED.contains(&it.code.as_str()));
+        !refused && registry.get(&call.capability).is_some_and(|it| it.spec().kind == Kind::Write)
+    };
+    came.calls.iter().filter(is_write).collect()
+}
+
+/// What the door answers to a call that is not to be made.
+const NEVER_TRIED: [&str; 3] = ["unknown_capability", "denied", "invalid_input"];
 
 /// The facts that a test's event gives.
 fn facts(rule: &Rule, event: &Json, catalog: &Catalog) -> Result<Facts, String> {
@@ -93,6 +103,7 @@ fn facts(rule: &Rule, event: &Json, catalog: &Catalog) -> Result<Facts, String> 
         records: Arc::clone(&records),
         mentions: Vec::new(),
         late: false,
+        echo: None,
     };
     Ok(Facts { event: Arc::new(event), context: records, missing: Vec::new(), inputs: rule.values(), now })
 }
@@ -125,114 +136,16 @@ fn why_not(rule: &Rule, facts: &Facts) -> Option<String> {
     Some(why)
 }
 
-/// How a rehearsed run came to rest.
-enum End {
-    Outcome(Outcome),
-    /// It waits for the clock, longer than the test advances it.
-    Waiting,
-    /// Run again, it asked for something else: a mistake that would end a live run too.
-    Diverged(String),
-}
+/// The test's mocks: by step, by path, by capability. What none of them answers, a clock or a stand-in does.
+struct Mocks<'t>(&'t BTreeMap<String, Json>, &'t Registry);
 
-impl End {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Outcome(Outcome::Done) => "done",
-            Self::Outcome(Outcome::Failed(_)) => "failed",
-            Self::Outcome(Outcome::Declined) => "declined",
-            Self::Waiting => "waiting",
-            Self::Diverged(_) => "diverged",
+impl Answerer for Mocks<'_> {
+    fn answer(&mut self, call: &Call) -> Option<Answer> {
+        let names = [call.options.label.as_deref(), Some(call.path.as_str()), Some(call.capability.as_str())];
+        let mock = names.into_iter().flatten().find_map(|name| self.0.get(name))?;
+        if let Some(answer) = self.1.get(&call.capability).and_then(|capability| capability.mocked(&call.input, mock)) {
+            return Some(answer);
         }
-    }
-
-    fn why(&self) -> String {
-        match self {
-            Self::Outcome(Outcome::Failed(failure)) => format!(": {failure}"),
-            Self::Diverged(what) => format!(": {what}"),
-            _ => String::new(),
-        }
-    }
-}
-
-/// Advances the run until it rests: pass by pass, as a live run is, so that a test shows what a replay would.
-fn play(rule: &Rule, test: &RuleTest, facts: &Facts, catalog: &Arc<Catalog>) -> (End, Rehearsal) {
-    let mut door = Rehearsal::new(rule, test, facts, catalog);
-    loop {
-        let (progress, after) = advance(rule, facts, door);
-        door = after;
-        if let Some(what) = door.diverged.take() {
-            return (End::Diverged(what), door);
-        }
-        if let Progress::Ended(outcome) = progress {
-            return (End::Outcome(outcome), door);
-        }
-        if !door.answer_open_calls() {
-            return (End::Waiting, door);
-        }
-    }
-}
-
-/// A call of a rehearsed run.
-struct Call {
-    path: String,
-    capability: String,
-    digest: String,
-    input: Json,
-    is_write: bool,
-    /// When it is answered, and how; at once where that is not later than now.
-    due: Timestamp,
-    answer: Answer,
-    is_answered: bool,
-}
-
-impl Call {
-    fn shown(&self) -> String {
-        format!("{} {}", self.capability, self.input)
-    }
-}
-
-/// The door of a rule's test.
-struct Rehearsal {
-    catalog: Arc<Catalog>,
-    allow: Vec<String>,
-    mocks: BTreeMap<String, Json>,
-    memory: BTreeMap<String, Json>,
-    now: Timestamp,
-    /// How far the clock is moved.
-    until: Timestamp,
-    calls: Vec<Call>,
-    diverged: Option<String>,
-}
-
-impl Rehearsal {
-    fn new(rule: &Rule, test: &RuleTest, facts: &Facts, catalog: &Arc<Catalog>) -> Self {
-        Self {
-            catalog: Arc::clone(catalog),
-            allow: rule.allow.clone(),
-            mocks: test.mocks.clone(),
-            memory: BTreeMap::new(),
-            now: facts.now,
-            until: later(facts.now, test.advance),
-            calls: Vec::new(),
-            diverged: None,
-        }
-    }
-
-    /// Answers what is open and due, moving the clock to the next due call where none is; `false` where the clock
-    /// does not reach any.
-    fn answer_open_calls(&mut self) -> bool {
-        let open = self.calls.iter().filter(|call| !call.is_answered);
-        let Some(next) = open.map(|call| call.due).min().filter(|due| *due <= self.until) else { return false };
-        self.now = self.now.max(next);
-        let due = self.calls.iter_mut().filter(|call| call.due <= self.now);
-        due.for_each(|call| call.is_answered = true);
-        true
-    }
-
-    /// The mock for a call: by step, by path, by capability.
-    fn mock(&self, path: &str, capability: &str, options: &AskOptions) -> Option<Answer> {
-        let names = [options.label.as_deref(), Some(path), Some(capability)];
-        let mock = names.into_iter().flatten().find_map(|name| self.mocks.get(name))?;
         let Some(error) = mock.get("error") else { return Some(Answer::Done(mock.clone())) };
         let text = |name: &str| error.get(name).and_then(Json::as_str);
         let word = error.as_str().or(text("code")).unwrap_or("refused");
@@ -240,86 +153,24 @@ impl Rehearsal {
         let detail = error.get("detail").cloned().unwrap_or_default();
         Some(Answer::Failed(Failure { code: word.to_owned(), message: message.to_owned(), detail }))
     }
+}
 
-    /// The answer of a call that no mock answers, and when it comes.
-    fn stand_in(&mut self, spec: &Spec, input: &Json) -> (Answer, Timestamp) {
-        let done = |answer: Json| Answer::Done(answer);
-        match spec.kind {
-            Kind::Memory => (self.remember(spec, input), self.now),
-            Kind::Control if spec.name == "wait" => {
-                let length = input.get("for").and_then(Json::as_str).and_then(|text| parse_duration(text).ok());
-                (done(json!({})), later(self.now, length.unwrap_or_default()))
-            }
-            Kind::Instant => (done(json!({})), self.now),
-            Kind::Read | Kind::Write | Kind::Control => (done(spec.example.answer.clone()), self.now),
+/// A run's end in a word, as tests name it, and why.
+fn ended(end: Option<&End>) -> (&'static str, String) {
+    match end {
+        None => ("waiting", String::new()),
+        Some(End::Done) => ("done", String::new()),
+        Some(End::Declined) => ("declined", String::new()),
+        Some(End::Failed { failure }) => ("failed", format!(": {failure}")),
+        Some(End::Diverged { path, recorded, asked }) => {
+            ("diverged", format!(": call `{path}` was {recorded} and is, run again, {asked}"))
         }
-    }
-
-    fn remember(&mut self, spec: &Spec, input: &Json) -> Answer {
-        let key = input.get("key").and_then(Json::as_str).unwrap_or_default().to_owned();
-        let op = match spec.name {
-            "memory.get" => MemoryOp::Get { key: key.clone() },
-            "memory.set" => MemoryOp::Set {
-                key: key.clone(),
-                value: input.get("value").cloned().unwrap_or_default(),
-                only_if: input.get("only_if").cloned(),
-            },
-            _ => match memory::number(input.get("by").unwrap_or(&json!(1))) {
-                Some(by) => MemoryOp::Add { key: key.clone(), by },
-                None => return Answer::Failed(Failure::new("invalid_input", "`by` is not a number")),
-            },
-        };
-        let (answer, value) = memory::apply(&op, self.memory.get(&key).unwrap_or(&Json::Null));
-        if let Some(value) = value {
-            self.memory.insert(key, value);
-        }
-        answer
-    }
-
-    /// What a live run's gate says first.
-    fn permit(&self, capability: &str, input: &Json) -> Result<&Spec, Failure> {
-        let Some(spec) = self.catalog.capabilities.get(capability) else {
-            return Err(Failure::new("unknown_capability", format!("there is no capability `{capability}`")));
-        };
-        if spec.kind == Kind::Write && !self.allow.iter().any(|allowed| allowed == capability) {
-            return Err(Failure::new("denied", format!("the rule's `allow` does not list `{capability}`")));
-        }
-        validate(&spec.input, input).map_err(|mistakes| {
-            Failure::new("invalid_input", format!("`{capability}` cannot be asked that: {mistakes}"))
-        })?;
-        Ok(spec)
+        Some(End::Replaced | End::Skipped | End::Cancelled) => ("ended", String::new()),
     }
 }
 
-impl Door for Rehearsal {
-    fn ask(&mut self, path: &str, capability: &str, input: Json, options: AskOptions) -> Asked {
-        if self.diverged.is_some() {
-            return Asked::NotYet;
-        }
-        let digest = digest(capability, &input);
-        if let Some(call) = self.calls.iter().find(|call| call.path == path) {
-            if call.digest != digest {
-                self.diverged =
-                    Some(format!("call `{path}` was {} and is, run again, {capability} {input}", call.shown()));
-                return Asked::NotYet;
-            }
-            return if call.is_answered { Asked::Answered(call.answer.clone()) } else { Asked::NotYet };
-        }
-        let spec = self.permit(capability, &input).cloned();
-        let (answer, due) = match &spec {
-            Err(failure) => (Answer::Failed(failure.clone()), self.now),
-            Ok(spec) => match self.mock(path, capability, &options) {
-                Some(answer) => (answer, self.now),
-                None => self.stand_in(spec, &input),
-            },
-        };
-        let is_answered = spec.as_ref().map_or(true, |spec| spec.kind == Kind::Instant);
-        let is_write = spec.is_ok_and(|spec| spec.kind == Kind::Write);
-        let asked = if is_answered { Asked::Answered(answer.clone()) } else { Asked::NotYet };
-        let (path, capability) = (path.to_owned(), capability.to_owned());
-        self.calls.push(Call { path, capability, digest, input, is_write, due, answer, is_answered });
-        asked
-    }
+fn shown(call: &Call) -> String {
+    format!("{} {}", call.capability, call.input)
 }
 
 fn later(moment: Timestamp, by: Duration) -> Timestamp {
@@ -328,8 +179,7 @@ fn later(moment: Timestamp, by: Duration) -> Timestamp {
 }
 
 /// The writes that were made, held against those expected: as many, in this order, with at least these inputs.
-fn unlike_calls(test: &RuleTest, door: &Rehearsal, messages: &mut Vec<String>) {
-    let writes: Vec<&Call> = door.calls.iter().filter(|call| call.is_write).collect();
+fn unlike_calls(test: &RuleTest, writes: &[&Call], messages: &mut Vec<String>) {
     for (i, expected) in test.expect.calls.iter().enumerate() {
         let place = format!("write {}", i + 1);
         let Some(call) = writes.get(i) else {
@@ -337,13 +187,13 @@ fn unlike_calls(test: &RuleTest, door: &Rehearsal, messages: &mut Vec<String>) {
             continue;
         };
         if call.capability != expected.uses {
-            messages.push(format!("{place}: expected {} {}, came {}", expected.uses, expected.with, call.shown()));
+            messages.push(format!("{place}: expected {} {}, came {}", expected.uses, expected.with, shown(call)));
             continue;
         }
         unlike(&expected.with, &call.input, &format!("{place}, {}", expected.uses), messages);
     }
     for call in writes.iter().skip(test.expect.calls.len()) {
-        messages.push(format!("not expected: {}", call.shown()));
+        messages.push(format!("not expected: {}", shown(call)));
     }
 }
 
@@ -370,18 +220,18 @@ fn unlike(expected: &Json, came: &Json, place: &str, messages: &mut Vec<String>)
     }
 }
 
-fn unlike_end(test: &RuleTest, end: &End, door: &Rehearsal, messages: &mut Vec<String>) {
+fn unlike_end(test: &RuleTest, came: &Rehearsed, until: Timestamp, messages: &mut Vec<String>) {
+    let (word, why) = ended(came.end.as_ref());
     match &test.expect.outcome {
-        Some(expected) if expected != end.word() => {
-            let mut message = format!("expected that the run ends as {expected}; it is {}{}", end.word(), end.why());
-            if let (End::Waiting, Some(call)) = (end, door.calls.iter().find(|call| !call.is_answered)) {
-                message +=
-                    &format!(": {} is due at {}, and the test's clock ends at {}", call.shown(), call.due, door.until);
+        Some(expected) if expected != word => {
+            let mut message = format!("expected that the run ends as {expected}; it is {word}{why}");
+            if let (None, Some(call)) = (&came.end, came.calls.iter().find(|call| call.answer.is_none())) {
+                message += &format!(": {} is due at {}, and the test's clock ends at {until}", shown(call), call.due);
             }
             messages.push(message);
         }
-        None if matches!(end, End::Outcome(Outcome::Failed(_)) | End::Diverged(_)) => {
-            messages.push(format!("the run {}{}", end.word(), end.why()));
+        None if matches!(came.end, Some(End::Failed { .. } | End::Diverged { .. })) => {
+            messages.push(format!("the run {word}{why}"));
         }
         _ => {}
     }
@@ -392,22 +242,22 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::capabilities::{Deps, all, catalog};
+    use crate::capabilities::{Deps, all};
     use crate::rules::read;
 
     /// The reports of a rule with these tests, on orders of 120 EUR.
     fn reports(rule: &str, tests: &str) -> Vec<TestReport> {
-        let catalog = catalog(&all(Deps::default()));
+        let registry = Arc::new(Registry::new(all(Deps::default())).expect("capabilities"));
         let text =
             format!("id: t\nname: T\nstatus: live\ntriggers: [{{ event: order.created }}]\n{rule}\ntests:\n{tests}");
         let fixture =
             r#"{"type":"order.created","data":{"order":{"id":"1042","total":"120 EUR","customer":{"id":"7"}}}}"#;
         let files = |name: &str| Ok(if name.ends_with(".json") { fixture } else { SCRIPT }.to_owned());
-        let read = read(Path::new("t.yaml"), &text, &files, &catalog);
+        let read = read(Path::new("t.yaml"), &text, &files, registry.catalog());
         let Some(rule) = read.rule else {
             panic!("{:#?}", read.findings.iter().map(ToString::to_string).collect::<Vec<_>>())
         };
-        run(&rule, &catalog)
+        run(&Arc::new(rule), &registry)
     }
 
     const SCRIPT: &str = r#"

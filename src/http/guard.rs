@@ -16,10 +16,14 @@ use axum::response::{IntoResponse as _, Response};
 use super::problem::Problem;
 use super::{Http, tokens};
 
+/// Whose token a request carries: who did what is on record.
+#[derive(Clone, Debug)]
+pub(super) struct Who(pub(super) String);
+
 /// Lets a request through that carries a live token.
 pub(super) async fn with_token(
     State(http): State<Arc<Http>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let live = http.tokens.list().await.map_err(|error| Problem::internal(&error.to_string()))?;
@@ -27,6 +31,8 @@ pub(super) async fn with_token(
     match tokens::find(&live, given) {
         Some(token) => {
             tracing::debug!(token = token.name, path = request.uri().path(), "asked");
+            let who = Who(token.name.clone());
+            request.extensions_mut().insert(who);
             Ok(next.run(request).await)
         }
         None => Err(refuse("this token is not known, or was revoked")),

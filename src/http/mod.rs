@@ -16,6 +16,7 @@ mod metrics;
 mod problem;
 mod seams;
 mod server;
+mod steer;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -31,7 +32,7 @@ use axum::routing::{get, post};
 use crate::domain::{Clock, Secrets, ShopId, Source};
 pub use metrics::Metrics;
 pub use problem::Problem;
-pub use seams::{Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError};
+pub use seams::{Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError, Steering};
 pub use server::{Limits, serve};
 pub use tokens::{NewToken, Token, TokenError, Tokens};
 
@@ -43,6 +44,8 @@ pub struct Http {
     pub accept: Arc<dyn Accept>,
     /// Where answers come from.
     pub reading: Arc<dyn Reading>,
+    /// Who does what people ask for.
+    pub steering: Arc<dyn Steering>,
     /// Who may ask.
     pub tokens: Arc<dyn Tokens>,
     /// Who tells the time.
@@ -78,6 +81,7 @@ pub fn router(http: Http) -> Router {
         .route("/v1/events/{id}", get(api::event))
         .route("/v1/runs", get(api::runs))
         .route("/v1/runs/{id}", get(api::run))
+        .route("/v1/approvals/{run}/{*path}", post(steer::approval))
         .route_layer(from_fn_with_state(http.answer_timeout, guard::in_time))
         .route_layer(from_fn_with_state(Arc::clone(&http), guard::with_token));
     Router::new()

@@ -1,7 +1,7 @@
 //! What the server needs of the rooms below, as small as it needs it.
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::domain::{EventId, NewEvent, RunId, ShopId};
@@ -64,6 +64,71 @@ pub trait Reading: Send + Sync {
     fn metrics(&self) -> String {
         String::new()
     }
+}
+
+/// Carries out what people ask for.
+#[async_trait]
+pub trait Steering: Send + Sync {
+    /// Carries it out and says what it came to. `who` is the name of the token that was shown.
+    ///
+    /// # Errors
+    /// [`SteerError`], and then nothing was done.
+    async fn steer(&self, shop: &ShopId, who: &str, what: Steer) -> Result<Json, SteerError>;
+}
+
+/// What people may ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Steer {
+    /// A call that waits for a person is decided.
+    Decide {
+        /// Its run.
+        run: RunId,
+        /// Its path within the run.
+        path: String,
+        /// What they say.
+        says: Says,
+    },
+}
+
+/// What a person says of a call that waits for one.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "decision", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Says {
+    /// Yes; of a call that is unknown: it did not happen, do it.
+    Accept {
+        /// The text in place of the one that was shown.
+        #[serde(default)]
+        text: Option<String>,
+    },
+    /// No; of a call that is unknown: leave it.
+    Reject {
+        /// Why.
+        #[serde(default)]
+        because: Option<String>,
+    },
+    /// Of a call that is unknown: it happened.
+    Happened {
+        /// What it answered, where that is known.
+        #[serde(default)]
+        answer: Json,
+    },
+}
+
+/// Why it was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SteerError {
+    /// There is no such rule, run or call: 404.
+    #[error("{0}")]
+    NotFound(String),
+    /// It does not stand as was supposed, such as when somebody else was quicker: 409.
+    #[error("{0}")]
+    Conflict(String),
+    /// It cannot be done as asked: 422.
+    #[error("{0}")]
+    Invalid(String),
+    /// Something failed in here.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// An answer that could not be had.

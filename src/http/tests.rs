@@ -98,6 +98,16 @@ impl Reading for World {
 }
 
 #[async_trait]
+impl Steering for World {
+    async fn steer(&self, shop: &ShopId, who: &str, what: Steer) -> Result<Json, SteerError> {
+        match what {
+            Steer::Decide { says: Says::Accept { text }, .. } => Ok(json!([shop, who, text])),
+            Steer::Decide { .. } => Err(SteerError::Conflict("ana was quicker".to_owned())),
+        }
+    }
+}
+
+#[async_trait]
 impl Tokens for World {
     async fn list(&self) -> Result<Vec<Token>, TokenError> {
         Ok(self.tokens.lock().expect("lock").clone())
@@ -135,6 +145,7 @@ async fn door(shops: &[&str]) -> Door {
         shops: shops.iter().map(|name| (name.parse().expect("shop"), inlets(name))).collect(),
         accept: Arc::<World>::clone(&world),
         reading: Arc::<World>::clone(&world),
+        steering: Arc::<World>::clone(&world),
         tokens: Arc::<World>::clone(&world),
         clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
         metrics: Metrics::default(),
@@ -279,6 +290,29 @@ async fn events_find_their_shop_and_never_two() {
     let other = ("POST", "/v1/events?shop=other");
     door.problem(other, &[secret, json], r#"{"shop":"acme"}"#, (400, "several_shops")).await;
     door.problem(other, &[secret], "x", (401, "bad_signature")).await;
+}
+
+#[tokio::test]
+async fn who_decides_is_the_token_and_what_went_wrong_is_said() {
+    let door = door(&["acme"]).await;
+    let token = format!("Bearer {}", door.token);
+    let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
+    let page = format!("/v1/approvals/{}/all/1/2", RunId(1));
+    let response = door.ask("POST", &page, &headers, r#"{"decision":"accept","text":"hi"}"#).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let body = to_bytes(response.into_body(), 1000).await.expect("body");
+    assert_eq!(&body[..], br#"["acme","test","hi"]"#);
+    for (body, problem) in [
+        (r#"{"decision":"reject"}"#, (409, "conflict")),
+        (r#"{"decision":"perhaps"}"#, (400, "malformed_request")),
+        (r#"{"decision":"accept","texts":"hi"}"#, (400, "malformed_request")),
+        ("", (400, "malformed_request")),
+    ] {
+        door.problem(("POST", &page), &headers, body, problem).await;
+    }
+    door.problem(("POST", &page), &headers[1..], "{}", (401, "token_needed")).await;
+    door.problem(("POST", "/v1/approvals/run_1/a"), &headers, r#"{"decision":"reject"}"#, (400, "malformed_request"))
+        .await;
 }
 
 #[tokio::test]

@@ -265,12 +265,12 @@ fn a_folder_is_looked_at_as_a_whole() {
     ];
     assert_eq!(found, wanted);
     let set = RuleSet::new(loaded.rules.clone(), &catalog());
-    let listening = |kind: &str| set.listening(kind).map(|rule| rule.id.clone()).collect::<Vec<_>>();
+    let listening = |kind: &str| set.listening(kind).iter().map(|(rule, _)| rule.id.clone()).collect::<Vec<_>>();
     assert_eq!(listening("order.created"), ["a", "b", "c"]);
     assert_eq!(listening("order.paid"), ["b"]);
     assert_eq!(listening("return.requested"), Vec::<String>::new());
-    assert_eq!(set.get("b").map(|rule| rule.clauses()), Some(Vec::new()));
-    assert_eq!(set.live().count(), 3);
+    assert_eq!(set.get("b").and_then(|it| it.live.as_ref()).map(|rule| rule.clauses()), Some(Vec::new()));
+    assert_eq!(set.in_force().count(), 3);
 }
 
 /// A rule that uses all of the format, to be damaged.

@@ -47,7 +47,6 @@ mod fixtures;
 mod tests;
 
 pub use advance::{Outcome, Progress, advance};
-pub(crate) use duration::parse as parse_duration;
 pub use file::{Read, read};
 pub use finding::{Code, Finding, Severity};
 pub use load::{Loaded, load, load_folder};
@@ -57,5 +56,5 @@ pub use rule::{
     Status, Step, Trigger, With,
 };
 pub use schema::json_schema;
-pub use set::RuleSet;
+pub use set::{RuleSet, Standing};
 pub use tuning::{Tuning, from_bundle};

@@ -29,6 +29,10 @@ pub struct Model {
     pub due: i64,
     pub answer: Option<String>,
     pub trouble: Option<String>,
+    pub asked: i64,
+    pub answered: Option<i64>,
+    pub log: String,
+    pub awaits: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -141,6 +145,10 @@ pub(super) async fn of_runs(
             due: moment(row.due),
             answer: row.answer.as_deref().map(serde_json::from_str).transpose()?,
             trouble: row.trouble,
+            asked: moment(row.asked),
+            answered: row.answered.map(moment),
+            log: if row.log.is_empty() { Vec::new() } else { serde_json::from_str(&row.log)? },
+            awaits: row.awaits.map(|text| text.parse().map_err(StoreError::Unreadable)).transpose()?,
         });
     }
     Ok(calls)
@@ -163,9 +171,22 @@ pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, calls: &[(RunI
             due: Set(call.due.as_millisecond()),
             answer: Set(call.answer.as_ref().map(json)),
             trouble: Set(call.trouble.clone()),
+            asked: Set(call.asked.as_millisecond()),
+            answered: Set(call.answered.map(|at| at.as_millisecond())),
+            log: Set(if call.log.is_empty() { String::new() } else { json(&call.log) }),
+            awaits: Set(call.awaits.as_ref().map(ToString::to_string)),
         });
         let now = OnConflict::columns([Column::Run, Column::Path])
-            .update_columns([Column::State, Column::Attempts, Column::Due, Column::Answer, Column::Trouble])
+            .update_columns([
+                Column::State,
+                Column::Attempts,
+                Column::Due,
+                Column::Answer,
+                Column::Trouble,
+                Column::Answered,
+                Column::Log,
+                Column::Awaits,
+            ])
             .to_owned();
         Entity::insert_many(rows).on_conflict(now).exec_without_returning(tx).await?;
     }

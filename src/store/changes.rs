@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::events::{self, Accept, context, json, unmatched};
 use super::{Store, StoreError, StoredRecord, calls, memory, records, runs};
-use crate::domain::{Call, Context, End, Event, Run, RunId, RunState, ShopId, WhyNot};
+use crate::domain::{Call, Context, End, Event, Mode, Run, RunId, RunState, ShopId, WhyNot};
 
 /// An event that was matched.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct Matched {
 pub struct Moved {
     /// Which.
     pub run: RunId,
+    /// Its mode.
+    pub mode: Mode,
     /// Where it stands.
     pub state: RunState,
     /// When it ended, and how.
@@ -87,6 +89,7 @@ async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Res
                 late: Set(matched.event.late),
                 context: Set(if same { String::new() } else { json(&matched.context) }),
                 why_not: Set(json(&matched.why_not)),
+                echo: Set(matched.event.echo.as_ref().map(ToString::to_string)),
             }
         });
         context::Entity::insert_many(rows).exec_without_returning(tx).await?;

@@ -82,6 +82,7 @@ pub(super) mod context {
         pub late: bool,
         pub context: String,
         pub why_not: String,
+        pub echo: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -160,7 +161,7 @@ impl Store {
             .order_by_asc(event::Column::Id)
             .all(&self.readers)
             .await?;
-        rows.into_iter().map(|row| Ok(Arc::new(read(row, false)?))).collect()
+        rows.into_iter().map(|row| Ok(Arc::new(read(row, false, None)?))).collect()
     }
 
     /// One event, with what it was matched with.
@@ -188,7 +189,7 @@ impl Store {
             query = query.filter(event::Column::Id.lt(before.0));
         }
         let rows = query.order_by_desc(event::Column::Id).limit(filter.most).all(&self.readers).await?;
-        rows.into_iter().map(|row| Ok(Arc::new(read(row, false)?))).collect()
+        rows.into_iter().map(|row| Ok(Arc::new(read(row, false, None)?))).collect()
     }
 
     /// An event's payload as it came.
@@ -316,7 +317,7 @@ pub(super) fn moment(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 { Timestamp::MIN } else { Timestamp::MAX })
 }
 
-fn read(row: event::Model, late: bool) -> Result<Event, StoreError> {
+fn read(row: event::Model, late: bool, echo: Option<String>) -> Result<Event, StoreError> {
     let records: Records = serde_json::from_str(&row.records)?;
     let mentions: Vec<RecordKey> = serde_json::from_str(&row.mentions)?;
     Ok(Event {
@@ -331,11 +332,16 @@ fn read(row: event::Model, late: bool) -> Result<Event, StoreError> {
         records: Arc::new(records),
         mentions,
         late,
+        echo: echo.map(Into::into),
     })
 }
 
 pub(super) fn with_context(row: event::Model, matched: Option<context::Model>) -> Result<StoredEvent, StoreError> {
-    let event = Arc::new(read(row, matched.as_ref().is_some_and(|row| row.late))?);
+    let event = Arc::new(read(
+        row,
+        matched.as_ref().is_some_and(|row| row.late),
+        matched.as_ref().and_then(|row| row.echo.clone()),
+    )?);
     let (context, why_not) = match matched {
         None => (None, Vec::new()),
         Some(row) if row.context.is_empty() => {

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, Set};
 
 use super::events::{self, json, moment};
 use super::{Moved, Store, StoreError, calls};
-use crate::domain::{Context, EventId, Run, RunId, RunState, ShopId};
+use crate::domain::{Context, End, EventId, Mode, Run, RunId, RunState, ShopId};
 
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "runs")]
@@ -24,11 +25,25 @@ pub struct Model {
     pub outcome: Option<String>,
     pub started: i64,
     pub ended: Option<i64>,
+    pub mode: i32,
+    pub dead: i32,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
+
+const MODES: [Mode; 3] = [Mode::Live, Mode::Shadow, Mode::Undo];
+
+fn mode_number(mode: Mode) -> i32 {
+    MODES.iter().position(|&other| other == mode).map_or(0, |at| at as i32)
+}
+
+/// Whether a run of this end is to be looked at by somebody.
+fn is_dead(mode: Mode, ended: Option<&(Timestamp, End)>) -> i32 {
+    let failed = matches!(ended, Some((_, End::Failed { .. } | End::Diverged { .. })));
+    i32::from(failed && mode != Mode::Shadow)
+}
 
 const STATES: [RunState; 4] = [RunState::Queued, RunState::Active, RunState::Waiting, RunState::Ended];
 
@@ -158,6 +173,7 @@ impl Store {
                 event: stored.event.clone(),
                 context: Arc::new(stored.context.clone().unwrap_or_else(Context::default)),
                 lane: row.lane.as_str().into(),
+                mode: *MODES.get(row.mode as usize).ok_or_else(|| unreadable("a mode of a newer release"))?,
                 state: *STATES.get(row.state as usize).ok_or_else(|| unreadable("a state of a newer release"))?,
                 started: moment(row.started),
                 ended,
@@ -187,6 +203,8 @@ pub(super) async fn insert(tx: &DatabaseTransaction, shop: &ShopId, runs: &[Run]
             outcome: Set(run.ended.as_ref().map(|(_, end)| json(end))),
             started: Set(run.started.as_millisecond()),
             ended: Set(run.ended.as_ref().map(|(at, _)| at.as_millisecond())),
+            mode: Set(mode_number(run.mode)),
+            dead: Set(is_dead(run.mode, run.ended.as_ref())),
         });
         Entity::insert_many(rows).exec_without_returning(tx).await?;
     }
@@ -199,6 +217,7 @@ pub(super) async fn update(tx: &DatabaseTransaction, moved: &Moved) -> Result<()
         state: Set(state_number(moved.state)),
         outcome: Set(moved.ended.as_ref().map(|(_, end)| json(end))),
         ended: Set(moved.ended.as_ref().map(|(at, _)| at.as_millisecond())),
+        dead: Set(is_dead(moved.mode, moved.ended.as_ref())),
         ..Default::default()
     };
     Entity::update_many().set(row).filter(Column::Id.eq(moved.run.0)).exec(tx).await.map(|_| ())

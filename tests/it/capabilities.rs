@@ -50,6 +50,7 @@ pub(crate) fn attempt(shop: Shop, kind: &str, context: Records, mentions: Vec<Re
         records: Arc::clone(&context),
         mentions,
         late: false,
+        echo: None,
     };
     Attempt {
         shop: Arc::new(shop),

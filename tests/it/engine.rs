@@ -74,7 +74,10 @@ async fn a_mail_of_which_nobody_can_tell_is_left_unknown() {
     let what = storehand::engine::Verdictless::Happened(serde_json::json!({ "message_id": "x" }));
     it.app
         .engine
-        .decide(&crate::support::acme(), storehand::engine::Decision { run, path, what })
+        .command(
+            &crate::support::acme(),
+            storehand::engine::Command::Decide(storehand::engine::Decision { run, path, what }),
+        )
         .await
         .expect("decided");
     it.settle().await;

@@ -97,7 +97,11 @@ async fn refuses(when: &str) {
     for (run, path) in &unknown {
         assert_eq!(path, "send");
         let what = Verdictless::Happened(serde_json::json!({ "message_id": "m" }));
-        it.app.engine.decide(&acme(), Decision { run: *run, path: path.clone(), what }).await.expect("decided");
+        it.app
+            .engine
+            .command(&acme(), storehand::engine::Command::Decide(Decision { run: *run, path: path.clone(), what }))
+            .await
+            .expect("decided");
     }
     it.settle().await;
     assert_eq!(it.ends().await, ["done"; 5], "{when}");
@@ -220,8 +224,8 @@ async fn only_an_unknown_call_can_be_decided() {
     assert_eq!(run.state, RunState::Ended);
     for path in ["send", "nothing"] {
         let decision = Decision { run: run.id, path: path.into(), what: Verdictless::DoIt };
-        let refused = it.app.engine.decide(&acme(), decision).await;
-        assert!(matches!(refused, Err(EngineError::NotUnknown(_))), "{refused:?}");
+        let refused = it.app.engine.command(&acme(), storehand::engine::Command::Decide(decision)).await;
+        assert!(matches!(refused, Err(EngineError::Conflict(_))), "{refused:?}");
     }
     it.settle().await;
     assert_eq!(it.shop.mails().len(), 1);
@@ -240,7 +244,11 @@ async fn a_person_may_have_an_unknown_call_done_or_given_up() {
     assert_eq!(it.ends().await, ["waiting", "waiting"], "a restart decides nothing");
     let unknown = it.app.store.unknown(&acme()).await.expect("unknown calls");
     for ((run, path), what) in unknown.into_iter().zip([Verdictless::DoIt, Verdictless::GiveUp]) {
-        it.app.engine.decide(&acme(), Decision { run, path, what }).await.expect("decided");
+        it.app
+            .engine
+            .command(&acme(), storehand::engine::Command::Decide(Decision { run, path, what }))
+            .await
+            .expect("decided");
     }
     it.settle().await;
     let ends = it.ends().await;

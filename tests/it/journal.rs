@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use storehand::domain::{Answer, Call, CallState, Clock, End, Facts, IdMaker, ManualClock, Run, RunId, RunState};
-use storehand::engine::{Decision, Engine, Parts, Registry, Settings, Step, Verdictless, What, advance};
+use storehand::engine::{Command, Decision, Engine, Parts, Registry, Settings, Step, Verdictless, What, advance};
 use storehand::rules::{Rule, RuleSet};
 use storehand::store::{self, RunFilter, Store};
 
@@ -274,7 +274,7 @@ impl Scene {
                     Verdictless::DoIt
                 }
             };
-            let decided = engine.decide(&acme(), Decision { run, path: path.clone(), what }).await;
+            let decided = engine.command(&acme(), Command::Decide(Decision { run, path: path.clone(), what })).await;
             decided.map_err(|error| format!("{run} {path}: {error}"))?;
         }
         Ok(many)

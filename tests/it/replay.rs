@@ -27,6 +27,7 @@ fn facts() -> Facts {
         records: Arc::new(Records::default()),
         mentions: Vec::new(),
         late: false,
+        echo: None,
     };
     Facts {
         event: Arc::new(event),

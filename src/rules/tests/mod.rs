@@ -53,6 +53,7 @@ fn facts_of(records: Json) -> Facts {
         records: Arc::clone(&records),
         mentions: Vec::new(),
         late: false,
+        echo: None,
     };
     let inputs: Inputs = inputs().into_iter().map(|input| (input.name, input.value)).collect();
     Facts { event: Arc::new(event), context: records, missing: Vec::new(), inputs: Arc::new(inputs), now: time }

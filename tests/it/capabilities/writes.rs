@@ -147,35 +147,35 @@ async fn every_attempt_of_a_call_has_one_message_id_and_a_lost_answer_is_unknown
     assert!(ids[0] == ids[1] && ids[1] != ids[2] && !ids[0].contains("run"), "{ids:?}");
 }
 
-#[tokio::test]
-async fn time_memory_and_log_are_the_engines_to_do() {
+#[test]
+fn time_memory_and_log_are_the_engines_to_do() {
     let attempt = attempt(shop(), "order.created", Records::default(), vec![]);
-    let perform = async |name: &str, input: Json| capability(name).perform(&attempt, &input).await;
+    let come = |name: &str, input: Json| capability(name).work_out(&attempt.facts, attempt.now, &input);
     let in_ten_minutes = "2026-11-23T10:10:00Z".parse().expect("time");
-    assert_eq!(perform("wait", json!({ "for": "10m" })).await, Verdict::Until(in_ten_minutes));
+    assert_eq!(come("wait", json!({ "for": "10m" })), Verdict::Until(in_ten_minutes));
     for length in ["400d", "99999999999d", "1y"] {
-        refused_with(&perform("wait", json!({ "for": length })).await, "invalid_input");
+        refused_with(&come("wait", json!({ "for": length })), "invalid_input");
     }
     let key = || "k".to_owned();
-    assert_eq!(perform("memory.get", json!({ "key": "k" })).await, Verdict::Memory(MemoryOp::Get { key: key() }));
+    assert_eq!(come("memory.get", json!({ "key": "k" })), Verdict::Memory(MemoryOp::Get { key: key() }));
     for (input, only_if) in [
         (json!({ "key": "k", "value": 1 }), None),
         (json!({ "key": "k", "value": 1, "only_if": null }), Some(Json::Null)),
         (json!({ "key": "k", "value": 1, "only_if": 0 }), Some(json!(0))),
     ] {
         let set = MemoryOp::Set { key: key(), value: json!(1), only_if };
-        assert_eq!(perform("memory.set", input).await, Verdict::Memory(set));
+        assert_eq!(come("memory.set", input), Verdict::Memory(set));
     }
-    refused_with(&perform("memory.set", json!({ "key": "k", "value": "x".repeat(20_000) })).await, "invalid_input");
+    refused_with(&come("memory.set", json!({ "key": "k", "value": "x".repeat(20_000) })), "invalid_input");
     for (input, by) in [
         (json!({ "key": "k" }), Decimal::ONE),
         (json!({ "key": "k", "by": -3 }), Decimal::from(-3)),
         (json!({ "key": "k", "by": 0.1 }), Decimal::new(1, 1)),
         (json!({ "key": "k", "by": "19.90" }), Decimal::new(1990, 2)),
     ] {
-        assert_eq!(perform("memory.add", input).await, Verdict::Memory(MemoryOp::Add { key: key(), by }));
+        assert_eq!(come("memory.add", input), Verdict::Memory(MemoryOp::Add { key: key(), by }));
     }
-    refused_with(&perform("memory.add", json!({ "key": "k", "by": "many" })).await, "invalid_input");
-    assert_eq!(perform("log", json!({ "message": "here" })).await, Verdict::Done(json!({})));
+    refused_with(&come("memory.add", json!({ "key": "k", "by": "many" })), "invalid_input");
+    assert_eq!(come("log", json!({ "message": "here" })), Verdict::Done(json!({})));
     assert_eq!(capability("log").spec().kind, Kind::Instant);
 }

@@ -1,0 +1,66 @@
+//! What people ask to be done: approvals, rules, runs. Each page names its shop, and who asks is the token's name.
+
+use std::sync::Arc;
+
+use axum::Json as JsonBody;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::Http;
+use super::guard::Who;
+use super::problem::Problem;
+use super::seams::{Says, Steer, SteerError};
+use crate::domain::ParseIdError;
+
+type Answer = Result<JsonBody<Json>, Problem>;
+
+/// Which shop is meant, where the server has several.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Of {
+    shop: Option<String>,
+}
+
+/// `POST /v1/approvals/{run}/{path}`: a person decides.
+pub(super) async fn approval(
+    State(http): State<Arc<Http>>,
+    Path((run, path)): Path<(String, String)>,
+    Query(of): Query<Of>,
+    Extension(who): Extension<Who>,
+    body: Result<JsonBody<Says>, JsonRejection>,
+) -> Answer {
+    let says = understood(body)?;
+    let run = run.parse().map_err(|error: ParseIdError| malformed(error.to_string()))?;
+    done(&http, of.shop.as_deref(), &who, Steer::Decide { run, path, says }).await
+}
+
+fn understood<T>(body: Result<JsonBody<T>, JsonRejection>) -> Result<T, Problem> {
+    body.map(|JsonBody(body)| body).map_err(|rejection| malformed(rejection.body_text()))
+}
+
+fn malformed(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "malformed_request", "The request cannot be read")
+        .detail(detail)
+        .hint("the body is JSON with `content-type: application/json`")
+}
+
+/// Has it done, and answers with what it came to.
+async fn done(http: &Arc<Http>, shop: Option<&str>, who: &Who, what: Steer) -> Answer {
+    let (shop, _) = shop.map_or_else(|| http.only_shop(), |name| http.shop(name))?;
+    http.steering.steer(shop, &who.0, what).await.map(JsonBody).map_err(problem)
+}
+
+fn problem(error: SteerError) -> Problem {
+    let of = |status, code, title| Problem::new(status, code, title).detail(error.to_string());
+    match &error {
+        SteerError::NotFound(_) => of(StatusCode::NOT_FOUND, "not_found", "There is no such thing")
+            .hint("`storehand rules list`, `runs list` and `approvals list` name what there is"),
+        SteerError::Conflict(_) => of(StatusCode::CONFLICT, "conflict", "It does not stand as that supposes")
+            .hint("look again how it stands: somebody may have been quicker"),
+        SteerError::Invalid(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "This cannot be done as asked"),
+        SteerError::Failed(cause) => Problem::internal(cause),
+    }
+}
