@@ -7,6 +7,7 @@
 //! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
 
 mod bench;
+mod bench_engine;
 mod client;
 mod demo;
 mod doctor;

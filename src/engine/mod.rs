@@ -36,6 +36,7 @@ use tokio::task::JoinHandle;
 pub use advance::{CALLS_A_RUN, Step, advance};
 pub use command::{Command, Touched};
 pub use happening::{Happening, Ran, What};
+pub use intake::accept_as;
 pub use perform::{Decision, Verdictless};
 pub use registry::Registry;
 
