@@ -34,7 +34,7 @@ pub use records::{
     Address, Customer, Dispute, Inventory, Line, Message, Order, Product, RecordKey, RecordKind, Records, Refund,
     Return, ReturnLine,
 };
-pub use run::{Awaits, Call, CallState, End, LogLine, Mode, Run, RunState, WhyNot};
+pub use run::{Awaits, Call, CallState, End, Heard, Listeners, LogLine, Mode, Run, RunState, WhyNot};
 pub use schema::{Shape, Validator, validate};
 pub use secret::{Secret, Secrets};
 pub use source::{Delivery, Received, Refused, Reply, Source, Verified};

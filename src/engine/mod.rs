@@ -25,6 +25,7 @@ mod progress;
 mod registry;
 mod rehearse;
 pub mod rule_tests;
+mod why;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub use happening::{Happening, Ran, What};
 pub use intake::accept_as;
 pub use perform::{Decision, Verdictless};
 pub use registry::Registry;
+pub use why::why_not;
 
 use crate::domain::{Clock, IdMaker, NewEvent, Shop, ShopId};
 use crate::rules::RuleSet;

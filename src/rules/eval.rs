@@ -1,5 +1,6 @@
 //! Evaluates expressions over the facts of one run.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -116,23 +117,33 @@ impl Steps {
 
 /// Evaluates any number of expressions over the same facts, within one deadline.
 pub(crate) struct Evaluator<'a> {
-    engine: Engine,
     facts: &'a Facts,
-    found: Arc<FactFinder>,
     steps: Steps,
+    /// Made when it is first needed: most conditions are worked out without.
+    language: OnceCell<Language>,
+}
+
+struct Language {
+    engine: Engine,
+    found: Arc<FactFinder>,
 }
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(facts: &'a Facts) -> Self {
-        let found = Arc::new(FactFinder::new(facts));
-        let steps = Steps::default();
-        let (finder, answers) = (Arc::clone(&found), steps.clone());
-        let mut engine = language::evaluator();
-        language::resolve(&mut engine, move |name| match name {
-            "steps" => Some(Dynamic::from(answers.clone())),
-            _ => finder.get(name).map(to_dynamic),
-        });
-        Self { engine, facts, found, steps }
+        Self { facts, steps: Steps::default(), language: OnceCell::new() }
+    }
+
+    fn language(&self) -> &Language {
+        self.language.get_or_init(|| {
+            let found = Arc::new(FactFinder::new(self.facts));
+            let (finder, answers) = (Arc::clone(&found), self.steps.clone());
+            let mut engine = language::evaluator();
+            language::resolve(&mut engine, move |name| match name {
+                "steps" => Some(Dynamic::from(answers.clone())),
+                _ => finder.get(name).map(to_dynamic),
+            });
+            Language { engine, found }
+        })
     }
 
     /// From now on `steps.id` is this answer.
@@ -142,12 +153,23 @@ impl<'a> Evaluator<'a> {
 
     /// An expression's value.
     pub(crate) fn value(&self, expr: &Expr) -> Result<Dynamic, Trouble> {
-        self.engine.eval_ast(&expr.ast).map_err(|error| trouble(&error))
+        match expr.simple.as_ref().and_then(|simple| simple.value(self.facts)) {
+            Some(value) => Ok(to_dynamic(value)),
+            None => self.in_language(expr),
+        }
+    }
+
+    /// An expression's value as the language works it out.
+    pub(crate) fn in_language(&self, expr: &Expr) -> Result<Dynamic, Trouble> {
+        self.language().engine.eval_ast(&expr.ast).map_err(|error| trouble(&error))
     }
 
     /// Whether a condition holds.
     pub(crate) fn holds(&self, expr: &Expr) -> Result<bool, Trouble> {
-        let value = self.value(expr)?;
+        if let Some(holds) = expr.simple.as_ref().and_then(|simple| simple.holds(self.facts)) {
+            return Ok(holds);
+        }
+        let value = self.in_language(expr)?;
         if value.is_unit() {
             return Err(Trouble::NoAnswer("it looks at something that is not known".to_owned()));
         }
@@ -180,7 +202,7 @@ impl<'a> Evaluator<'a> {
             });
             return if value.is_unit() { Err(NOTHING.to_owned()) } else { Ok(shortened(show(&value))) };
         }
-        let value = self.found.at(path).unwrap_or(Value::Nothing);
+        let value = self.language().found.at(path).unwrap_or(Value::Nothing);
         if let Some(shown) = show_value(&value) {
             return Ok(shortened(shown));
         }

@@ -8,6 +8,7 @@ use super::language;
 use super::names;
 use super::near::ascii;
 use super::rule::Input;
+use super::simple::Simple;
 pub use super::template::Template;
 use crate::domain::{Catalog, EventType};
 
@@ -45,6 +46,8 @@ const MAX_EXPRESSION: usize = 4096;
 pub struct Expr {
     text: String,
     pub(crate) ast: AST,
+    /// The same without the language, where its shape is plain.
+    pub(crate) simple: Option<Simple>,
     /// The facts that it names, for the why-not.
     pub(crate) paths: Vec<Vec<String>>,
 }
@@ -73,7 +76,7 @@ impl Expr {
         let ast = language::reader().compile_expression(text).map_err(|error| vec![in_grammar(text, &error)])?;
         let found = names::in_expression(&ast, text, scope);
         if found.mistakes.is_empty() {
-            Ok(Self { text: text.to_owned(), ast, paths: found.paths })
+            Ok(Self { text: text.to_owned(), ast, simple: Simple::read(text), paths: found.paths })
         } else {
             Err(found.mistakes)
         }

@@ -12,6 +12,7 @@ mod calls;
 mod changes;
 mod checkpoint;
 mod events;
+mod heard;
 mod memory;
 mod records;
 mod rule_versions;
@@ -27,6 +28,7 @@ use storehand_migrations::{Migrator, MigratorTrait};
 
 pub use changes::{Changes, Matched, Moved};
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
+pub use heard::HeardBy;
 pub use records::StoredRecord;
 pub use rule_versions::RuleVersion;
 pub use runs::RunFilter;

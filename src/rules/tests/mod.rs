@@ -5,6 +5,7 @@ mod limits;
 mod mistakes;
 mod replay;
 mod scripts;
+mod simple;
 mod stepping;
 
 use std::collections::{BTreeMap, BTreeSet};
