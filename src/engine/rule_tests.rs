@@ -229,9 +229,9 @@ impl Rehearsal {
         true
     }
 
-    /// The mock for a call: by step, by path, by capability.
+    /// The mock for a call: by path (one item of a list), by step, by capability.
     fn mock(&self, path: &str, capability: &str, options: &AskOptions) -> Option<Answer> {
-        let names = [options.label.as_deref(), Some(path), Some(capability)];
+        let names = [Some(path), options.label.as_deref(), Some(capability)];
         let mock = names.into_iter().flatten().find_map(|name| self.mocks.get(name))?;
         let Some(error) = mock.get("error") else { return Some(Answer::Done(mock.clone())) };
         let text = |name: &str| error.get(name).and_then(Json::as_str);
@@ -502,6 +502,22 @@ steps:
         let rule = "allow: [order.tag]\nsteps:\n  - { uses: order.tag, with: { tags: \"{{ order.id }}\" } }";
         let found = messages(rule, "expect: { calls: [], outcome: done }");
         assert!(found.len() == 1 && found[0].contains("tags: \"1042\" is not of type \"array\""), "{found:?}");
+    }
+
+    #[test]
+    fn items_of_a_list_are_mocked_by_path_or_all_alike() {
+        let rule = "allow: [order.tag]\nsteps:\n  - { id: found, uses: memory.get, for_each: '[\"a\", \"b\", \"c\"]', \
+                    if: item != \"c\", with: { key: \"{{ item }}\" } }\n  - { uses: order.tag, for_each: steps.found, \
+                    if: item != (), with: { tags: [\"{{ item.value }}\"] } }";
+        for (mocks, tags) in [
+            ("found: { value: x }", ["x", "x"]),
+            ("found/2: { value: y }, found: { value: x }", ["x", "y"]),
+            ("found/1: { value: z }, memory.get: { value: x }", ["z", "x"]),
+        ] {
+            let [first, second] = tags.map(|tag| format!("{{ uses: order.tag, with: {{ tags: [{tag}] }} }}"));
+            let test = format!("mocks: {{ {mocks} }}, expect: {{ outcome: done, calls: [{first}, {second}] }}");
+            assert_eq!(messages(rule, &test), Vec::<String>::new(), "{test}");
+        }
     }
 
     #[test]

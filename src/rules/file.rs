@@ -130,7 +130,7 @@ fn rule(
         catalog.events().iter().filter(|kind| triggers.iter().any(|trigger| trigger.hears(kind.name))).collect();
     // Without a good trigger nothing is known of the records, and every name would be a mistake.
     let events = if heard.is_empty() { catalog.events().iter().collect() } else { heard };
-    let names = Names { catalog, events: &events, inputs: &inputs, steps: &[], later: &[] };
+    let names = Names { catalog, events: &events, inputs: &inputs, steps: &[], item: None, later: &[] };
     let conditions =
         optional(root, "conditions").map(|node| read_when::conditions(report, node, names)).unwrap_or_default();
     let key = optional(root, "key").and_then(|node| names.expr(report, node, "`key`"));

@@ -183,10 +183,13 @@ pub enum Body {
 /// One use of a capability.
 #[derive(Debug)]
 pub struct Step {
-    /// The path of its call, and its name under `steps.`: `id:` where given, else its number (`1` is the first).
+    /// The path of its call, and its name under `steps.`: `id:` where given, else its number (`1` is the first). With
+    /// `for_each`, the path of the call for the first item is `ID/1`.
     pub id: String,
     /// The capability.
     pub uses: String,
+    /// Once for each item of this list, one after another; the item is `item` in what follows.
+    pub for_each: Option<Expr>,
     /// What it is asked.
     pub with: With,
     /// Only where this holds.
@@ -238,7 +241,7 @@ pub struct RuleTest {
     pub name: String,
     /// A neutral event: the fixture's or the inline JSON.
     pub event: Json,
-    /// Answers by step id, or by capability where no step of that id exists.
+    /// Answers by path (`draft/2`), by step id, or by capability where no step of that id exists.
     pub mocks: BTreeMap<String, Json>,
     /// How far the clock is moved after the run has come to rest.
     pub advance: Duration,

@@ -103,6 +103,7 @@ fn step(catalog: &Catalog) -> Json {
         "id" => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }),
         "uses" => capabilities(catalog, |_| true),
         "if" => expression(),
+        "for_each" => json!({ "type": "string" }),
         "retry" => object(keys::RETRY, &[], |name| match name {
             "attempts" => json!({ "type": "integer", "minimum": 1, "maximum": 20 }),
             _ => json!({ "$ref": "#/$defs/duration" }),

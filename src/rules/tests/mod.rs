@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::advance::{Progress, advance};
-use super::expr::{Expr, Mistake, Scope};
+use super::expr::{EarlierStep, Expr, Mistake, Scope};
 use super::rule::{Body, Condition, Input, InputKind, OnChange, Overlap, Rule, Status};
 use super::script::Script;
 use crate::domain::{
@@ -78,9 +78,11 @@ fn inputs() -> Vec<Input> {
 fn with_scope<T>(steps: &[&str], then: impl FnOnce(&Scope<'_>) -> T) -> T {
     let catalog = Catalog::default();
     let events: Vec<&EventType> = catalog.events().iter().filter(|it| it.name == "return.requested").collect();
-    let steps: Vec<String> = steps.iter().map(|&step| step.to_owned()).collect();
+    // The answer of a step that is named for several is a list.
+    let step = |&id: &&str| EarlierStep { id: id.to_owned(), is_list: id.ends_with('s') };
+    let steps: Vec<EarlierStep> = steps.iter().map(step).collect();
     let inputs = inputs();
-    then(&Scope { catalog: &catalog, events: &events, inputs: &inputs, steps: &steps })
+    then(&Scope { catalog: &catalog, events: &events, inputs: &inputs, steps: &steps, item: None })
 }
 
 fn expr(text: &str) -> Expr {
