@@ -14,9 +14,9 @@ use serde_json::{Value as Json, json};
 use super::memory;
 use crate::domain::{
     Answer, AskOptions, Asked, Catalog, Door, Event, EventId, Facts, Failure, Kind, MemoryOp, Records, ShopId, Spec,
-    digest, validate,
+    digest, parse_duration, validate,
 };
-use crate::rules::{Match, Outcome, Progress, Rule, RuleTest, advance, lane_key, matches, parse_duration};
+use crate::rules::{Match, Outcome, Progress, Rule, RuleTest, advance, lane_key, matches};
 
 /// What came of one test.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -29,14 +29,17 @@ keys! {
         "key" "An expression that names the lane: runs with the same key go one after another. Default: the event's subject."
         "overlap" "What happens to a new run when its lane is busy: `queue`, `parallel`, `restart` or `skip`."
         "on_change" "What happens to waiting runs when a new version goes live: `finish_old` or `cancel`."
+        "limits" "How often, and for how much, it may act: all of its runs together."
         "allow" "The writes that this rule may make."
         "steps" "What it does, one after another."
         "script" "What it does, as a Rhai script in a file beside this one, in place of `steps`."
         "tests" "The rule's own tests, run by `storehand rules test`."
     }
-    /// Part of the format, and not built yet.
-    RULE_LATER {
-        "limits" "How often it may act."
+    /// A rule's `limits`.
+    LIMITS {
+        "calls" "The most writes within a time, such as `200/h`."
+        "money" "The most money that it moves within a time, such as `500 EUR/d`."
+        "per_customer" "The most messages that one customer gets from it within a time, such as `2/7d`."
     }
     /// One of `inputs`.
     INPUT {

@@ -13,7 +13,6 @@
 
 mod advance;
 mod between;
-mod duration;
 mod eval;
 pub mod expr;
 mod fields;
@@ -47,7 +46,6 @@ mod fixtures;
 mod tests;
 
 pub use advance::{Outcome, Progress, advance};
-pub(crate) use duration::parse as parse_duration;
 pub use file::{Read, read};
 pub use finding::{Code, Finding, Severity};
 pub use load::{Loaded, load, load_folder};

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::expr::{Expr, Template};
 use super::script::Script;
-use crate::domain::{Inputs, Retry, Value};
+use crate::domain::{Inputs, Limits, Retry, Value};
 
 /// One version of one rule.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Rule {
     pub overlap: Overlap,
     /// What happens to waiting runs when a new version goes live.
     pub on_change: OnChange,
+    /// How often and for how much it may act.
+    pub limits: Limits,
     /// The writes that it may make.
     pub allow: Vec<String>,
     /// What it does.

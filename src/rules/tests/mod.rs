@@ -17,8 +17,8 @@ use super::expr::{EarlierStep, Expr, Mistake, Scope};
 use super::rule::{Body, Condition, Input, InputKind, OnChange, Overlap, Rule, Status};
 use super::script::Script;
 use crate::domain::{
-    Answer, AskOptions, Asked, Catalog, Door, Event, EventId, EventType, Facts, Inputs, RecordKey, RecordKind, Records,
-    Value,
+    Answer, AskOptions, Asked, Catalog, Door, Event, EventId, EventType, Facts, Inputs, Limits, RecordKey, RecordKind,
+    Records, Value,
 };
 
 /// A return of 35 EUR from order 1042, whose customer is Ana.
@@ -113,6 +113,7 @@ fn rule(body: Body) -> Rule {
         key: None,
         overlap: Overlap::default(),
         on_change: OnChange::default(),
+        limits: Limits::default(),
         allow: Vec::new(),
         body,
         tests: Vec::new(),

@@ -10,7 +10,7 @@ use crate::rules::rule::{OnError, OnViolation, Step, With};
 use crate::rules::template::Template;
 
 fn template(text: &str) -> Template {
-    in_step(text, |text, scope| Template::compile(text, scope))
+    in_step(text, Template::compile)
 }
 
 /// Compiles what stands in a step that has an `item`.
@@ -193,7 +193,7 @@ fn a_text_that_breaks_the_policy_falls_back() {
 
 /// A step for each of a list, and one that shows what came of it.
 fn each(list: &str, when: Option<&str>, input: Json) -> Vec<Step> {
-    let when = when.map(|when| in_step(when, |text, scope| Expr::compile(text, scope)));
+    let when = when.map(|when| in_step(when, Expr::compile));
     let lines = Step { for_each: Some(expr(list)), when, ..step("lines", "order.get", input) };
     vec![lines, step("last", "log", json!({ "it": "{{ steps.lines }}" }))]
 }
