@@ -13,7 +13,6 @@
 
 mod advance;
 mod between;
-mod duration;
 mod eval;
 pub mod expr;
 mod fields;
