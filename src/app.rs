@@ -4,6 +4,7 @@
 //! It decides nothing about events, rules and runs.
 
 mod answers;
+mod approvals;
 mod rules_folder;
 mod shop;
 mod tokens;
@@ -131,6 +132,7 @@ impl App {
         let answers = answers::Answers {
             store: store.clone(),
             engine: engine.clone(),
+            registry,
             rules: states,
             model: model.as_ref().map(|model| model.name().to_owned()),
         };

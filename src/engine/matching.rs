@@ -53,7 +53,7 @@ impl Desk {
             self.match_event(turn, enriched).await?;
         }
         turn.changes.records = known.into_fresh();
-        Ok(())
+        self.answer_waits(turn).await
     }
 
     /// The orders that this event speaks of and nobody knows, if a rule listens and the platform can be asked.
@@ -90,6 +90,7 @@ impl Desk {
             turn.changes.derived.push(self.fell_low(&event, &context));
         }
         let context = Arc::new(context);
+        self.note_happened(turn, &event, &context);
         let (mut ran, mut why_not) = (Vec::new(), Vec::new());
         let rules = self.parts.rules.clone();
         for (rule, mode) in rules.listening(&event.kind) {

@@ -17,6 +17,7 @@ mod records;
 mod rule_versions;
 mod runs;
 mod tokens;
+mod waits;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -25,12 +26,14 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTrait};
 use storehand_migrations::{Migrator, MigratorTrait};
 
+pub use calls::Due;
 pub use changes::{Changes, Matched, Moved};
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
 pub use records::StoredRecord;
 pub use rule_versions::RuleVersion;
 pub use runs::RunFilter;
 pub use tokens::TokenRow;
+pub use waits::AboutRow;
 
 /// How to open the store.
 #[derive(Clone, Debug)]

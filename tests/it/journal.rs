@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use storehand::domain::{Answer, Call, CallState, Clock, End, Facts, IdMaker, ManualClock, Run, RunId, RunState};
-use storehand::engine::{Command, Decision, Engine, Parts, Registry, Settings, Step, Verdictless, What, advance};
+use storehand::domain::{Answer, Call, CallState, Clock, End, Facts, IdMaker, ManualClock, Run, RunId, RunState, Says};
+use storehand::engine::{Command, Decision, Engine, Parts, Registry, Settings, Step, What, advance};
 use storehand::rules::{Rule, RuleSet};
 use storehand::store::{self, RunFilter, Store};
 
@@ -265,16 +265,16 @@ impl Scene {
         for (run, path) in unknown {
             let key = format!("{run}/{path}");
             let happened = self.world.seen().effects.contains_key(&key);
-            let what = match self.draw() % 3 {
+            let says = match self.draw() % 3 {
                 0 => continue,
-                _ if happened => Verdictless::Happened(self.world.answer(&key)),
-                1 => Verdictless::GiveUp,
+                _ if happened => Says::Happened { answer: self.world.answer(&key) },
+                1 => Says::Reject { because: None },
                 _ => {
                     self.world.seen().ordered.insert(key);
-                    Verdictless::DoIt
+                    Says::Accept { text: None }
                 }
             };
-            let decided = engine.command(&acme(), Command::Decide(Decision { run, path: path.clone(), what })).await;
+            let decided = engine.command(&acme(), Command::Decide(Decision { run, path: path.clone(), by: "ana".into(), says })).await;
             decided.map_err(|error| format!("{run} {path}: {error}"))?;
         }
         Ok(many)
