@@ -302,6 +302,11 @@ impl Desk {
             let which = if caught_up { Due::All } else { Due::ButEvents };
             let due = self.parts.store.due(&self.parts.shop.id, turn.now, which, DUE_A_TURN).await?;
             self.take_due(turn, due).await?;
+            if self.is_held_up {
+                // Those that are left must not keep others from their turn.
+                let due = self.parts.store.due(&self.parts.shop.id, turn.now, Due::ButEvents, DUE_A_TURN).await?;
+                self.take_due(turn, due).await?;
+            }
         }
         self.advance_all(turn).await?;
         let (derived, earliest) = self.write(turn).await?;

@@ -83,8 +83,10 @@ impl Desk {
             // Something else may have answered it within this turn.
             let Some(call) = live.run.call(&path).filter(|call| call.state == CallState::Pending) else { continue };
             let Some(those) = call.awaits.as_ref().and_then(|awaits| by_awaits.get(awaits)) else { continue };
-            let since = those.iter().map(|at| &turn.happened[*at]).filter(|it| it.event.is_since(&live.run.event));
-            let Some(first) = since.min_by_key(|it| it.event.id) else { continue };
+            // What came once its time was over came too late, even where the clock is looked at later.
+            let counts = |it: &&Happened| it.event.is_since(&live.run.event) && it.event.received <= call.due;
+            let first = those.iter().map(|at| &turn.happened[*at]).filter(counts).min_by_key(|it| it.event.id);
+            let Some(first) = first else { continue };
             let answer = happened(&first.event, &first.records);
             self.answer(turn, id, &path, answer);
         }

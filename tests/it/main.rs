@@ -1,5 +1,6 @@
 //! The integration tests, all in one binary: linking is the dear part.
 
+mod approvals;
 mod capabilities;
 mod cli;
 mod crash;
@@ -17,4 +18,5 @@ mod replay;
 mod shops;
 mod support;
 mod tidy;
+mod waits;
 mod world;
