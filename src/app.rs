@@ -131,8 +131,8 @@ impl App {
         let address = listener.local_addr()?;
         let answers = answers::Answers {
             store: store.clone(),
-            engine: engine.clone(),
             registry,
+            engine: engine.clone(),
             rules: states,
             model: model.as_ref().map(|model| model.name().to_owned()),
         };

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::read;
-use crate::domain::{Capability, Example, Facts, Kind, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Capability, Example, Facts, Kind, Repeat, Shape, Spec, Verdict, parse_duration};
 
 /// The longest wait, whatever is waited for: a year and a day.
 pub(super) const LONGEST: &str = "366d";
@@ -52,40 +52,9 @@ impl Capability for Wait {
 
 /// When a wait of this length ends that begins now; `name` is the input that says it.
 pub(super) fn end_of(now: Timestamp, name: &str, text: &str) -> Result<Timestamp, Verdict> {
-    let long_enough = length(text).filter(|it| length(LONGEST).is_some_and(|longest| *it <= longest));
+    let long_enough = parse_duration(text).ok().filter(|it| parse_duration(LONGEST).is_ok_and(|longest| *it <= longest));
     long_enough.and_then(|length| now.checked_add(length).ok()).ok_or_else(|| {
         let problem = format!("`{name}` is `{text}`; write a length of time such as `10m` or `7d`, `{LONGEST}` at most");
         Verdict::refused("invalid_input", problem)
     })
-}
-
-/// `10m`, `24h`, `7d`.
-fn length(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 24 * 3_600_000,
-        "w" => 7 * 24 * 3_600_000,
-        _ => return None,
-    };
-    Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(milliseconds)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lengths_are_read_or_refused() {
-        for (text, seconds) in [("10m", 600), ("24h", 86_400), ("7d", 604_800), ("2w", 1_209_600), ("0s", 0)] {
-            assert_eq!(length(text), Some(Duration::from_secs(seconds)), "{text}");
-        }
-        assert_eq!(length("250ms"), Some(Duration::from_millis(250)));
-        for text in ["", "10", "m", "-1m", "1.5h", "10 m", "1y", "99999999999999999999s", "18446744073709551615w"] {
-            assert_eq!(length(text), None, "{text}");
-        }
-    }
 }

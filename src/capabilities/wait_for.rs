@@ -91,15 +91,19 @@ impl WaitFor {
     fn awaits(facts: &Facts, now: Timestamp, input: &Json) -> Result<Verdict, Verdict> {
         let input: Input = read(input)?;
         let until = end_of(now, "within", &input.within)?;
-        let given: Vec<String> = [
+        let ids = [
             ("order", input.order_id),
             ("customer", input.customer_id),
             ("return", input.return_id),
             ("conversation", input.conversation_id),
-        ]
-        .into_iter()
-        .filter_map(|(kind, id)| Some(format!("{kind}/{}", id?.trim())))
-        .collect();
+        ];
+        let mut given = Vec::new();
+        for (kind, id) in ids.iter().filter_map(|(kind, id)| Some((kind, id.as_deref()?.trim()))) {
+            if id.is_empty() {
+                return Err(Verdict::refused("invalid_input", format!("`{kind}_id` is empty")));
+            }
+            given.push(format!("{kind}/{id}"));
+        }
         let about = match given.as_slice() {
             [one] => one.clone(),
             [] => own(facts).ok_or_else(|| {

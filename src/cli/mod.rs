@@ -8,6 +8,7 @@
 
 mod approvals;
 mod bench;
+mod bench_engine;
 mod client;
 mod demo;
 mod doctor;

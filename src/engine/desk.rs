@@ -102,6 +102,8 @@ pub(super) struct Desk {
     /// While catching up: the last event read from the disk, and those read that may still be handed over too.
     catching_up: Option<EventId>,
     read_from_disk: HashSet<EventId>,
+    /// Ids of listeners that are on disk, or will be with this turn.
+    pub(super) kept_listeners: HashSet<i64>,
     when_idle: Vec<oneshot::Sender<()>>,
     pub(super) closing: bool,
 }
@@ -110,6 +112,8 @@ pub(super) struct Desk {
 #[derive(Default)]
 pub(super) struct Turn {
     pub(super) now: Timestamp,
+    /// Whether the desk has been told more than this turn takes.
+    pub(super) more_notes: bool,
     pub(super) changes: Changes,
     /// Runs made in this turn.
     pub(super) born: Vec<RunId>,
@@ -161,6 +165,7 @@ impl Desk {
             waiting,
             catching_up: None,
             read_from_disk: HashSet::new(),
+            kept_listeners: HashSet::new(),
             when_idle: Vec::new(),
             closing: false,
         }
@@ -188,7 +193,7 @@ impl Desk {
             if !open {
                 self.closing = true;
             }
-            let mut turn = Turn { now: self.parts.clock.now(), ..Turn::default() };
+            let mut turn = Turn { now: self.parts.clock.now(), more_notes: !notes.is_empty(), ..Turn::default() };
             let result = self.turn(&mut turn, inbox, returned, &mut events).await;
             let carried_out = std::mem::take(&mut turn.carried_out);
             match result {
@@ -298,7 +303,7 @@ impl Desk {
             self.match_events(turn, batch, fetched).await?;
         }
         if due_now && self.free_hands() > 0 {
-            let caught_up = self.catching_up.is_none() && events.is_empty();
+            let caught_up = self.catching_up.is_none() && events.is_empty() && !turn.more_notes;
             let which = if caught_up { Due::All } else { Due::ButEvents };
             let due = self.parts.store.due(&self.parts.shop.id, turn.now, which, DUE_A_TURN).await?;
             self.take_due(turn, due).await?;
@@ -428,6 +433,7 @@ impl Desk {
         self.runs.clear();
         self.parked.clear();
         self.read_from_disk.clear();
+        self.kept_listeners.clear();
         self.catching_up = Some(EventId(0));
         self.is_held_up = false;
         self.remember_awaited().await?;

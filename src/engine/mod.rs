@@ -27,6 +27,7 @@ mod registry;
 mod rehearse;
 pub mod rule_tests;
 mod waits;
+mod why;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +40,9 @@ pub use advance::{CALLS_A_RUN, Step, advance};
 pub use command::{Command, Touched};
 pub use decide::Decision;
 pub use happening::{Happening, Ran, What};
+pub use intake::accept_as;
 pub use registry::Registry;
+pub use why::why_not;
 
 use crate::domain::{Clock, IdMaker, NewEvent, Shop, ShopId};
 use crate::rules::RuleSet;

@@ -67,7 +67,7 @@ async fn a_yes_lets_the_run_go_on_with_what_was_shown() {
     let (it, run) = asked(&rule("", "")).await;
     let it = it.restart().await;
     it.advance(Duration::from_secs(3600)).await;
-    assert_eq!(says(&it, run, "ana", yes()).await, Ok("approved".into()));
+    assert_eq!(says(&it, run, "ana", yes()).await.expect("decided"), "approved");
     assert_eq!((it.ends().await, tags(&it)), (vec!["done".to_owned()], vec!["tag #1".to_owned()]));
     let expected = json!({ "decision": "approved", "text": "tag #1", "edited": false, "by": "ana", "at": it.now() });
     assert_eq!(answer(&it).await, Answer::Done(expected));
@@ -79,7 +79,7 @@ async fn a_yes_lets_the_run_go_on_with_what_was_shown() {
 async fn an_edited_text_is_what_goes_out_and_is_kept() {
     let (it, run) = asked(&rule("", "")).await;
     let edited = Says::Accept { text: Some("very big".into()) };
-    assert_eq!(says(&it, run, "ana", edited).await, Ok("approved with your text".into()));
+    assert_eq!(says(&it, run, "ana", edited).await.expect("decided"), "approved with your text");
     assert_eq!((it.ends().await, tags(&it)), (vec!["done".to_owned()], vec!["very big".to_owned()]));
     assert!(matches!(answer(&it).await, Answer::Done(it) if it["edited"] == true && it["by"] == "ana"));
 }
@@ -87,7 +87,7 @@ async fn an_edited_text_is_what_goes_out_and_is_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_no_ends_the_run_as_declined_unless_the_rule_handles_it() {
     let (it, run) = asked(&rule("", "")).await;
-    assert_eq!(says(&it, run, "ben", no("too early")).await, Ok("rejected".into()));
+    assert_eq!(says(&it, run, "ben", no("too early")).await.expect("decided"), "rejected");
     assert_eq!((it.ends().await, tags(&it).len()), (vec!["declined".to_owned()], 0));
     let Answer::Failed(Failure { code, message, detail }) = answer(&it).await else { panic!("no failure") };
     assert_eq!((code.as_str(), message.as_str()), ("declined", "ben said no: too early"));
@@ -164,7 +164,7 @@ async fn what_cannot_be_decided_says_why() {
     }
     assert!(matches!(decide(run, "ok", no(&"x".repeat(2_001))).await, EngineError::Invalid(_)));
     assert_eq!(it.ends().await, ["waiting"], "nothing was done");
-    assert_eq!(says(&it, run, "ana", yes()).await, Ok("approved".into()));
+    assert_eq!(says(&it, run, "ana", yes()).await.expect("decided"), "approved");
 
     // A call of which nobody can tell has no text, and its answer is that of its capability.
     let thanks = "
@@ -185,7 +185,7 @@ steps:
         assert!(matches!(says(&it, run, "ana", wrong).await, Err(EngineError::Invalid(_))));
     }
     let happened = Says::Happened { answer: Json::Null };
-    assert_eq!(says(&it, run, "ana", happened.clone()).await, Ok("taken as done".into()));
+    assert_eq!(says(&it, run, "ana", happened.clone()).await.expect("decided"), "taken as done");
     let second = says(&it, run, "ben", happened).await;
     let told = |told: &str| told.contains("ana said that it happened at");
     assert!(matches!(&second, Err(EngineError::Conflict(it)) if told(it)), "{second:?}");

@@ -11,6 +11,7 @@ mod faults;
 mod journal;
 mod lanes;
 mod licences;
+mod many_waiting;
 mod models;
 mod random_rules;
 mod records;

@@ -30,10 +30,21 @@ enum Use {
     /// `world.key`, `world.look`, `world.once`, `world.read`; with so many attempts at the most.
     World(&'static str, Option<u32>),
     Wait(u32),
+    WaitFor(Awaited),
+    Approval(u32, &'static str),
     Add(u8, i32),
     Get(u8),
     Set(u8),
     Log,
+}
+
+/// An event to be waited for.
+#[derive(Clone, Debug)]
+struct Awaited {
+    kind: &'static str,
+    /// Of another order than the event's.
+    order: Option<u8>,
+    within_ms: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -42,6 +53,8 @@ struct Step {
     /// Only where the answer of one of the steps before it is above this.
     above: Option<(usize, i64)>,
     on_error: Option<&'static str>,
+    /// Once for each of so many items, which are earlier answers as far as there are some.
+    for_each: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,14 +67,23 @@ enum Statement {
 fn uses() -> impl Strategy<Value = Use> {
     let attempts = || proptest::option::weighted(0.3, 1_u32..4);
     let world = prop_oneof![Just("world.key"), Just("world.look"), Just("world.once"), Just("world.read")];
+    let on_timeout = prop_oneof![Just("approve"), Just("reject"), Just("fail")];
     prop_oneof![
         9 => (world, attempts()).prop_map(|(name, attempts)| Use::World(name, attempts)),
         2 => (0_u32..5000).prop_map(Use::Wait),
+        3 => awaited().prop_map(Use::WaitFor),
+        2 => (0_u32..9000, on_timeout).prop_map(|(ms, on_timeout)| Use::Approval(ms, on_timeout)),
         2 => (0_u8..3, -5_i32..50).prop_map(|(key, by)| Use::Add(key, by)),
         1 => (0_u8..3).prop_map(Use::Get),
         1 => (0_u8..3).prop_map(Use::Set),
         1 => Just(Use::Log),
     ]
+}
+
+fn awaited() -> impl Strategy<Value = Awaited> {
+    let kind = prop_oneof![Just("order.paid"), Just("order.fulfilled"), Just("order.*")];
+    (kind, proptest::option::weighted(0.3, 0_u8..3), 0_u32..9000)
+        .prop_map(|(kind, order, within_ms)| Awaited { kind, order, within_ms })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -71,8 +93,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Some("stop")),
         1 => Just(Some("{ use: { value: 77 } }")),
     ];
-    (uses(), proptest::option::weighted(0.3, (0_usize..6, 0_i64..100)), on_error)
-        .prop_map(|(uses, above, on_error)| Step { uses, above, on_error })
+    let for_each = proptest::option::weighted(0.2, 0_usize..4);
+    (uses(), proptest::option::weighted(0.3, (0_usize..6, 0_i64..100)), on_error, for_each)
+        .prop_map(|(uses, above, on_error, for_each)| Step { uses, above, on_error, for_each })
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
@@ -144,6 +167,8 @@ impl Use {
         match self {
             Self::World(name, _) => name,
             Self::Wait(_) => "wait",
+            Self::WaitFor(_) => "wait_for",
+            Self::Approval(..) => "approval.request",
             Self::Add(..) => "memory.add",
             Self::Get(_) => "memory.get",
             Self::Set(_) => "memory.set",
@@ -161,6 +186,17 @@ impl Use {
         match self {
             Self::World(..) => vec![("n", of.to_owned()), ("by", format!("\"{rule}\""))],
             Self::Wait(ms) => vec![("for", format!("\"{ms}ms\""))],
+            Self::WaitFor(Awaited { kind, order, within_ms }) => {
+                let order = order.map(|order| ("order_id", format!("\"{order}\"")));
+                let input = [("event", format!("\"{kind}\"")), ("within", format!("\"{within_ms}ms\""))];
+                input.into_iter().chain(order).collect()
+            }
+            Self::Approval(ms, on_timeout) => vec![
+                ("to", "\"support\"".to_owned()),
+                ("show", "\"go on?\"".to_owned()),
+                ("timeout", format!("\"{ms}ms\"")),
+                ("on_timeout", format!("\"{on_timeout}\"")),
+            ],
             Self::Add(key, by) => vec![("key", format!("\"sum{key}\"")), ("by", by.to_string())],
             Self::Get(key) => vec![("key", format!("\"set{key}\""))],
             Self::Set(key) => vec![("key", format!("\"set{key}\"")), ("value", of.to_owned())],
@@ -182,24 +218,35 @@ impl Use {
 }
 
 impl Step {
+    /// Whether later steps find a number under its `value`.
+    fn has_number(&self) -> bool {
+        self.uses.has_number() && self.for_each.is_none()
+    }
+
     fn line(&self, rule: &str, i: usize, steps: &[Step]) -> String {
-        let earlier = |wanted: usize| (0..i).filter(|&at| steps[at].uses.has_number()).nth(wanted % i.max(1));
-        let of = earlier(i).map_or_else(|| i.to_string(), |at| format!("\"{{{{ steps.s{at}.value }}}}\""));
+        let earlier = |wanted: usize| (0..i).filter(|&at| steps[at].has_number()).nth(wanted % i.max(1));
+        let of = match self.for_each {
+            Some(_) => "\"{{ item }}\"".to_owned(),
+            None => earlier(i).map_or_else(|| i.to_string(), |at| format!("\"{{{{ steps.s{at}.value }}}}\"")),
+        };
         let input: Vec<String> =
             self.uses.input(rule, &of).into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
         let mut line = format!("  - {{ id: s{i}, uses: {}, with: {{ {} }}", self.uses.name(), input.join(", "));
+        if let Some(many) = self.for_each {
+            let item = |n| earlier(n).map_or_else(|| n.to_string(), |at| format!("steps.s{at}.value"));
+            let items: Vec<String> = (0..many).map(item).collect();
+            let _ = write!(line, ", for_each: '[{}]'", items.join(", "));
+        }
         if let Some((of, above)) = self.above
             && let Some(at) = earlier(of)
         {
             let _ = write!(line, ", if: steps.s{at}.value > {above}");
         }
-        if let Use::World(_, attempts) = self.uses {
-            if let Some(on_error) = self.on_error {
-                let _ = write!(line, ", on_error: {on_error}");
-            }
-            if let Some(attempts) = attempts {
-                let _ = write!(line, ", retry: {{ attempts: {attempts}, first: 1s, max: 9s }}");
-            }
+        if let (Use::World(..) | Use::Approval(..), Some(on_error)) = (&self.uses, self.on_error) {
+            let _ = write!(line, ", on_error: {on_error}");
+        }
+        if let Use::World(_, Some(attempts)) = self.uses {
+            let _ = write!(line, ", retry: {{ attempts: {attempts}, first: 1s, max: 9s }}");
         }
         line.push_str(" }\n");
         line
