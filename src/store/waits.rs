@@ -94,8 +94,9 @@ impl Store {
             let rows = calls::Entity::find()
                 .filter(calls::Column::Shop.eq(shop.as_str()))
                 .filter(calls::Column::Awaits.is_in(some.iter().map(ToString::to_string)))
-                // Says the index's own condition, in its own words.
-                .filter(Expr::cust("awaits IS NOT NULL AND state < 2"))
+                // The index's other condition, in its own words. That `awaits` is something is understood: said, it
+                // would be what is searched by.
+                .filter(Expr::cust("state < 2"))
                 .select_only()
                 .columns([calls::Column::Run, calls::Column::Path, calls::Column::Awaits])
                 .into_tuple::<(i64, String, String)>()
@@ -120,14 +121,19 @@ impl Store {
         before: Option<RunId>,
         most: u64,
     ) -> Result<Vec<RunId>, StoreError> {
-        let sql = "SELECT run FROM (\
-             SELECT run FROM calls WHERE shop = ? AND awaits = 'person' AND awaits IS NOT NULL AND state < 2 AND run < ? \
-             UNION SELECT run FROM calls WHERE shop = ? AND state IN (2, 3) AND state = 3 AND run < ?) \
-             ORDER BY run DESC LIMIT ?";
+        // Each part by its own index, newest first, so that no more is looked at than is asked for.
+        let part = |which: &str| {
+            format!(
+                "SELECT run FROM (SELECT DISTINCT run FROM calls WHERE shop = ? AND {which} AND run < ? \
+                 ORDER BY run DESC LIMIT ?)"
+            )
+        };
+        let (approvals, unknown) = (part("awaits = 'person' AND state < 2"), part("state IN (2, 3) AND state = 3"));
+        let sql = format!("{approvals} UNION {unknown} ORDER BY run DESC LIMIT ?");
         let before = before.map_or(i64::MAX, |run| run.0);
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let values: [Value; 5] =
-            [shop.as_str().into(), before.into(), shop.as_str().into(), before.into(), most.into()];
+        let bounds: [Value; 3] = [shop.as_str().into(), before.into(), most.into()];
+        let values = bounds.iter().chain(&bounds).chain([&bounds[2]]).cloned();
         let statement = Statement::from_sql_and_values(self.readers.get_database_backend(), sql, values);
         #[derive(FromQueryResult)]
         struct Row {
