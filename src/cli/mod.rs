@@ -6,6 +6,7 @@
 //! *Architecture Invariant*: the only room that reads arguments and writes to stdout. It decides nothing about
 //! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
 
+mod approvals;
 mod bench;
 mod bench_engine;
 mod client;
@@ -59,6 +60,8 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List what waits for a person, and decide it
+    Approvals(approvals::ApprovalsArgs),
     /// Measure what this machine can take
     Bench(bench::BenchArgs),
     /// Play a shop's morning against the real server, with nothing set up
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Approvals(args) => approvals::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),

@@ -101,6 +101,8 @@ impl Stage<'_> {
                     call.due = due;
                     return false;
                 }
+                // Nobody is asked: what the rule says is to be assumed.
+                Verdict::Await(Awaits::Person, _) => capability.stand_in(&call.input),
                 Verdict::Await(awaits, due) => {
                     let comes = self.answerer.awaited(call, &awaits, now, due.min(self.until));
                     (call.awaits, call.due) = (Some(awaits), due);

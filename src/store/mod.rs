@@ -18,6 +18,7 @@ mod records;
 mod rule_versions;
 mod runs;
 mod tokens;
+mod waits;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTrait};
 use storehand_migrations::{Migrator, MigratorTrait};
 
+pub use calls::Due;
 pub use changes::{Changes, Matched, Moved};
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
 pub use heard::HeardBy;
@@ -33,6 +35,7 @@ pub use records::StoredRecord;
 pub use rule_versions::RuleVersion;
 pub use runs::RunFilter;
 pub use tokens::TokenRow;
+pub use waits::AboutRow;
 
 /// How to open the store.
 #[derive(Clone, Debug)]
