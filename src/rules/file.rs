@@ -140,9 +140,9 @@ fn rule(
     let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| on_change(report, node));
     let allow = optional(root, "allow").map(|node| allow(report, node, catalog)).unwrap_or_default();
 
-    let mut uses = Uses { allow: &allow, used: BTreeSet::new() };
+    let mut uses = Uses { allow: &allow, used: BTreeSet::new(), awaits: BTreeSet::new() };
     let (body, script) = body(report, root, file, files, names, &mut uses);
-    let used = uses.used;
+    let Uses { used, awaits, .. } = uses;
     if body.is_some() {
         unused_allow(report, root, &allow, &used, catalog);
     }
@@ -172,6 +172,7 @@ fn rule(
             overlap: overlap?,
             on_change: on_change?,
             allow,
+            awaits: awaits.into_iter().collect(),
             body: body?,
             tests,
             file: file.to_owned(),

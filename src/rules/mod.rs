@@ -13,6 +13,7 @@
 
 mod advance;
 mod between;
+mod bounds;
 mod duration;
 mod eval;
 pub mod expr;
@@ -22,6 +23,7 @@ mod finding;
 mod input;
 mod keys;
 mod language;
+mod lists;
 mod load;
 mod matching;
 mod mistakes;

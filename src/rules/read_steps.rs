@@ -4,21 +4,24 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path};
 
+use super::expr::Template;
 use super::fields::{self, group, list, optional, required, span, text, word};
 use super::finding::{Code, Finding, Report, shown};
 use super::input::{self, Extent};
 use super::keys;
 use super::mistakes::Names;
 use super::near::{write_ascii, write_nearest};
-use super::rule::{OnError, OnViolation, Step, With};
+use super::read_when;
+use super::rule::{AWAITS, OnError, OnViolation, Step, With};
 use super::script::Script;
 use super::yaml::{Data, Node};
 use crate::domain::{Catalog, Kind, Retry, Spec};
 
-/// The capabilities that a rule uses, and the writes that it may use.
+/// The capabilities that a rule uses, the writes that it may use, and the events that it waits for.
 pub(super) struct Uses<'a> {
     pub(super) allow: &'a [String],
     pub(super) used: BTreeSet<String>,
+    pub(super) awaits: BTreeSet<String>,
 }
 
 /// A run makes at most so many calls.
@@ -80,6 +83,9 @@ fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &m
             not_allowed(report, uses_node.at.clone(), name);
         }
         input::check(report, with, uses_node, &spec.input, &format!("`{name}`"), Extent::Whole);
+        if name == AWAITS {
+            uses.awaits.extend(with.and_then(|with| awaited(report, with, names.catalog)));
+        }
     }
     Some(Step {
         id,
@@ -94,6 +100,19 @@ fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &m
         on_violation: optional(node, "on_violation").and_then(|node| on_violation(report, node, names)),
         line: report.line(node.at.start),
     })
+}
+
+/// The event that a step waits for. One that is missing, or no text, is what the capability's schema finds.
+fn awaited(report: &mut Report, with: &Node, catalog: &Catalog) -> Option<String> {
+    let event = with.get("event")?;
+    let name = event.text()?;
+    if Template::is_template(name) {
+        report
+            .error(event.at.clone(), Code::UnknownEvent, "the event that is waited for is written out, not filled in")
+            .hint("write its name, such as `event: order.fulfilled`; where it depends, use a step with `if` for each");
+        return None;
+    }
+    read_when::is_known_event(report, event.at.clone(), name, catalog).then(|| name.to_owned())
 }
 
 fn not_allowed(report: &mut Report, at: std::ops::Range<usize>, name: &str) {
@@ -214,6 +233,12 @@ pub(super) fn script(
                     not_allowed(&mut inner, at, asked);
                 }
             }
+        }
+    }
+    for (event, offset) in script.iter().flat_map(Script::awaits) {
+        let at = *offset..offset.saturating_add(event.len());
+        if read_when::is_known_event(&mut inner, at, event, names.catalog) {
+            uses.awaits.insert(event.clone());
         }
     }
     Some((script, ReadScript { name: name.to_owned(), text, findings: inner.finish() }))
