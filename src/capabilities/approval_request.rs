@@ -46,7 +46,8 @@ impl ApprovalRequest {
     pub(super) fn new() -> Self {
         let mut show = Shape::text(20_000, "What they are shown: what would be done, or the text that would be sent.");
         show["minLength"] = json!(1);
-        let mut to = Shape::text(100, "Who is asked, in your own words, such as `support`. Whoever has a token may decide.");
+        let mut to =
+            Shape::text(100, "Who is asked, in your own words, such as `support`. Whoever has a token may decide.");
         to["minLength"] = json!(1);
         let text_or_null = |description: &str| json!({ "type": ["string", "null"], "description": description });
         let mut output = Shape::object(
@@ -195,7 +196,9 @@ impl Capability for ApprovalRequest {
     fn stand_in(&self, input: &Json) -> Answer {
         understood(input).map_or_else(
             |answer| answer,
-            |input| Self::taken_for(input.assume, &input.show, "nobody is asked here, and the rule says `assume: rejected`"),
+            |input| {
+                Self::taken_for(input.assume, &input.show, "nobody is asked here, and the rule says `assume: rejected`")
+            },
         )
     }
 }

@@ -64,7 +64,10 @@ impl WaitFor {
                     ),
                     (
                         "within",
-                        Shape::duration_up_to(LONGEST, "How long to wait, such as `7d`; a year at most. Then the answer is `timed_out`."),
+                        Shape::duration_up_to(
+                            LONGEST,
+                            "How long to wait, such as `7d`; a year at most. Then the answer is `timed_out`.",
+                        ),
                     ),
                     ("order_id", id("Of which order. Default: the event's own order, else its customer.")),
                     ("customer_id", id("Of which customer.")),

@@ -11,9 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::desk::{Desk, Turn};
-use crate::domain::{
-    Answer, Awaits, CallState, Context, EVENT_TYPES, Event, Records, RunId, about, is_of_kind,
-};
+use crate::domain::{Answer, Awaits, CallState, Context, EVENT_TYPES, Event, Records, RunId, about, is_of_kind};
 use crate::rules::{Body, Rule, RuleSet, With};
 use crate::store::{AboutRow, StoreError};
 
@@ -110,9 +108,10 @@ impl Desk {
             let records = stored.context.map_or_else(|| stored.event.records.clone(), |context| context.records);
             return Ok(Some(happened(&stored.event, &records)));
         }
-        let just_now = turn.happened.iter().filter(|it| {
-            is_of_kind(&it.event.kind, kind) && it.about.contains(about) && it.event.is_since(began)
-        });
+        let just_now = turn
+            .happened
+            .iter()
+            .filter(|it| is_of_kind(&it.event.kind, kind) && it.about.contains(about) && it.event.is_since(began));
         Ok(just_now.min_by_key(|it| it.event.id).map(|it| happened(&it.event, &it.records)))
     }
 

@@ -142,9 +142,9 @@ fn rule(
     let limits = optional(root, "limits").map(|node| limits(report, node)).unwrap_or_default();
     let allow = optional(root, "allow").map(|node| allow(report, node, catalog)).unwrap_or_default();
 
-    let mut uses = Uses { allow: &allow, used: BTreeSet::new() };
+    let mut uses = Uses { allow: &allow, used: BTreeSet::new(), awaits: BTreeSet::new() };
     let (body, script) = body(report, root, file, files, names, &mut uses);
-    let used = uses.used;
+    let Uses { used, awaits, .. } = uses;
     if body.is_some() {
         unused_allow(report, root, &allow, &used, catalog);
         unused_limits(report, root, &used, catalog);
@@ -176,6 +176,7 @@ fn rule(
             on_change: on_change?,
             limits,
             allow,
+            awaits: awaits.into_iter().collect(),
             body: body?,
             tests,
             file: file.to_owned(),

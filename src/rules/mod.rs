@@ -13,6 +13,7 @@
 
 mod advance;
 mod between;
+mod bounds;
 mod eval;
 pub mod expr;
 mod fields;
@@ -21,6 +22,7 @@ mod finding;
 mod input;
 mod keys;
 mod language;
+mod lists;
 mod load;
 mod matching;
 mod mistakes;

@@ -1,13 +1,14 @@
 //! When a rule runs: its triggers and conditions.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::fields::{group, list, required, text};
 use super::finding::{Code, Report, shown};
 use super::keys;
 use super::mistakes::Names;
 use super::near::{write_ascii, write_nearest};
-use super::rule::{Condition, Trigger};
+use super::rule::{Condition, Trigger, names};
 use super::yaml::{Data, Node};
 use crate::domain::Catalog;
 
@@ -28,9 +29,13 @@ fn trigger(report: &mut Report, node: &Node, catalog: &Catalog) -> Option<Trigge
     }
     let event = required(report, node, "event", "a trigger", "name an event type: `event: order.created`")?;
     let name = text(report, event, "`event`")?;
-    let trigger = Trigger::Event(name.to_owned());
-    if catalog.events().iter().any(|known| trigger.hears(known.name)) {
-        return Some(trigger);
+    is_known_event(report, event.at.clone(), name, catalog).then(|| Trigger::Event(name.to_owned()))
+}
+
+/// Looks whether there is such an event, or a kind of them, and says what is meant where there is none.
+pub(super) fn is_known_event(report: &mut Report, at: Range<usize>, name: &str, catalog: &Catalog) -> bool {
+    if catalog.events().iter().any(|known| names(name, known.name)) {
+        return true;
     }
     let families: BTreeSet<&str> = catalog.events().iter().filter_map(|known| known.name.split('.').next()).collect();
     let families: Vec<String> = families.into_iter().map(|family| format!("{family}.*")).collect();
@@ -50,9 +55,9 @@ fn trigger(report: &mut Report, node: &Node, catalog: &Catalog) -> Option<Trigge
             }),
     };
     report
-        .error(event.at.clone(), Code::UnknownEvent, format!("there is no event type `{}`", shown(name)))
+        .error(at, Code::UnknownEvent, format!("there is no event type `{}`", shown(name)))
         .maybe(hint.or_else(|| write_ascii(name)));
-    None
+    false
 }
 
 /// Reads the conditions.

@@ -12,6 +12,10 @@ use super::expr::{Expr, Template};
 use super::script::Script;
 use crate::domain::{Inputs, Limits, Retry, Value};
 
+/// The capability that answers with an event to come. No other is known by name in this room: which events are waited
+/// for must be known when the file is checked, since an event that nobody waits for is not kept for those who might.
+pub(super) const AWAITS: &str = "wait_for";
+
 /// One version of one rule.
 #[derive(Debug)]
 pub struct Rule {
@@ -37,6 +41,8 @@ pub struct Rule {
     pub limits: Limits,
     /// The writes that it may make.
     pub allow: Vec<String>,
+    /// The events that its runs may wait for, each once: `order.fulfilled`, or all of a kind as `order.*`.
+    pub awaits: Vec<String>,
     /// What it does.
     pub body: Body,
     /// Its own tests.
@@ -114,11 +120,16 @@ impl Trigger {
     /// Whether it listens to this event type.
     pub fn hears(&self, kind: &str) -> bool {
         match self {
-            Self::Event(pattern) => match pattern.strip_suffix(".*") {
-                Some(family) => kind.strip_prefix(family).is_some_and(|rest| rest.starts_with('.')),
-                None => pattern == kind,
-            },
+            Self::Event(pattern) => names(pattern, kind),
         }
+    }
+}
+
+/// Whether a pattern (`order.paid`, or `order.*` for all of a kind) names this event type.
+pub(super) fn names(pattern: &str, kind: &str) -> bool {
+    match pattern.strip_suffix(".*") {
+        Some(family) => kind.strip_prefix(family).is_some_and(|rest| rest.starts_with('.')),
+        None => pattern == kind,
     }
 }
 

@@ -82,8 +82,11 @@ fn uses() -> impl Strategy<Value = Use> {
 
 fn awaited() -> impl Strategy<Value = Awaited> {
     let kind = prop_oneof![Just("order.paid"), Just("order.fulfilled"), Just("order.*")];
-    (kind, proptest::option::weighted(0.3, 0_u8..3), 0_u32..9000)
-        .prop_map(|(kind, order, within_ms)| Awaited { kind, order, within_ms })
+    (kind, proptest::option::weighted(0.3, 0_u8..3), 0_u32..9000).prop_map(|(kind, order, within_ms)| Awaited {
+        kind,
+        order,
+        within_ms,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
