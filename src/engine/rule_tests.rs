@@ -389,7 +389,6 @@ steps:
             (", assume: rejected", "ok: approved", made("tag 1042")),
             ("", "ok: rejected", none.clone()),
             ("", "approval.request: rejected", none.clone()),
-            ("", "ok: { decision: rejected }", none.clone()),
             ("", "ok: timed_out", none),
             (", on_timeout: approve", "ok: timed_out", made("tag 1042")),
             (", on_timeout: fail", "ok: timed_out", "expect: { outcome: failed, calls: [] }".to_owned()),
