@@ -63,7 +63,9 @@ impl Desk {
     pub(super) async fn answer_waits(&mut self, turn: &mut Turn) -> Result<(), StoreError> {
         let mut by_awaits: HashMap<Awaits, Vec<usize>> = HashMap::new();
         for (at, happened) in turn.happened.iter().enumerate() {
-            for kind in self.awaited.iter().filter(|kind| is_of_kind(&happened.event.kind, kind)) {
+            let kind = &happened.event.kind;
+            let family = kind.split('.').next().map(|family| format!("{family}.*"));
+            for kind in family.into_iter().chain([kind.to_string()]) {
                 for about in &happened.about {
                     let awaits = Awaits::Event { kind: kind.clone(), about: about.clone() };
                     by_awaits.entry(awaits).or_default().push(at);
