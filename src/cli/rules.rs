@@ -10,7 +10,7 @@ use super::events::pretty;
 use super::{Hinted, out, say};
 use crate::domain::Catalog;
 use crate::engine::rule_tests;
-use crate::rules::{self, Loaded, Rule, Severity, Trigger};
+use crate::rules::{self, Loaded, Rule, Severity};
 
 /// `storehand rules`
 #[derive(Debug, Args)]
@@ -122,8 +122,7 @@ fn test(loaded: &Loaded, json: bool, catalog: &Catalog) -> bool {
 }
 
 fn list(loaded: &Loaded, json: bool) -> bool {
-    let triggers =
-        |rule: &Rule| -> Vec<String> { rule.triggers.iter().map(|Trigger::Event(name)| name.clone()).collect() };
+    let triggers = |rule: &Rule| -> Vec<String> { rule.triggers.iter().map(ToString::to_string).collect() };
     if json {
         let rules = loaded.rules.iter().map(|rule| {
             json!({

@@ -58,7 +58,7 @@ impl Desk {
     /// The orders that this event speaks of and nobody knows, if a rule listens and the platform can be asked.
     fn to_be_read(&self, event: &Event, known: &Known) -> Option<(Vec<RecordKey>, Arc<dyn Platform>)> {
         let platform = self.parts.shop.platform.clone()?;
-        self.parts.rules.listening(&event.kind).next()?;
+        self.parts.rules.listening(&event.kind, &event.subject).next()?;
         let unknown = event.mentions.iter().filter(|key| key.kind == RecordKind::Order && !known.has(key));
         let unknown: Vec<RecordKey> = unknown.cloned().collect();
         (!unknown.is_empty()).then_some((unknown, platform))
@@ -90,7 +90,7 @@ impl Desk {
         }
         let context = Arc::new(context);
         let (mut ran, mut why_not) = (Vec::new(), Vec::new());
-        let rules: Vec<Arc<Rule>> = self.parts.rules.listening(&event.kind).cloned().collect();
+        let rules: Vec<Arc<Rule>> = self.parts.rules.listening(&event.kind, &event.subject).cloned().collect();
         for rule in rules {
             let facts = Facts {
                 event: event.clone(),

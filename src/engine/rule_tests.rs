@@ -16,7 +16,7 @@ use crate::domain::{
     Answer, AskOptions, Asked, Catalog, Door, Event, EventId, Facts, Failure, Kind, MemoryOp, Records, ShopId, Spec,
     digest, parse_duration, validate,
 };
-use crate::rules::{Match, Outcome, Progress, Rule, RuleTest, advance, lane_key, matches};
+use crate::rules::{Match, Outcome, Progress, Rule, RuleTest, Schedule, advance, lane_key, matches};
 
 /// What came of one test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,11 @@ fn facts(rule: &Rule, event: &Json, catalog: &Catalog) -> Result<Facts, String> 
         Some(time) => time.parse().map_err(|error| format!("the test's event: `{time}` is not a time: {error}"))?,
         None => DEFAULT_TIME,
     };
-    let subject = text("subject").map_or_else(|| subject(kind, event, catalog), str::to_owned);
+    let subject = match text("subject") {
+        Some(subject) => subject.to_owned(),
+        None if kind == Schedule::DUE => rule.subject(),
+        None => subject(kind, event, catalog),
+    };
     let event = Event {
         id: EventId(1),
         shop: "test".parse::<ShopId>().map_err(|error| error.to_string())?,
@@ -110,8 +114,12 @@ fn subject(kind: &str, event: &Json, catalog: &Catalog) -> String {
 
 /// Why the rule does not run; `None` where it does.
 fn why_not(rule: &Rule, facts: &Facts) -> Option<String> {
-    if !rule.triggers.iter().any(|trigger| trigger.hears(&facts.event.kind)) {
-        return Some(format!("it does not listen to `{}`", facts.event.kind));
+    let Event { kind, subject, .. } = &*facts.event;
+    if !rule.triggers.iter().any(|trigger| trigger.hears(kind)) {
+        return Some(format!("it does not listen to `{kind}`"));
+    }
+    if !rule.hears(kind, subject) {
+        return Some(format!("it does not listen to the schedule of `{subject}`; its own is `{}`", rule.subject()));
     }
     let Match::WhyNot(it) = matches(rule, facts) else { return None };
     let mut why = format!("`{}` (line {}) does not hold", it.clause, it.line);
@@ -518,6 +526,22 @@ steps:
             let test = format!("mocks: {{ {mocks} }}, expect: {{ outcome: done, calls: [{first}, {second}] }}");
             assert_eq!(messages(rule, &test), Vec::<String>::new(), "{test}");
         }
+    }
+
+    #[test]
+    fn a_rule_hears_its_own_schedule() {
+        let catalog = catalog(&all(Deps::default()));
+        let text = "id: digest\nname: T\nstatus: live\ntriggers: [{ schedule: 0 9 * * 1 }]\nsteps: [{ uses: log, with: \
+                    { message: \"{{ event.subject }}\" } }]\ntests:\n\
+                    - { name: a, event: { type: schedule.due, subject: rule/digest }, expect: { outcome: done } }\n\
+                    - { name: b, event: { type: schedule.due }, expect: { outcome: done } }\n\
+                    - { name: c, event: { type: schedule.due, subject: rule/other }, expect: { outcome: done } }\n";
+        let read = read(Path::new("t.yaml"), text, &|_| Err(std::io::ErrorKind::NotFound.into()), &catalog);
+        let messages: Vec<Vec<String>> =
+            run(&read.rule.expect("a rule"), &catalog).into_iter().map(|it| it.messages).collect();
+        let other =
+            "the rule does not run: it does not listen to the schedule of `rule/other`; its own is `rule/digest`";
+        assert_eq!(messages, [vec![], vec![], vec![other.to_owned()]]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::finding::{Code, Finding, Report};
 use super::rule::{Body, Condition, Rule, Status, With};
+use super::schedule::Schedule;
 use crate::domain::{Catalog, Kind};
 
 /// The event types that a write may bring about at the platform, where that is known.
@@ -77,7 +78,9 @@ fn hears(rule: &Rule, kind: &str) -> bool {
 fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
     let mut by_event: BTreeMap<(&str, &str), Vec<Write<'_>>> = BTreeMap::new();
     for write in live.iter().flat_map(|rule| writes(rule, catalog)) {
-        for event in catalog.events().iter().filter(|event| hears(write.rule, event.name)) {
+        // A rule hears no schedule but its own.
+        let events = catalog.events().iter().filter(|event| event.name != Schedule::DUE);
+        for event in events.filter(|event| hears(write.rule, event.name)) {
             let at = (event.name, write.capability);
             by_event.entry(at).or_default().push(Write { ..write });
         }

@@ -75,7 +75,7 @@ fn read_as(
             return Read { rule: None, findings: report.finish() };
         }
         Some(root) => {
-            group(&mut report, &root, "a rule", keys::RULE, &[]);
+            group(&mut report, &root, "a rule", keys::RULE);
             return Read { rule: None, findings: report.finish() };
         }
         None => return Read { rule: None, findings: report.finish() },
@@ -116,7 +116,7 @@ fn rule(
     catalog: &Catalog,
     read_tests: ReadTests,
 ) -> (Option<Rule>, Vec<Finding>) {
-    group(report, root, "a rule", keys::RULE, &[]);
+    group(report, root, "a rule", keys::RULE);
     let id = required(report, root, "id", "a rule", "add `id:` with a name of your choice")
         .and_then(|node| fields::rule_id(report, node));
     let name = optional(root, "name").map(|node| by_language(report, node, "the rule's name")).unwrap_or_default();
@@ -197,7 +197,7 @@ fn on_change(report: &mut Report, node: &Node) -> Option<OnChange> {
 }
 
 fn limits(report: &mut Report, node: &Node) -> Limits {
-    if group(report, node, "`limits`", keys::LIMITS, &[]).is_none() {
+    if group(report, node, "`limits`", keys::LIMITS).is_none() {
         return Limits::default();
     }
     Limits {

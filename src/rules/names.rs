@@ -448,7 +448,7 @@ impl<'a> Walk<'a> {
         };
         if let Some(ty) = ty {
             if matches!(ty, Ty::Record(..)) && name != "event" && !self.is_heard(name) {
-                let message = format!("no event that this rule listens to has a `{name}`");
+                let message = format!("no event that this rule listens to has {} `{name}`", article(name));
                 let records = self.heard().collect::<Vec<_>>().join("`, `");
                 let hint = if records.is_empty() {
                     "its events have no records".to_owned()

@@ -35,7 +35,7 @@ pub(super) fn tests(report: &mut Report, node: &Node, subject: &Subject<'_>) -> 
 }
 
 fn test(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<RuleTest> {
-    let node = group(report, node, "a test", keys::TEST, &[])?;
+    let node = group(report, node, "a test", keys::TEST)?;
     let name = required(report, node, "name", "a test", "say what it shows")
         .and_then(|node| text(report, node, "a test's name"));
     let event = required(report, node, "event", "a test", "name a fixture, such as `event: fixtures/order-1042.json`")
@@ -67,7 +67,7 @@ fn unheard(report: &mut Report, test: &Node, event: &Json, expect: &Expect, subj
 
 fn event(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Json> {
     if let Data::Map(_) = node.data {
-        let node = group(report, node, "an event", keys::EVENT, &[])?;
+        let node = group(report, node, "an event", keys::EVENT)?;
         let event = node.json();
         for Wrong { pointer, message, hint } in wrong_event(&event, subject.catalog) {
             let at = node.at_pointer(&pointer);
@@ -252,7 +252,7 @@ fn mocked<'s>(steps: &'s [Step], name: &str) -> Option<&'s Step> {
 }
 
 fn expect(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Expect> {
-    let node = group(report, node, "`expect`", keys::EXPECT, &[])?;
+    let node = group(report, node, "`expect`", keys::EXPECT)?;
     let calls =
         optional(node, "calls").map_or(&[][..], |node| list(report, node, "`calls`", "begin each call with `- uses:`"));
     let calls: Vec<ExpectedCall> = calls.iter().filter_map(|item| expected_call(report, item, subject)).collect();
@@ -293,7 +293,7 @@ fn expect(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Exp
 }
 
 fn expected_call(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<ExpectedCall> {
-    let node = group(report, node, "an expected call", keys::EXPECTED_CALL, &[])?;
+    let node = group(report, node, "an expected call", keys::EXPECTED_CALL)?;
     let uses = required(report, node, "uses", "an expected call", "name the capability, such as `message.send`")?;
     let name = text(report, uses, "`uses`")?;
     let spec = capability(report, uses, name, subject.catalog)?;

@@ -44,8 +44,9 @@ impl RuleSet {
         self.iter().filter(|rule| rule.status == Status::Live)
     }
 
-    /// The live rules that listen to events of this type.
-    pub fn listening(&self, kind: &str) -> impl ExactSizeIterator<Item = &Arc<Rule>> {
-        self.by_type.get(kind).map_or(&[][..], Vec::as_slice).iter()
+    /// The live rules that listen to events of this type and subject.
+    pub fn listening(&self, kind: &str, subject: &str) -> impl Iterator<Item = &Arc<Rule>> {
+        let of_type = self.by_type.get(kind).map_or(&[][..], Vec::as_slice);
+        of_type.iter().filter(move |rule| rule.hears(kind, subject))
     }
 }
