@@ -149,11 +149,7 @@ fn rule(
         unused_allow(report, root, &allow, &used, catalog);
         unused_limits(report, root, &used, catalog);
     }
-    let steps = match &body {
-        Some(Body::Steps(steps)) => Some(steps.as_slice()),
-        _ => None,
-    };
-    let subject = Subject { triggers: &triggers, steps, used: &used, catalog, files };
+    let subject = Subject { triggers: &triggers, body: body.as_ref(), used: &used, catalog, files };
     let tests = optional(root, "tests").map(|node| read_tests(report, node, &subject)).unwrap_or_default();
 
     let text = match &script {

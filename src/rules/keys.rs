@@ -98,6 +98,7 @@ keys! {
         "calls" "The writes that are made, in this order."
         "never" "Capabilities that are not used."
         "matched" "`false` where the rule must not run."
+        "why_not" "A part of the condition that must not hold, or of what it saw: `order.total`. The rule must not run."
         "outcome" "How the run ends: `done`, `failed`, `declined` or `waiting`."
     }
     /// One of `expect.calls`.

@@ -25,6 +25,8 @@ pub(crate) struct Found {
     pub(crate) paths: Vec<Vec<String>>,
     /// The capabilities that a script asks, with the place of each name.
     pub(crate) asks: Vec<(String, usize)>,
+    /// The ids that a script gives its calls, and whether it computes some of them.
+    pub(crate) ids: (BTreeSet<String>, bool),
     /// What an expression gives.
     pub(crate) gives: Ty,
 }
@@ -675,6 +677,15 @@ impl<'a> Walk<'a> {
         if !self.is_script {
             let message = "an expression only looks; it cannot `ask`".to_owned();
             return self.mistake(at, 3, message, Some("make it a step of its own".to_owned()));
+        }
+        match call.args.get(2) {
+            None => {}
+            Some(Expr::Map(options, _)) => match options.0.iter().find(|(key, _)| key.name == "id") {
+                None => {}
+                Some((_, Expr::StringConstant(id, _))) => drop(self.found.ids.0.insert(id.to_string())),
+                Some(_) => self.found.ids.1 = true,
+            },
+            Some(_) => self.found.ids.1 = true,
         }
         match call.args.first() {
             Some(Expr::StringConstant(name, at)) => {

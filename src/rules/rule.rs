@@ -295,6 +295,8 @@ pub struct Expect {
     pub never: Vec<String>,
     /// `matched: false` expects that the rule does not run.
     pub matched: Option<bool>,
+    /// Occurs in the first false clause or in what it saw; `matched` is `Some(false)` then.
+    pub why_not: Option<String>,
     /// How the run ends: `done`, `failed`, `declined`, `waiting`.
     pub outcome: Option<String>,
 }

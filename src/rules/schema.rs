@@ -189,6 +189,7 @@ fn test(catalog: &Catalog) -> Json {
         "calls" => json!({ "type": "array", "items": call }),
         "never" => json!({ "type": "array", "items": any() }),
         "matched" => json!({ "type": "boolean" }),
+        "why_not" => json!({ "type": "string", "minLength": 1 }),
         _ => json!({ "enum": ["done", "failed", "declined", "waiting"] }),
     });
     object(keys::TEST, &["name", "event", "expect"], |name| match name {
