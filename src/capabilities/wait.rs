@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::read;
-use crate::domain::{Attempt, Capability, Example, Kind, Repeat, Shape, Spec, Verdict, parse_duration};
+use crate::domain::{Attempt, Capability, Example, Kind, Shape, Spec, Verdict, parse_duration};
 
 /// The longest wait: a year and a day.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -22,10 +22,7 @@ struct Input {
 impl Wait {
     pub(super) fn new() -> Self {
         Self(Spec {
-            name: "wait",
             doc: "Goes on later. Runs of the same lane need not wait for it.",
-            kind: Kind::Control,
-            repeat: Repeat::Key,
             input: Shape::object(
                 &["for"],
                 &[("for", Shape::duration("How long, such as `10m`, `24h`, `7d`; a year at most."))],
@@ -33,6 +30,7 @@ impl Wait {
             output: Shape::object(&[], &[]),
             example: Example { input: json!({ "for": "10m" }), answer: json!({}) },
             deadline: Duration::from_secs(1),
+            ..Spec::of("wait", Kind::Control)
         })
     }
 }

@@ -23,7 +23,9 @@ mod schema;
 mod secret;
 mod source;
 
-pub use capability::{Attempt, Capability, Example, Kind, Lookup, MemoryOp, Repeat, Spec, TextSink, Verdict};
+pub use capability::{
+    Attempt, Capability, Example, Inverse, Kind, Lookup, Makes, MemoryOp, Repeat, Spec, TextSink, Verdict,
+};
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use door::{Answer, AskOptions, Asked, Door, Failure, Retry, digest};

@@ -17,7 +17,7 @@ use super::read_tests::{self, Subject};
 use super::rule::{Body, OnChange, Overlap, Rule, RuleTest, Status};
 use super::yaml::{self, Data, Node};
 use super::{read_inputs, read_when, tuning};
-use crate::domain::{Catalog, EventType, Kind, Limits, ParseRateError};
+use crate::domain::{Catalog, EventType, Kind, Limits, ParseRateError, Spec};
 
 /// What came of a file.
 #[derive(Debug)]
@@ -225,12 +225,16 @@ fn rate<T: FromStr<Err = ParseRateError>>(report: &mut Report, node: &Node, name
 /// A limit that nothing counts against protects nobody, and its author believes that it does.
 fn unused_limits(report: &mut Report, root: &Node, used: &BTreeSet<String>, catalog: &Catalog) {
     let (Some(key), Some(limits)) = (root.key("limits"), root.get("limits")) else { return };
-    let mut writes =
-        used.iter().filter_map(|name| catalog.capabilities.get(name)).filter(|spec| spec.kind == Kind::Write);
-    if writes.next().is_none() && matches!(limits.data, Data::Map(_)) {
+    let specs = used.iter().filter_map(|name| catalog.capabilities.get(name));
+    let writes: Vec<&Spec> = specs.filter(|spec| spec.kind == Kind::Write).collect();
+    if writes.is_empty() && matches!(limits.data, Data::Map(_)) {
         report
             .warning(key.at.clone(), Code::UnusedLimit, "this rule makes no writes, and limits count nothing else")
             .hint("take them out");
+    } else if let Some(key) = limits.key("money").filter(|_| writes.iter().all(|spec| spec.amount.is_none())) {
+        report
+            .warning(key.at.clone(), Code::UnusedLimit, "nothing that this rule does moves money")
+            .hint("take it out; `calls` limits how often it acts");
     }
 }
 

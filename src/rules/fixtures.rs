@@ -8,26 +8,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::domain::{Catalog, Example, Kind, Repeat, Shape, Spec};
+use crate::domain::{Catalog, Example, Kind, Makes, Shape, Spec};
 
 fn spec(name: &'static str, kind: Kind, input: Json, output: Json) -> (String, Spec) {
     let example = Example { input: json!({}), answer: json!({}) };
-    let spec = Spec {
-        name,
-        doc: "Does something.",
-        kind,
-        repeat: Repeat::None,
-        input,
-        output,
-        example,
-        deadline: Duration::from_secs(1),
-    };
+    let spec = Spec { doc: "Does something.", input, output, example, ..Spec::of(name, kind) };
     (name.to_owned(), spec)
 }
 
@@ -35,7 +25,7 @@ fn spec(name: &'static str, kind: Kind, input: Json, output: Json) -> (String, S
 fn catalog() -> Catalog {
     let text = |most| Shape::text(most, "A text.");
     let any = || Shape::any("Anything.");
-    let capabilities = BTreeMap::from([
+    let mut capabilities = BTreeMap::from([
         spec(
             "order.tag",
             Kind::Write,
@@ -92,8 +82,16 @@ fn catalog() -> Catalog {
             Shape::object(&["for"], &[("for", Shape::duration("How long, such as `10m`."))]),
             any(),
         ),
+        spec("gift.send", Kind::Write, Shape::object(&["worth"], &[("worth", text(40))]), any()),
         spec("log", Kind::Instant, Shape::object(&["message"], &[("message", text(1_000))]), any()),
     ]);
+    for (name, spec) in &mut capabilities {
+        match name.as_str() {
+            "order.tag" => spec.makes = &[Makes { event: "order.updated", fields: &["tags"] }],
+            "gift.send" => spec.amount = Some("worth"),
+            _ => {}
+        }
+    }
     Catalog { capabilities }
 }
 

@@ -8,7 +8,7 @@
 //! database, and the same text gives the same rule (on machines that agree on what time zones are).
 //! *Architecture Invariant*: no other room knows Rhai or YAML.
 //! *Architecture Invariant*: what may be used and named comes from the `Catalog`; no capability, event or field is
-//! known here by name, except `schedule.due`, and where `between` says which write makes which event.
+//! known here by name, except `schedule.due`, the event of a rule's own schedule.
 //! *Architecture Invariant*: a rule that exists has been checked; there is none with an error.
 
 mod advance;
