@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use super::read;
 use super::wait::{LONGEST, end_of};
 use crate::domain::{
-    Answer, Awaits, Capability, Decided, Example, Facts, Failure, Kind, Repeat, Says, Shape, Spec, Verdict,
+    Answer, Awaits, Capability, Decided, Example, Facts, Failure, Kind, Says, Shape, Spec, Verdict,
 };
 
 pub(super) struct ApprovalRequest(Spec);
@@ -61,11 +61,8 @@ impl ApprovalRequest {
         );
         output["mocks"] = json!(["approved", "rejected", "timed_out"]);
         Self(Spec {
-            name: "approval.request",
             doc: "Asks a person, and goes on once they have approved. Where they say no the run ends as declined, \
                   unless the rule handles it.",
-            kind: Kind::Control,
-            repeat: Repeat::Key,
             input: Shape::object(
                 &["to", "show", "timeout"],
                 &[
@@ -100,6 +97,7 @@ impl ApprovalRequest {
                 }),
             },
             deadline: Duration::from_secs(1),
+            ..Spec::of("approval.request", Kind::Control)
         })
     }
 
