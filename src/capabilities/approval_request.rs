@@ -9,9 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::read;
 use super::wait::{LONGEST, end_of};
-use crate::domain::{
-    Answer, Awaits, Capability, Decided, Example, Facts, Failure, Kind, Repeat, Says, Shape, Spec, Verdict,
-};
+use crate::domain::{Answer, Awaits, Capability, Decided, Example, Facts, Failure, Kind, Says, Shape, Spec, Verdict};
 
 pub(super) struct ApprovalRequest(Spec);
 
@@ -62,11 +60,8 @@ impl ApprovalRequest {
         );
         output["mocks"] = json!(["approved", "rejected", "timed_out"]);
         Self(Spec {
-            name: "approval.request",
             doc: "Asks a person, and goes on once they have approved. Where they say no the run ends as declined, \
                   unless the rule handles it.",
-            kind: Kind::Control,
-            repeat: Repeat::Key,
             input: Shape::object(
                 &["to", "show", "timeout"],
                 &[
@@ -101,6 +96,7 @@ impl ApprovalRequest {
                 }),
             },
             deadline: Duration::from_secs(1),
+            ..Spec::of("approval.request", Kind::Control)
         })
     }
 
@@ -170,14 +166,11 @@ impl Capability for ApprovalRequest {
     /// `approved`, `rejected`, `timed_out`, or parts of the answer, such as `{ text: … }` for an edit.
     fn mocked(&self, input: &Json, mock: &Json) -> Option<Answer> {
         let shown = input["show"].as_str().unwrap_or_default();
-        let no = || declined("the test's mock says no".to_owned(), json!({ "by": "the test" }));
+        let taken_for = |assume| Some(Self::taken_for(assume, shown, "the test's mock says no"));
         match mock {
-            Json::String(word) if word == "rejected" => Some(no()),
-            Json::Object(given) if given.get("decision").is_some_and(|it| it == "rejected") => Some(no()),
+            Json::String(word) if word == "approved" => taken_for(Assume::Approved),
+            Json::String(word) if word == "rejected" => taken_for(Assume::Rejected),
             Json::String(word) if word == "timed_out" => Some(self.timed_out(input)),
-            Json::String(word) if word == "approved" => {
-                Some(Self::taken_for(Assume::Approved, shown, "the test's mock says no"))
-            }
             Json::Object(given) if !given.contains_key("error") => {
                 let text = given.get("text").and_then(Json::as_str).unwrap_or(shown);
                 let mut answer: Map<String, Json> = Map::new();

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::events::pretty;
 use super::{Hinted, out, say};
 use crate::engine::{Registry, rule_tests};
-use crate::rules::{self, Loaded, Rule, Severity, Trigger};
+use crate::rules::{self, Loaded, Rule, Schedule, Severity};
 
 /// `storehand rules`
 #[derive(Debug, Args)]
@@ -122,13 +124,13 @@ fn test(loaded: &Loaded, json: bool, registry: &Arc<Registry>) -> bool {
 }
 
 fn list(loaded: &Loaded, json: bool) -> bool {
-    let triggers =
-        |rule: &Rule| -> Vec<String> { rule.triggers.iter().map(|Trigger::Event(name)| name.clone()).collect() };
+    let triggers = |rule: &Rule| -> Vec<String> { rule.triggers.iter().map(ToString::to_string).collect() };
+    let now = Timestamp::now();
     if json {
         let rules = loaded.rules.iter().map(|rule| {
             json!({
                 "id": rule.id, "name": rule.name, "status": rule.status, "triggers": triggers(rule),
-                "allow": rule.allow, "version": rule.version, "file": rule.file, "tests": rule.tests.len(),
+                "next": rule.schedules().map(|it| next(it, now)).collect::<Vec<_>>(), "allow": rule.allow, "version": rule.version, "file": rule.file, "tests": rule.tests.len(),
             })
         });
         say(pretty(&json!({ "rules": rules.collect::<Vec<_>>(), "findings": loaded.findings })));
@@ -138,12 +140,21 @@ fn list(loaded: &Loaded, json: bool) -> bool {
             let status = json!(rule.status).as_str().unwrap_or_default().to_owned();
             let name = rule.name.get("").or_else(|| rule.name.get("en")).or_else(|| rule.name.values().next());
             let (name, file) = (name.cloned().unwrap_or_default(), rule.file.display().to_string());
-            vec![rule.id.clone(), status, triggers(rule).join(", "), name, file]
+            let next: Vec<String> = rule.schedules().map(|it| next(it, now)).collect();
+            vec![rule.id.clone(), status, triggers(rule).join(", "), next.join(", "), name, file]
         };
         let rows: Vec<Vec<String>> = loaded.rules.iter().map(|rule| row(rule)).collect();
-        say(out::table(&["RULE", "STATUS", "LISTENS TO", "NAME", "FILE"], &rows));
+        say(out::table(&["RULE", "STATUS", "LISTENS TO", "NEXT", "NAME", "FILE"], &rows));
     }
     loaded.count(Severity::Error) == 0
+}
+
+/// When a schedule comes next, on the clocks that it goes by. A file does not say which are the shop's.
+fn next(schedule: &Schedule, now: Timestamp) -> String {
+    let zone = schedule.zone().cloned().unwrap_or(TimeZone::UTC);
+    let Some(next) = schedule.next_after(now, &zone) else { return "never".to_owned() };
+    let by = schedule.zone().and_then(TimeZone::iana_name).unwrap_or("in the shop's zone");
+    format!("{} {by}", zone.to_datetime(next).strftime("%F %H:%M"))
 }
 
 /// Says what was found, down to this severity.

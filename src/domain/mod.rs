@@ -26,7 +26,9 @@ mod secret;
 mod source;
 
 pub use about::{about, is_of_kind};
-pub use capability::{Attempt, Capability, Example, Kind, Lookup, MemoryOp, Repeat, Spec, TextSink, Verdict};
+pub use capability::{
+    Attempt, Capability, Example, Inverse, Kind, Lookup, Makes, MemoryOp, Repeat, Spec, TextSink, Verdict,
+};
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use decision::{Decided, Says};

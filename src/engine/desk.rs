@@ -22,6 +22,7 @@ use super::happening::{Happening, What};
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
 use super::registry::Registry;
+use super::schedules::Schedules;
 use super::waits::Happened;
 use super::{EngineError, Settings};
 use crate::domain::{CallState, Clock, Event, EventId, Facts, IdMaker, Order, RecordKey, Run, RunId, RunState, Shop};
@@ -85,6 +86,8 @@ pub(super) struct Desk {
     pub(super) versions: HashMap<(Arc<str>, Arc<str>), Arc<Rule>>,
     /// The event types that runs may wait for, such as `order.paid` and `order.*`.
     pub(super) awaited: BTreeSet<String>,
+    /// The rules' own times.
+    pub(super) schedules: Schedules,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
     /// Lets so many reads of the platform go on at once.
@@ -151,6 +154,7 @@ impl Desk {
     pub(super) fn new(parts: Parts, behind: watch::Receiver<()>, waiting: Arc<AtomicUsize>) -> Self {
         Self {
             reads: Arc::new(Semaphore::new(parts.settings.attempts_at_once)),
+            schedules: Schedules::new(&parts.shop.id, &parts.shop.time_zone),
             parts,
             lanes: Lanes::default(),
             runs: HashMap::new(),
@@ -237,6 +241,8 @@ impl Desk {
     ) -> bool {
         let clock = self.parts.clock.clone();
         let due = self.next_due.filter(|_| self.free_hands() > 0);
+        let scheduled = self.schedules.next().filter(|_| !self.closing);
+        let due = due.into_iter().chain(scheduled).min();
         let mut open = true;
         tokio::select! {
             biased;
@@ -274,6 +280,7 @@ impl Desk {
                 Note::Events(some) => events.extend(some),
                 Note::Rules(rules) => {
                     self.learn_awaited(&rules);
+                    self.reschedule(turn, &rules);
                     self.parts.rules = rules;
                 }
                 Note::Command(command, reply) => commands.push((command, reply)),
@@ -301,6 +308,7 @@ impl Desk {
         if !self.closing {
             let batch = self.next_events(events).await?;
             self.match_events(turn, batch, fetched).await?;
+            self.come_due(turn);
         }
         if due_now && self.free_hands() > 0 {
             let caught_up = self.catching_up.is_none() && events.is_empty() && !turn.more_notes;
@@ -421,7 +429,8 @@ impl Desk {
     }
 
     fn is_idle(&self) -> bool {
-        let due = self.next_due.is_some_and(|due| due <= self.parts.clock.now());
+        let next = self.next_due.into_iter().chain(self.schedules.next()).min();
+        let due = next.is_some_and(|due| due <= self.parts.clock.now());
         self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false)
     }
 

@@ -26,6 +26,7 @@ mod progress;
 mod registry;
 mod rehearse;
 pub mod rule_tests;
+mod schedules;
 mod waits;
 mod why;
 

@@ -85,8 +85,9 @@ impl Desk {
         self.load(turn, unknown).await?;
         for (run, path) in due {
             let Some(live) = self.runs.get(&run).filter(|live| !live.under_way.contains(&path)) else { continue };
-            // What the disk calls due, this turn may have answered or put off already.
-            let open = |call: &&Call| call.state <= CallState::Lost && call.due <= turn.now;
+            // What the disk calls due, this turn may have answered or put off already. The disk counts milliseconds.
+            let now = turn.now.as_millisecond();
+            let open = |call: &&Call| call.state <= CallState::Lost && call.due.as_millisecond() <= now;
             let Some(call) = live.run.call(&path).filter(open) else { continue };
             if call.awaits.as_ref().is_some_and(|awaits| self.may_still_come(awaits, call.due)) {
                 self.is_held_up = true;

@@ -228,6 +228,7 @@ impl Desk {
     pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
         let mut turn = Turn { now: self.parts.clock.now(), ..Turn::default() };
         let shop = self.parts.shop.id.clone();
+        self.remember_schedules(&mut turn).await?;
         let mut ids = self.parts.store.interrupted(&shop).await?;
         let started = self.parts.store.started(&shop).await?;
         ids.extend(started.iter().map(|(run, _)| *run));

@@ -17,7 +17,7 @@ use super::read_tests::{self, Subject};
 use super::rule::{Body, OnChange, Overlap, Rule, RuleTest, Status};
 use super::yaml::{self, Data, Node};
 use super::{read_inputs, read_when, tuning};
-use crate::domain::{Catalog, EventType, Kind, Limits, ParseRateError};
+use crate::domain::{Catalog, EventType, Kind, Limits, ParseRateError, Spec};
 
 /// What came of a file.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ fn read_as(
             return Read { rule: None, findings: report.finish() };
         }
         Some(root) => {
-            group(&mut report, &root, "a rule", keys::RULE, &[]);
+            group(&mut report, &root, "a rule", keys::RULE);
             return Read { rule: None, findings: report.finish() };
         }
         None => return Read { rule: None, findings: report.finish() },
@@ -116,7 +116,7 @@ fn rule(
     catalog: &Catalog,
     read_tests: ReadTests,
 ) -> (Option<Rule>, Vec<Finding>) {
-    group(report, root, "a rule", keys::RULE, &[]);
+    group(report, root, "a rule", keys::RULE);
     let id = required(report, root, "id", "a rule", "add `id:` with a name of your choice")
         .and_then(|node| fields::rule_id(report, node));
     let name = optional(root, "name").map(|node| by_language(report, node, "the rule's name")).unwrap_or_default();
@@ -149,11 +149,7 @@ fn rule(
         unused_allow(report, root, &allow, &used, catalog);
         unused_limits(report, root, &used, catalog);
     }
-    let steps = match &body {
-        Some(Body::Steps(steps)) => Some(steps.as_slice()),
-        _ => None,
-    };
-    let subject = Subject { triggers: &triggers, steps, used: &used, catalog, files };
+    let subject = Subject { triggers: &triggers, body: body.as_ref(), used: &used, catalog, files };
     let tests = optional(root, "tests").map(|node| read_tests(report, node, &subject)).unwrap_or_default();
 
     let text = match &script {
@@ -198,7 +194,7 @@ fn on_change(report: &mut Report, node: &Node) -> Option<OnChange> {
 }
 
 fn limits(report: &mut Report, node: &Node) -> Limits {
-    if group(report, node, "`limits`", keys::LIMITS, &[]).is_none() {
+    if group(report, node, "`limits`", keys::LIMITS).is_none() {
         return Limits::default();
     }
     Limits {
@@ -230,12 +226,16 @@ fn rate<T: FromStr<Err = ParseRateError>>(report: &mut Report, node: &Node, name
 /// A limit that nothing counts against protects nobody, and its author believes that it does.
 fn unused_limits(report: &mut Report, root: &Node, used: &BTreeSet<String>, catalog: &Catalog) {
     let (Some(key), Some(limits)) = (root.key("limits"), root.get("limits")) else { return };
-    let mut writes =
-        used.iter().filter_map(|name| catalog.capabilities.get(name)).filter(|spec| spec.kind == Kind::Write);
-    if writes.next().is_none() && matches!(limits.data, Data::Map(_)) {
+    let specs = used.iter().filter_map(|name| catalog.capabilities.get(name));
+    let writes: Vec<&Spec> = specs.filter(|spec| spec.kind == Kind::Write).collect();
+    if writes.is_empty() && matches!(limits.data, Data::Map(_)) {
         report
             .warning(key.at.clone(), Code::UnusedLimit, "this rule makes no writes, and limits count nothing else")
             .hint("take them out");
+    } else if let Some(key) = limits.key("money").filter(|_| writes.iter().all(|spec| spec.amount.is_none())) {
+        report
+            .warning(key.at.clone(), Code::UnusedLimit, "nothing that this rule does moves money")
+            .hint("take it out; `calls` limits how often it acts");
     }
 }
 

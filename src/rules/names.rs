@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) asks: Vec<(String, usize)>,
     /// The events that a script waits for, with the place of each name.
     pub(crate) awaits: Vec<(String, usize)>,
+    /// The ids that a script gives its calls, and whether it computes some of them.
+    pub(crate) ids: (BTreeSet<String>, bool),
     /// What an expression gives.
     pub(crate) gives: Ty,
 }
@@ -483,7 +485,7 @@ impl<'a> Walk<'a> {
         };
         if let Some(ty) = ty {
             if matches!(ty, Ty::Record(..)) && name != "event" && !self.is_heard(name) {
-                let message = format!("no event that this rule listens to has a `{name}`");
+                let message = format!("no event that this rule listens to has {} `{name}`", article(name));
                 let records = self.heard().collect::<Vec<_>>().join("`, `");
                 let hint = if records.is_empty() {
                     "its events have no records".to_owned()
@@ -757,6 +759,15 @@ impl<'a> Walk<'a> {
         if !self.is_script {
             let message = "an expression only looks; it cannot `ask`".to_owned();
             return self.mistake(at, 3, message, Some("make it a step of its own".to_owned()));
+        }
+        match call.args.get(2) {
+            None => {}
+            Some(Expr::Map(options, _)) => match options.0.iter().find(|(key, _)| key.name == "id") {
+                None => {}
+                Some((_, Expr::StringConstant(id, _))) => drop(self.found.ids.0.insert(id.to_string())),
+                Some(_) => self.found.ids.1 = true,
+            },
+            Some(_) => self.found.ids.1 = true,
         }
         match call.args.first() {
             Some(Expr::StringConstant(name, at)) => {

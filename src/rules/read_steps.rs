@@ -13,10 +13,10 @@ use super::mistakes::Names;
 use super::names::Ty;
 use super::near::{write_ascii, write_nearest};
 use super::read_when;
-use super::rule::{AWAITS, OnError, OnViolation, Step, With, names as names_event};
+use super::rule::{AWAITS, OnError, OnViolation, Step, With};
 use super::script::Script;
 use super::yaml::{Data, Node};
-use crate::domain::{Catalog, Kind, Retry, Spec};
+use crate::domain::{Catalog, Kind, Retry, Spec, is_of_kind};
 
 /// The capabilities that a rule uses, the writes that it may use, and the events that it waits for.
 pub(super) struct Uses<'a> {
@@ -79,7 +79,7 @@ fn ids(report: &mut Report, items: &[Node]) -> Vec<Option<String>> {
 }
 
 fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &mut Uses<'_>) -> Option<Step> {
-    let node = group(report, node, "a step", keys::STEP, &[])?;
+    let node = group(report, node, "a step", keys::STEP)?;
     let capability = required(report, node, "uses", "a step", "name a capability, such as `uses: message.send`")
         .and_then(|node| Some((node, text(report, node, "`uses`")?)));
     let spec = capability.and_then(|(node, name)| self::capability(report, node, name, names.catalog));
@@ -147,7 +147,7 @@ fn awaited(report: &mut Report, with: &Node, catalog: &Catalog) -> Option<String
         return None;
     }
     // One that nobody knows is what the capability's schema finds, too.
-    catalog.events().iter().any(|known| names_event(name, known.name)).then(|| name.to_owned())
+    catalog.events().iter().any(|known| is_of_kind(known.name, name)).then(|| name.to_owned())
 }
 
 fn not_allowed(report: &mut Report, at: std::ops::Range<usize>, name: &str) {
@@ -178,7 +178,7 @@ fn unknown_capability(report: &mut Report, at: std::ops::Range<usize>, name: &st
 }
 
 fn retry(report: &mut Report, node: &Node) -> Option<Retry> {
-    let node = group(report, node, "`retry`", keys::RETRY, &[])?;
+    let node = group(report, node, "`retry`", keys::RETRY)?;
     let usual = Retry::default();
     let attempts = optional(node, "attempts").map_or(Some(usual.attempts), |node| {
         let attempts = node.json().as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| (1..=20).contains(n));
@@ -204,7 +204,7 @@ fn retry(report: &mut Report, node: &Node) -> Option<Retry> {
 
 fn on_error(report: &mut Report, node: &Node, names: Names<'_>) -> Option<OnError> {
     if let Data::Map(_) = node.data {
-        let node = group(report, node, "`on_error`", keys::ON_ERROR, &[])?;
+        let node = group(report, node, "`on_error`", keys::ON_ERROR)?;
         let answer = required(report, node, "use", "`on_error`", "write the answer to go on with: `use: { … }`")?;
         return Some(OnError::Use(input::build(report, answer, names)));
     }
@@ -214,7 +214,7 @@ fn on_error(report: &mut Report, node: &Node, names: Names<'_>) -> Option<OnErro
 
 fn on_violation(report: &mut Report, node: &Node, names: Names<'_>) -> Option<OnViolation> {
     if let Data::Map(_) = node.data {
-        let node = group(report, node, "`on_violation`", keys::ON_VIOLATION, &[])?;
+        let node = group(report, node, "`on_violation`", keys::ON_VIOLATION)?;
         let hint = "write the text to send instead: `fallback: \"…\"`";
         let fallback = required(report, node, "fallback", "`on_violation`", hint)?;
         let written = text(report, fallback, "`fallback`")?;

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::expr::{Expr, Template};
+use super::schedule::Schedule;
 use super::script::Script;
-use crate::domain::{Inputs, Limits, Retry, Value};
+use crate::domain::{Inputs, Limits, Retry, Value, is_of_kind};
 
 /// The capability that answers with an event to come. No other is known by name in this room: which events are waited
 /// for must be known when the file is checked, since an event that nobody waits for is not kept for those who might.
@@ -65,6 +66,25 @@ impl Rule {
     pub fn clauses(&self) -> Vec<String> {
         self.conditions.iter().map(ToString::to_string).collect()
     }
+
+    /// Whether it listens to an event of this type and subject. Of schedules, it hears only its own.
+    pub fn hears(&self, kind: &str, subject: &str) -> bool {
+        let is_own = kind != Schedule::DUE || subject == self.subject();
+        is_own && self.triggers.iter().any(|trigger| trigger.hears(kind))
+    }
+
+    /// What the events of its own schedule are about: `rule/ID`.
+    pub fn subject(&self) -> String {
+        format!("rule/{}", self.id)
+    }
+
+    /// Its own times.
+    pub fn schedules(&self) -> impl Iterator<Item = &Schedule> {
+        self.triggers.iter().filter_map(|trigger| match trigger {
+            Trigger::Schedule(it) => Some(it),
+            Trigger::Event(_) => None,
+        })
+    }
 }
 
 /// Whether a rule runs.
@@ -114,22 +134,27 @@ pub enum InputKind {
 pub enum Trigger {
     /// One event type, or all of a kind: `order.*`.
     Event(String),
+    /// Its own times.
+    Schedule(Schedule),
 }
 
 impl Trigger {
     /// Whether it listens to this event type.
     pub fn hears(&self, kind: &str) -> bool {
         match self {
-            Self::Event(pattern) => names(pattern, kind),
+            Self::Event(pattern) => is_of_kind(kind, pattern),
+            Self::Schedule(_) => kind == Schedule::DUE,
         }
     }
 }
 
-/// Whether a pattern (`order.paid`, or `order.*` for all of a kind) names this event type.
-pub(super) fn names(pattern: &str, kind: &str) -> bool {
-    match pattern.strip_suffix(".*") {
-        Some(family) => kind.strip_prefix(family).is_some_and(|rest| rest.starts_with('.')),
-        None => pattern == kind,
+impl fmt::Display for Trigger {
+    /// `order.created`, `schedule 0 9 * * 1 Europe/Berlin`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(name) => f.write_str(name),
+            Self::Schedule(it) => write!(f, "schedule {it}"),
+        }
     }
 }
 
@@ -273,6 +298,8 @@ pub struct Expect {
     pub never: Vec<String>,
     /// `matched: false` expects that the rule does not run.
     pub matched: Option<bool>,
+    /// Occurs in the first false clause or in what it saw; `matched` is `Some(false)` then.
+    pub why_not: Option<String>,
     /// How the run ends: `done`, `failed`, `declined`, `waiting`.
     pub outcome: Option<String>,
 }

@@ -8,6 +8,7 @@ use sea_orm::{DatabaseTransaction, Set};
 use serde_json::Value as Json;
 
 use super::events::{self, Accept, context, json, unmatched};
+use super::schedules::{self, ScheduleRow};
 use super::waits::{self, AboutRow};
 use super::{Store, StoreError, StoredRecord, calls, heard, memory, records, runs};
 use crate::domain::{Call, Context, End, Event, Heard, Listeners, Mode, Run, RunId, RunState, ShopId};
@@ -51,8 +52,10 @@ pub struct Changes {
     pub listeners: Vec<Arc<Listeners>>,
     /// Records that are newer than what is kept.
     pub records: Vec<StoredRecord>,
-    /// Events that we made of others (`inventory.low`).
+    /// Events that we made ourselves (`inventory.low`, `schedule.due`).
     pub derived: Vec<Accept>,
+    /// When rules' own times come next.
+    pub schedules: Vec<ScheduleRow>,
     /// New runs, without their calls, which go into `calls`.
     pub runs: Vec<Run>,
     /// Runs that stand elsewhere now.
@@ -70,6 +73,7 @@ impl Changes {
             && self.about.is_empty()
             && self.records.is_empty()
             && self.derived.is_empty()
+            && self.schedules.is_empty()
             && self.runs.is_empty()
             && self.moved.is_empty()
             && self.calls.is_empty()
@@ -116,6 +120,7 @@ async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Res
         let new = changes.derived.iter().zip(accepted).filter(|(_, accepted)| accepted.fresh);
         fresh.extend(new.map(|(accept, _)| accept.event.clone()));
     }
+    schedules::keep(tx, shop, changes.schedules).await?;
     runs::insert(tx, shop, &changes.runs).await?;
     for moved in &changes.moved {
         runs::update(tx, moved).await?;

@@ -17,6 +17,7 @@ mod memory;
 mod records;
 mod rule_versions;
 mod runs;
+mod schedules;
 mod tokens;
 mod waits;
 mod writer;
@@ -34,6 +35,7 @@ pub use heard::HeardBy;
 pub use records::StoredRecord;
 pub use rule_versions::RuleVersion;
 pub use runs::RunFilter;
+pub use schedules::ScheduleRow;
 pub use tokens::TokenRow;
 pub use waits::AboutRow;
 

@@ -16,6 +16,7 @@ mod models;
 mod random_rules;
 mod records;
 mod replay;
+mod schedules;
 mod shops;
 mod support;
 mod tidy;
