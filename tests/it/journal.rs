@@ -216,11 +216,11 @@ impl Scene {
             let idle = tokio::time::timeout(Duration::from_secs(20), engine.idle()).await;
             idle.map_err(|_| "it does not come to rest within 20 s")?;
             let unknown = self.decide(&engine, &store).await?;
-            self.approve(&engine, &store).await?;
+            let approved = self.approve(&engine, &store).await?;
             let due = store.next_due(&acme()).await.map_err(|error| error.to_string())?;
             let all = self.delivered.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|it| *it);
             match due {
-                None if unknown == 0 && all => {
+                None if unknown == 0 && approved == 0 && all => {
                     let end = tokio::time::timeout(Duration::from_secs(20), engine.shutdown(Duration::from_secs(10)));
                     return end.await.map_err(|_| "it does not shut down".to_owned());
                 }
@@ -293,8 +293,10 @@ impl Scene {
         Ok(many)
     }
 
-    /// People look at some of the approvals that wait, sometimes two at once, and say what they like.
-    async fn approve(&self, engine: &Engine, store: &Store) -> Result<(), String> {
+    /// People look at some of the approvals that wait, sometimes two at once, and say what they like. Returns how many
+    /// they have decided: their runs go on.
+    async fn approve(&self, engine: &Engine, store: &Store) -> Result<usize, String> {
+        let mut many = 0;
         let ids = store.for_people(&acme(), None, 1000).await.map_err(|error| error.to_string())?;
         let runs = store.runs(&acme(), &ids).await.map_err(|error| error.to_string())?;
         let asked = |run: &Run| -> Vec<(RunId, String)> {
@@ -331,13 +333,14 @@ impl Scene {
             if decided.len() > 1 {
                 return Err(format!("{run} {path} was decided twice, by {decided:?}"));
             }
+            many += decided.len();
             let name = (run, path);
             self.decided
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .extend(decided.into_iter().map(|by| (name.clone(), by)));
         }
-        Ok(())
+        Ok(many)
     }
 
     /// What has ended has ended, and what was answered stays so.
