@@ -20,6 +20,7 @@ mod run;
 mod schema;
 mod secret;
 mod source;
+mod version;
 
 pub use capability::{Attempt, Capability, Example, Kind, Lookup, MemoryOp, Repeat, Spec, TextSink, Verdict};
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
@@ -38,3 +39,4 @@ pub use run::{Awaits, Call, CallState, End, LogLine, Mode, Run, RunState, WhyNot
 pub use schema::{Shape, Validator, validate};
 pub use secret::{Secret, Secrets};
 pub use source::{Delivery, Received, Refused, Reply, Source, Verified};
+pub use version::{OnChange, Origin, Pin, Role, RoleChange, Roles, Versions, previous};

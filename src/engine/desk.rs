@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::change::Change;
 use super::command::{Command, Touched};
 use super::happening::{Happening, What};
 use super::lanes::Lanes;
@@ -82,6 +83,9 @@ pub(super) struct Desk {
     pub(super) runs: HashMap<RunId, Live>,
     /// Rules of versions that waiting runs are on.
     pub(super) versions: HashMap<(Arc<str>, Arc<str>), Arc<Rule>>,
+    /// Versions that went live, while runs wait on others; and whether there are some on disk that are not here.
+    pub(super) changes: Vec<Change>,
+    pub(super) changes_unread: bool,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
     /// Lets so many reads of the platform go on at once.
@@ -141,6 +145,8 @@ impl Desk {
             lanes: Lanes::default(),
             runs: HashMap::new(),
             versions: HashMap::new(),
+            changes: Vec::new(),
+            changes_unread: true,
             parked: HashMap::new(),
             tasks: JoinSet::new(),
             attempts_under_way: 0,
@@ -170,7 +176,8 @@ impl Desk {
             }
             let (mut inbox, mut returned) = (Vec::new(), Vec::new());
             // Once it is closing no event is taken any more: what is left stays on disk.
-            let more = !self.closing && (!events.is_empty() || self.catching_up.is_some());
+            let more = !events.is_empty() || self.catching_up.is_some() || self.has_changes_to_follow();
+            let more = !self.closing && more;
             let room = self.closing || events.len() < EVENTS_IN_HAND;
             let open = self.wait(&mut notes, &mut inbox, &mut returned, more, room).await;
             if !open {
@@ -255,12 +262,13 @@ impl Desk {
         for note in inbox {
             match note {
                 Note::Events(some) => events.extend(some),
-                Note::Rules(rules) => self.parts.rules = rules,
+                Note::Rules(rules) => (self.parts.rules, self.changes_unread) = (rules, true),
                 Note::Command(command, reply) => commands.push((command, reply)),
                 Note::WhenIdle(reply) => self.when_idle.push(reply),
                 Note::Close => self.closing = true,
             }
         }
+        self.follow_changes(turn).await?;
         let mut fetched = Vec::new();
         for one in returned {
             match one {
@@ -337,6 +345,7 @@ impl Desk {
 
     /// Puts what the turn has changed in memory into its changes.
     fn gather(&mut self, turn: &mut Turn) {
+        self.look_for_changes_to_follow(turn);
         for id in &turn.born {
             if let Some(live) = self.runs.get(id) {
                 turn.changes.runs.push(Run { calls: Vec::new(), ..live.run.clone() });
@@ -390,6 +399,7 @@ impl Desk {
 
     fn is_idle(&self) -> bool {
         let due = self.next_due.is_some_and(|due| due <= self.parts.clock.now());
+        let due = due || self.has_changes_to_follow();
         self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false)
     }
 
@@ -402,6 +412,7 @@ impl Desk {
         self.parked.clear();
         self.read_from_disk.clear();
         self.catching_up = Some(EventId(0));
+        self.changes_unread = true;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

@@ -11,7 +11,7 @@ use super::desk::{Desk, Live, Turn};
 use super::happening::What;
 use super::lanes::LaneName;
 use super::perform::{harmless, keeps_lane};
-use crate::domain::{Answer, Call, CallState, End, Facts, Failure, Kind, Repeat, Run, RunId, RunState, Verdict};
+use crate::domain::{Answer, Call, CallState, End, Facts, Failure, Kind, Mode, Repeat, Run, RunId, RunState, Verdict};
 use crate::rules::{self, Body, Overlap, Rule};
 use crate::store::{Moved, StoreError};
 
@@ -69,7 +69,7 @@ impl Desk {
             let Some(live) = self.runs.get(&id) else { return Ok(()) };
             let Some(call) = live.run.call(&path) else { continue };
             let (rule, capability, input) = (live.run.rule.clone(), call.capability.clone(), call.input.clone());
-            let answer = call.answer.clone();
+            let (answer, mode) = (call.answer.clone(), live.run.mode);
             turn.calls.insert((id, path.clone()));
             let asked =
                 What::Asked { run: id, rule: rule.clone(), path: path.clone(), capability: capability.clone(), input };
@@ -79,6 +79,7 @@ impl Desk {
                 continue;
             }
             match self.parts.registry.get(&capability).map(|it| it.spec().kind) {
+                Some(kind) if mode == Mode::Shadow && self.answers_a_shadow(turn, id, &path, kind).await? => {}
                 Some(Kind::Memory | Kind::Control) => self.use_at_once(turn, id, &path).await?,
                 _ if self.free_hands() > turn.jobs.len() => self.begin_attempt(turn, id, &path),
                 _ => {}
@@ -262,7 +263,7 @@ impl Desk {
 
 /// A run's lane.
 pub(super) fn lane_name(run: &Run) -> LaneName {
-    (run.rule.clone(), run.lane.clone())
+    (run.rule.clone(), run.mode, run.lane.clone())
 }
 
 /// A run with what it takes to advance it.

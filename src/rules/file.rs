@@ -137,7 +137,9 @@ fn rule(
     let overlap = optional(root, "overlap").map_or(Some(Overlap::default()), |node| {
         word(report, node, "`overlap`", &["queue", "parallel", "restart", "skip"])
     });
-    let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| on_change(report, node));
+    let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| {
+        word(report, node, "`on_change`", &["finish_old", "migrate", "cancel"])
+    });
     let allow = optional(root, "allow").map(|node| allow(report, node, catalog)).unwrap_or_default();
 
     let mut uses = Uses { allow: &allow, used: BTreeSet::new() };
@@ -180,16 +182,6 @@ fn rule(
         })
     };
     (rule(), script.map(|script| script.findings).unwrap_or_default())
-}
-
-fn on_change(report: &mut Report, node: &Node) -> Option<OnChange> {
-    let chosen = word(report, node, "`on_change`", &["finish_old", "migrate", "cancel"])?;
-    if chosen == OnChange::Migrate {
-        report
-            .error(node.at.clone(), Code::NotYet, "`migrate` is not supported yet")
-            .hint("write `finish_old`, which lets waiting runs end as they began, or `cancel`");
-    }
-    Some(chosen)
 }
 
 fn allow(report: &mut Report, node: &Node, catalog: &Catalog) -> Vec<String> {

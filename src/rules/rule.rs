@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::expr::{Expr, Template};
 use super::script::Script;
+pub use crate::domain::OnChange;
 use crate::domain::{Inputs, Retry, Value};
 
 /// One version of one rule.
@@ -156,19 +157,6 @@ pub enum Overlap {
     Restart,
     /// It is not run, and ends as `skipped`.
     Skip,
-}
-
-/// What happens to waiting runs when a new version goes live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnChange {
-    /// They end as they began.
-    #[default]
-    FinishOld,
-    /// They are replayed on the new version.
-    Migrate,
-    /// They end as `cancelled`.
-    Cancel,
 }
 
 /// What a rule does.

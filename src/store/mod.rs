@@ -14,6 +14,8 @@ mod checkpoint;
 mod events;
 mod memory;
 mod records;
+mod rule_history;
+mod rule_states;
 mod rule_versions;
 mod runs;
 mod tokens;
@@ -25,11 +27,12 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTrait};
 use storehand_migrations::{Migrator, MigratorTrait};
 
-pub use changes::{Changes, Matched, Moved};
+pub use changes::{Changes, Decided, Matched, Moved};
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
 pub use records::StoredRecord;
+pub use rule_history::InForce;
 pub use rule_versions::RuleVersion;
-pub use runs::RunFilter;
+pub use runs::{RunFilter, Stayed, Waiting};
 pub use tokens::TokenRow;
 
 /// How to open the store.
