@@ -13,7 +13,7 @@ use super::Hinted;
 const MOST_ANSWER_BYTES: usize = 64 << 20;
 
 /// Which server to ask, and as whom.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Server {
     /// The server [default: $STOREHAND_URL, else http://127.0.0.1:8411]
     #[arg(long, value_name = "URL")]
@@ -36,17 +36,32 @@ impl Server {
 
     /// Asks a question, with the token of `$STOREHAND_TOKEN`.
     pub(super) async fn ask(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Json> {
-        let token = std::env::var("STOREHAND_TOKEN").map_err(|_| {
-            Hinted::new(
-                "$STOREHAND_TOKEN is not set",
-                "`storehand token new NAME` makes a token; put it into STOREHAND_TOKEN",
-            )
-        })?;
-        let mut address = reqwest::Url::parse(&self.address(path)).context("--url is not an address")?;
-        address.query_pairs_mut().extend_pairs(query);
-        let answered = send(client()?.get(address).bearer_auth(token)).await?;
-        serde_json::from_slice(&answered.body).context("the server's answer is not JSON: is this Storehand?")
+        talk(client()?.get(self.page(path, query)?)).await
     }
+
+    /// Has something done, with the token of `$STOREHAND_TOKEN`.
+    pub(super) async fn tell(&self, path: &str, query: &[(&str, &str)], body: &Json) -> anyhow::Result<Json> {
+        talk(client()?.post(self.page(path, query)?).json(body)).await
+    }
+
+    fn page(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<reqwest::Url> {
+        let mut address = reqwest::Url::parse(&self.address(path)).context("--url is not an address")?;
+        if !query.is_empty() {
+            address.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(address)
+    }
+}
+
+async fn talk(request: RequestBuilder) -> anyhow::Result<Json> {
+    let token = std::env::var("STOREHAND_TOKEN").map_err(|_| {
+        Hinted::new(
+            "$STOREHAND_TOKEN is not set",
+            "`storehand token new NAME` makes a token; put it into STOREHAND_TOKEN",
+        )
+    })?;
+    let answered = send(request.bearer_auth(token)).await?;
+    serde_json::from_slice(&answered.body).context("the server's answer is not JSON: is this Storehand?")
 }
 
 /// A client without proxies and redirects: what it sends is for that server alone.

@@ -1,17 +1,46 @@
 //! Two runs of a rule on one event, held side by side: the live one and its shadow.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
 
 use super::registry::Registry;
-use crate::domain::{Answer, Call, End, EventId, Kind, Mode, Run, RunState};
+use crate::domain::{Answer, Call, End, EventId, Kind, Mode, Run, RunId};
+
+/// What a run did, as far as it is compared: a small part of it, so that many can be held at once.
+#[derive(Clone, Debug)]
+pub struct Did {
+    /// Which run.
+    pub run: RunId,
+    /// Its version.
+    pub version: Arc<str>,
+    /// Whether it is the live one or its shadow.
+    pub mode: Mode,
+    /// On which event.
+    pub event: EventId,
+    /// What it wrote, in the order in which it was asked: those writes that the door let through.
+    pub writes: Vec<Written>,
+    /// How it ended; `None` while it is under way.
+    pub end: Option<End>,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// The capability.
+    pub capability: String,
+    /// What it was asked.
+    pub input: Json,
+}
 
 /// What a live version and its shadow made of one event.
 #[derive(Clone, Debug, Default)]
 pub struct Beside {
-    /// The live version's run; none where it did not run.
-    pub live: Option<Run>,
-    /// The shadow's.
-    pub shadow: Option<Run>,
+    /// What the live version did; none where it did not run.
+    pub live: Option<Did>,
+    /// What the shadow did.
+    pub shadow: Option<Did>,
 }
 
 /// What came of holding them side by side.
@@ -21,15 +50,37 @@ pub enum Compared {
     Same,
     /// Something else.
     Differs,
-    /// One of them is still under way, and so far they do not differ in what cannot change any more.
+    /// One of them is still under way, and they do not differ in what cannot change any more.
     NotYet,
 }
 
+impl Did {
+    /// What a run did.
+    pub fn of(run: &Run, registry: &Registry) -> Self {
+        let is_write = |call: &&Call| {
+            let refused = matches!(&call.answer, Some(Answer::Failed(it)) if NEVER_TRIED.contains(&it.code.as_str()));
+            !refused && registry.get(&call.capability).is_some_and(|it| it.spec().kind == Kind::Write)
+        };
+        let written = |call: &Call| Written { capability: call.capability.clone(), input: call.input.clone() };
+        Self {
+            run: run.id,
+            version: run.version.clone(),
+            mode: run.mode,
+            event: run.event.id,
+            writes: run.calls.iter().filter(is_write).map(written).collect(),
+            end: run.ended.as_ref().map(|(_, end)| end.clone()),
+        }
+    }
+}
+
+/// What the door answers to a call that is not to be made.
+const NEVER_TRIED: [&str; 3] = ["unknown_capability", "denied", "invalid_input"];
+
 /// Puts runs of one rule side by side, by event.
-pub fn beside(runs: impl IntoIterator<Item = Run>) -> BTreeMap<EventId, Beside> {
+pub fn beside(runs: impl IntoIterator<Item = Did>) -> BTreeMap<EventId, Beside> {
     let mut events: BTreeMap<EventId, Beside> = BTreeMap::new();
     for run in runs {
-        let both = events.entry(run.event.id).or_default();
+        let both = events.entry(run.event).or_default();
         match run.mode {
             Mode::Live => both.live = Some(run),
             Mode::Shadow => both.shadow = Some(run),
@@ -41,54 +92,37 @@ pub fn beside(runs: impl IntoIterator<Item = Run>) -> BTreeMap<EventId, Beside> 
 
 impl Beside {
     /// Whether both did the same.
-    pub fn compared(&self, registry: &Registry) -> Compared {
+    pub fn compared(&self) -> Compared {
         let (Some(live), Some(shadow)) = (&self.live, &self.shadow) else { return Compared::Differs };
-        let (ours, theirs) = (writes(live, registry), writes(shadow, registry));
-        let same = |(a, b): (&&Call, &&Call)| a.digest == b.digest;
-        let so_far = ours.iter().zip(&theirs).all(same);
-        let open = |run: &Run| run.state != RunState::Ended;
-        // Who is done has done fewer than who is not: that stays so.
-        let fewer = |done: &Run, done_writes: &[&Call], others: &[&Call]| !open(done) && done_writes.len() < others.len();
-        if !so_far || fewer(live, &ours, &theirs) || fewer(shadow, &theirs, &ours) {
+        let so_far = live.writes.iter().zip(&shadow.writes).all(|(ours, theirs)| ours == theirs);
+        // Who has ended with fewer writes than the other has by now, has fewer for good.
+        let fewer = |ended: &Did, other: &Did| ended.end.is_some() && ended.writes.len() < other.writes.len();
+        if !so_far || fewer(live, shadow) || fewer(shadow, live) {
             return Compared::Differs;
         }
-        if open(live) || open(shadow) {
-            return Compared::NotYet;
+        match (&live.end, &shadow.end) {
+            (Some(live), Some(shadow)) if alike(live, shadow) => Compared::Same,
+            (Some(_), Some(_)) => Compared::Differs,
+            _ => Compared::NotYet,
         }
-        if ended_alike(live, shadow) { Compared::Same } else { Compared::Differs }
     }
 }
 
-/// The writes of a run, in the order in which they were asked: those that the door let through.
-pub fn writes<'r>(run: &'r Run, registry: &Registry) -> Vec<&'r Call> {
-    let is_write = |call: &&Call| {
-        let refused = matches!(&call.answer, Some(Answer::Failed(it)) if NEVER_TRIED.contains(&it.code.as_str()));
-        !refused && registry.get(&call.capability).is_some_and(|it| it.spec().kind == Kind::Write)
-    };
-    run.calls.iter().filter(is_write).collect()
-}
-
-/// What the door answers to a call that is not to be made.
-const NEVER_TRIED: [&str; 3] = ["unknown_capability", "denied", "invalid_input"];
-
-fn ended_alike(one: &Run, other: &Run) -> bool {
-    match (&one.ended, &other.ended) {
-        (Some((_, End::Failed { failure: one })), Some((_, End::Failed { failure: other }))) => one.code == other.code,
-        (Some((_, one)), Some((_, other))) => std::mem::discriminant(one) == std::mem::discriminant(other),
-        _ => false,
+fn alike(one: &End, other: &End) -> bool {
+    match (one, other) {
+        (End::Failed { failure: one }, End::Failed { failure: other }) => one.code == other.code,
+        _ => std::mem::discriminant(one) == std::mem::discriminant(other),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;
     use crate::capabilities::{Deps, all};
-    use crate::domain::{AskOptions, CallState, Context, Event, Failure, Records, RunId, digest};
+    use crate::domain::{AskOptions, CallState, Context, Event, Failure, Records, RunState, digest};
 
     fn run(mode: Mode, tags: &[&str], end: Option<End>) -> Run {
         let now = Timestamp::UNIX_EPOCH;
@@ -164,11 +198,11 @@ mod tests {
             ((&["a"], None), (&["a"], None), Compared::NotYet),
         ] {
             let runs = [run(Mode::Shadow, shadow.0, shadow.1.clone()), run(Mode::Live, live.0, live.1.clone())];
-            let events = beside(runs);
-            let came = events[&EventId(1)].compared(&registry);
+            let events = beside(runs.iter().map(|run| Did::of(run, &registry)));
+            let came = events[&EventId(1)].compared();
             assert_eq!(came, expected, "{live:?} {shadow:?}");
         }
-        let alone = beside([run(Mode::Shadow, &[], done())]);
-        assert_eq!(alone[&EventId(1)].compared(&registry), Compared::Differs);
+        let alone = beside([Did::of(&run(Mode::Shadow, &[], done()), &registry)]);
+        assert_eq!(alone[&EventId(1)].compared(), Compared::Differs);
     }
 }

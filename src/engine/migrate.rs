@@ -12,9 +12,7 @@ use serde_json::{Value as Json, json};
 use super::advance::CALLS_A_RUN;
 use super::memory;
 use super::registry::Registry;
-use crate::domain::{
-    Answer, AskOptions, Asked, Call, CallState, Door, Facts, Failure, Kind, Spec, Verdict, digest,
-};
+use crate::domain::{Answer, AskOptions, Asked, Call, CallState, Door, Facts, Failure, Kind, Spec, Verdict, digest};
 use crate::rules::{self, Outcome, Progress, Rule};
 
 /// What becomes of a run when its rule has a new version.
@@ -34,13 +32,8 @@ pub enum Fate {
 /// What becomes of a run with these calls where `rule` is its rule's new version. `facts` hold the inputs of the new
 /// version.
 pub fn migrate(rule: &Arc<Rule>, facts: &Facts, calls: &[Call], registry: &Arc<Registry>, now: Timestamp) -> Fate {
-    let crossing = Crossing {
-        rule: rule.clone(),
-        registry: registry.clone(),
-        left: calls.to_vec(),
-        reached: Vec::new(),
-        new: 0,
-    };
+    let crossing =
+        Crossing { rule: rule.clone(), registry: registry.clone(), left: calls.to_vec(), reached: Vec::new(), new: 0 };
     let (progress, crossing) = rules::advance(rule, facts, crossing);
     let goes_on = match progress {
         Progress::Waiting => crossing.new > 0,

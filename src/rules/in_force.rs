@@ -67,9 +67,8 @@ mod tests {
 
     /// A file of this status; another `name` makes it another version.
     fn file(status: &str, name: &str) -> Arc<Rule> {
-        let text = format!(
-            "id: r\nname: {name}\nstatus: {status}\ntriggers: [{{ event: order.created }}]\nscript: r.rhai\n"
-        );
+        let text =
+            format!("id: r\nname: {name}\nstatus: {status}\ntriggers: [{{ event: order.created }}]\nscript: r.rhai\n");
         let read = super::super::read(Path::new("r.yaml"), &text, &|_| Ok("let a = 1;".into()), &Catalog::default());
         Arc::new(read.rule.expect("a rule"))
     }

@@ -91,8 +91,7 @@ pub fn load(paths: &[PathBuf], catalog: &Catalog) -> Loaded {
                 continue;
             }
         };
-        let Read { rule, findings } =
-            file::read(&path, &text, &|name| bounded(&path.with_file_name(name)), catalog);
+        let Read { rule, findings } = file::read(&path, &text, &|name| bounded(&path.with_file_name(name)), catalog);
         loaded.findings.extend(findings);
         match rule {
             Some(rule) => rules.push(rule),

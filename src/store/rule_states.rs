@@ -53,9 +53,8 @@ pub(super) async fn pin(
             pin_file: Set(file),
             ..Default::default()
         };
-        let now = OnConflict::columns([Column::Shop, Column::Rule])
-            .update_columns([Column::Pin, Column::PinFile])
-            .to_owned();
+        let now =
+            OnConflict::columns([Column::Shop, Column::Rule]).update_columns([Column::Pin, Column::PinFile]).to_owned();
         Entity::insert(row).on_conflict(now).exec_without_returning(tx).await?;
     }
     Ok(())

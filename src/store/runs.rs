@@ -234,8 +234,7 @@ impl Store {
             .all(&self.readers)
             .await?;
         let count = |count: i64| u64::try_from(count).unwrap_or_default();
-        let waiting =
-            |(rule, version, runs, stay)| Waiting { rule, version, runs: count(runs), stay: count(stay) };
+        let waiting = |(rule, version, runs, stay)| Waiting { rule, version, runs: count(runs), stay: count(stay) };
         Ok(rows.into_iter().map(waiting).collect())
     }
 
