@@ -78,21 +78,19 @@ impl Checked {
         let (file, id) = (rule.file.clone(), rule.id.clone());
         let failed = rule_tests::run(&rule, registry).into_iter().filter(|report| !report.passed);
         let failed: Vec<String> = failed
-            .map(|report| {
-                let (file, line) = (file.display(), report.line);
-                format!("{file}:{line}: test `{}` fails: {}", report.name, report.messages.join("; "))
-            })
+            .map(|report| format!("line {}: test `{}` fails: {}", report.line, report.name, report.messages.join("; ")))
             .collect();
+        let placed = failed.iter().map(|failed| format!("{}: {failed}", file.display()));
         let refuse = |why: String| Refused { file: file.clone(), id: Some(id.clone()), why };
         if let Some(first) = failed.first() {
             if rule.status != Status::Draft {
                 let more = failed.len() - 1;
                 let why = if more == 0 { first.clone() } else { format!("{first} (and {more} more)") };
                 self.refused.push(refuse(why));
-                self.problems.extend(failed);
+                self.problems.extend(placed);
                 return;
             }
-            self.warnings.extend(failed.iter().cloned());
+            self.warnings.extend(placed);
             self.failing.insert(id.clone(), failed);
         }
         let none = Tuning::new();
