@@ -138,7 +138,9 @@ fn rule(
     let overlap = optional(root, "overlap").map_or(Some(Overlap::default()), |node| {
         word(report, node, "`overlap`", &["queue", "parallel", "restart", "skip"])
     });
-    let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| on_change(report, node));
+    let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| {
+        word(report, node, "`on_change`", &["finish_old", "migrate", "cancel"])
+    });
     let limits = optional(root, "limits").map(|node| limits(report, node)).unwrap_or_default();
     let allow = optional(root, "allow").map(|node| allow(report, node, catalog)).unwrap_or_default();
 
@@ -181,16 +183,6 @@ fn rule(
         })
     };
     (rule(), script.map(|script| script.findings).unwrap_or_default())
-}
-
-fn on_change(report: &mut Report, node: &Node) -> Option<OnChange> {
-    let chosen = word(report, node, "`on_change`", &["finish_old", "migrate", "cancel"])?;
-    if chosen == OnChange::Migrate {
-        report
-            .error(node.at.clone(), Code::NotYet, "`migrate` is not supported yet")
-            .hint("write `finish_old`, which lets waiting runs end as they began, or `cancel`");
-    }
-    Some(chosen)
 }
 
 fn limits(report: &mut Report, node: &Node) -> Limits {
