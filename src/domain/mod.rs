@@ -13,6 +13,7 @@ mod door;
 mod event;
 mod ids;
 mod money;
+mod names;
 mod platform;
 pub mod record;
 mod records;
@@ -25,9 +26,10 @@ pub use capability::{Attempt, Capability, Example, Kind, Lookup, MemoryOp, Repea
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use door::{Answer, AskOptions, Asked, Door, Failure, Retry, digest};
-pub use event::{Context, Envelope, Event, Facts, Inputs, NewEvent};
+pub use event::{Context, Envelope, Event, Facts, Inputs, Missing, NewEvent};
 pub use ids::{EventId, IdMaker, ParseIdError, RunId, ShopId};
 pub use money::{Currency, Money, ParseMoneyError};
+pub use names::RecordName;
 pub use platform::{Mailer, Outgoing, Platform, Shop};
 pub use record::{Field, FieldKind, Record, Text, Value};
 pub use records::{

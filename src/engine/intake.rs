@@ -63,8 +63,8 @@ impl Intake {
         }
         let now = self.clock.now();
         let source: Arc<str> = format!("/{source}/{shop}").into();
-        let accepts = events.into_iter().map(|new| Accept {
-            event: Arc::new(Event {
+        let accepts = events.into_iter().map(|new| {
+            let event = Event {
                 id: self.ids.event(now),
                 shop: shop.clone(),
                 source: source.clone(),
@@ -76,9 +76,8 @@ impl Intake {
                 records: Arc::new(new.records),
                 mentions: new.mentions,
                 late: false,
-            }),
-            delivery_key: new.delivery_key,
-            payload: new.payload,
+            };
+            Accept::new(Arc::new(event), new.delivery_key, new.payload)
         });
         let (reply, answer) = oneshot::channel();
         let sent = self.queue.send(Arrival { events: accepts.collect(), reply });
@@ -114,7 +113,7 @@ async fn take_in(
             events.extend(some);
         }
         let count = events.len();
-        let on_desk: Vec<Arc<Event>> = events.iter().map(|accept| accept.event.clone()).collect();
+        let on_desk: Vec<Arc<Event>> = events.iter().map(|accept| accept.event().clone()).collect();
         let result = store.accept(events).await;
         match result {
             Ok(accepted) => {

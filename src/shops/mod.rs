@@ -12,6 +12,7 @@
 
 pub mod mail;
 pub(crate) mod outgoing;
+mod order_numbers;
 mod read;
 pub mod shopify;
 pub mod signature;

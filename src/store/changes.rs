@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, Set};
+use sea_orm::{DatabaseTransaction, DbErr};
 use serde_json::Value as Json;
 
-use super::events::{self, Accept, context, json, unmatched};
-use super::{Store, StoreError, StoredRecord, calls, memory, records, runs};
-use crate::domain::{Call, Context, End, Event, Run, RunId, RunState, ShopId, WhyNot};
+use super::events::{self, Accept};
+use super::{Store, StoreError, StoredRecord, calls, contexts, memory, record_names, records, runs};
+use crate::domain::{
+    Call, Context, End, Event, RecordName, Run, RunId, RunState, ShopId, Text, WhyNot,
+};
 
 /// An event that was matched.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct Matched {
     /// The event.
     pub event: Arc<Event>,
     /// What it was matched with.
-    pub context: Context,
+    pub context: Arc<Context>,
     /// For each rule that listened and did not match, why.
     pub why_not: Vec<WhyNot>,
 }
@@ -40,6 +41,8 @@ pub struct Changes {
     pub matched: Vec<Matched>,
     /// Records that are newer than what is kept.
     pub records: Vec<StoredRecord>,
+    /// What people call these, with their ids.
+    pub names: Vec<(RecordName, Text)>,
     /// Events that we made of others (`inventory.low`).
     pub derived: Vec<Accept>,
     /// New runs, without their calls, which go into `calls`.
@@ -70,35 +73,28 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`], and then nothing of it is written.
-    pub async fn commit(&self, shop: &ShopId, changes: Changes) -> Result<Vec<Arc<Event>>, StoreError> {
+    pub async fn commit(&self, shop: &ShopId, mut changes: Changes) -> Result<Vec<Arc<Event>>, StoreError> {
+        // Worked out here and not by the one writer, for whom everybody waits.
+        let contexts: Vec<contexts::Row> = changes.matched.drain(..).map(|matched| contexts::row(shop, &matched)).collect();
         let shop = shop.clone();
-        self.writer.write(move |tx| Box::pin(async move { write(tx, &shop, changes).await })).await
+        self.writer.write(move |tx| Box::pin(async move { write(tx, &shop, contexts, changes).await })).await
     }
 }
 
-async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Result<Vec<Arc<Event>>, DbErr> {
-    for some in changes.matched.chunks(500) {
-        let rows = some.iter().map(|matched| {
-            // Most events know all they need: what would be written twice is left out.
-            let same = matched.context.missing.is_empty() && matched.context.records == matched.event.records;
-            context::ActiveModel {
-                event: Set(matched.event.id.0),
-                shop: Set(shop.to_string()),
-                late: Set(matched.event.late),
-                context: Set(if same { String::new() } else { json(&matched.context) }),
-                why_not: Set(json(&matched.why_not)),
-            }
-        });
-        context::Entity::insert_many(rows).exec_without_returning(tx).await?;
-        let ids = some.iter().map(|matched| matched.event.id.0);
-        unmatched::Entity::delete_many().filter(unmatched::Column::Event.is_in(ids)).exec(tx).await?;
-    }
+async fn write(
+    tx: &DatabaseTransaction,
+    shop: &ShopId,
+    contexts: Vec<contexts::Row>,
+    changes: Changes,
+) -> Result<Vec<Arc<Event>>, DbErr> {
+    contexts::keep(tx, contexts).await?;
     records::keep(tx, shop, changes.records).await?;
+    record_names::keep(tx, shop, changes.names).await?;
     let mut fresh = Vec::new();
     if !changes.derived.is_empty() {
-        let accepted = events::insert(tx, &changes.derived).await?;
-        let new = changes.derived.iter().zip(accepted).filter(|(_, accepted)| accepted.fresh);
-        fresh.extend(new.map(|(accept, _)| accept.event.clone()));
+        let events: Vec<Arc<Event>> = changes.derived.iter().map(|accept| accept.event().clone()).collect();
+        let accepted = events::insert(tx, changes.derived).await?;
+        fresh.extend(events.into_iter().zip(accepted).filter(|(_, accepted)| accepted.fresh).map(|(event, _)| event));
     }
     runs::insert(tx, shop, &changes.runs).await?;
     for moved in &changes.moved {

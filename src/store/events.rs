@@ -1,13 +1,13 @@
 //! Events: accepted once, with their payloads, their delivery keys, and what they were matched with.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Set, Statement};
+use sea_orm::{DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Statement, Value};
 
-use super::{Store, StoreError, runs};
+use super::rows::Rows;
+use super::{Store, StoreError, contexts, runs};
 use crate::domain::{Context, Event, EventId, RecordKey, Records, ShopId, WhyNot};
 
 /// Rows of the table `events`.
@@ -69,35 +69,29 @@ pub(super) mod unmatched {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// Rows of the table `contexts`.
-pub(super) mod context {
-    use super::*;
-
-    #[derive(Clone, Debug, DeriveEntityModel)]
-    #[sea_orm(table_name = "contexts")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub event: i64,
-        pub shop: String,
-        pub late: bool,
-        pub context: String,
-        pub why_not: String,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
 /// An event on its way in.
 #[derive(Clone, Debug)]
 pub struct Accept {
     /// Ours already; its id counts only if the delivery is new.
-    pub event: Arc<Event>,
-    /// The same for every repetition of the delivery.
-    pub delivery_key: String,
-    /// The platform's own payload.
-    pub payload: Arc<str>,
+    event: Arc<Event>,
+    delivery_key: String,
+    payload: Arc<str>,
+    /// As JSON. Made where the delivery was read, so that the one writer need not.
+    records: String,
+    mentions: String,
+}
+
+impl Accept {
+    /// An event, the key that is the same for every repetition of its delivery, and the platform's own payload.
+    pub fn new(event: Arc<Event>, delivery_key: String, payload: Arc<str>) -> Self {
+        let (records, mentions) = (json(&*event.records), json(&event.mentions));
+        Self { event, delivery_key, payload, records, mentions }
+    }
+
+    /// The event, if it turns out to be new.
+    pub fn event(&self) -> &Arc<Event> {
+        &self.event
+    }
 }
 
 /// What became of an event on its way in.
@@ -137,7 +131,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`], and then none of them is accepted.
     pub async fn accept(&self, events: Vec<Accept>) -> Result<Vec<Accepted>, StoreError> {
-        self.writer.write(move |tx| Box::pin(async move { insert(tx, &events).await })).await
+        self.writer.write(move |tx| Box::pin(async move { insert(tx, events).await })).await
     }
 
     /// Events of this shop that were accepted and not matched, oldest first, after `after`.
@@ -171,7 +165,7 @@ impl Store {
         let found =
             event::Entity::find_by_id(id.0).filter(event::Column::Shop.eq(shop.as_str())).one(&self.readers).await?;
         let Some(row) = found else { return Ok(None) };
-        let matched = context::Entity::find_by_id(id.0).one(&self.readers).await?;
+        let matched = contexts::Entity::find_by_id(id.0).one(&self.readers).await?;
         with_context(row, matched).map(Some)
     }
 
@@ -218,91 +212,85 @@ impl Store {
     }
 }
 
-#[derive(FromQueryResult)]
-struct Fresh {
-    event: i64,
-}
-
-/// The columns of a row of `events`, in the order of the statement below.
-const KEY_COLUMNS: usize = 5;
-const ROWS_A_STATEMENT: usize = 64;
+const KEYS: Rows<5> = Rows {
+    head: "INSERT INTO delivery_keys (shop, source, delivery_key, event, received) VALUES",
+    tail: "ON CONFLICT DO NOTHING",
+};
+const EVENTS: Rows<10> = Rows {
+    head: "INSERT INTO events (id, shop, source, kind, topic, subject, time, received, records, mentions) VALUES",
+    tail: "",
+};
+const PAYLOADS: Rows<2> = Rows { head: "INSERT INTO payloads (event, body) VALUES", tail: "" };
+const UNMATCHED: Rows<2> = Rows { head: "INSERT INTO unmatched (event, shop) VALUES", tail: "" };
+const MATCHED: Rows<1> = Rows { head: "DELETE FROM unmatched WHERE event IN (VALUES", tail: ")" };
 
 /// Inserts those events whose delivery key is new, and says which those were.
-pub(super) async fn insert(tx: &DatabaseTransaction, events: &[Accept]) -> Result<Vec<Accepted>, DbErr> {
-    let mut fresh = HashSet::with_capacity(events.len());
-    for some in events.chunks(ROWS_A_STATEMENT) {
-        let marks = placeholders(some.len(), KEY_COLUMNS);
-        let sql = format!(
-            "INSERT INTO delivery_keys (shop, source, delivery_key, event, received) VALUES {marks} \
-             ON CONFLICT DO NOTHING RETURNING event"
-        );
-        let values = some.iter().flat_map(|accept| {
-            let event = &accept.event;
-            [
-                event.shop.as_str().into(),
-                event.source.to_string().into(),
-                accept.delivery_key.clone().into(),
-                event.id.0.into(),
-                event.received.as_millisecond().into(),
-            ]
-        });
-        let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-        fresh.extend(Fresh::find_by_statement(statement).all(tx).await?.into_iter().map(|row| row.event));
+pub(super) async fn insert(tx: &DatabaseTransaction, events: Vec<Accept>) -> Result<Vec<Accepted>, DbErr> {
+    let keys = events.iter().map(|it| {
+        let (event, received) = (&it.event, it.event.received.as_millisecond());
+        [text(event.shop.as_str()), text(&event.source), text(&it.delivery_key), event.id.0.into(), received.into()]
+    });
+    let fresh = KEYS.write(tx, keys).await?;
+    if fresh == events.len() as u64 {
+        let accepted = events.iter().map(|it| Accepted { id: it.event.id, fresh: true }).collect();
+        keep(tx, events).await?;
+        return Ok(accepted);
     }
-    let new: Vec<&Accept> = events.iter().filter(|accept| fresh.contains(&accept.event.id.0)).collect();
-    for some in new.chunks(ROWS_A_STATEMENT) {
-        let rows = some.iter().map(|accept| row(&accept.event));
-        event::Entity::insert_many(rows).exec_without_returning(tx).await?;
-        let bodies = some.iter().map(|accept| payload::ActiveModel {
-            event: Set(accept.event.id.0),
-            body: Set(accept.payload.to_string()),
-        });
-        payload::Entity::insert_many(bodies).exec_without_returning(tx).await?;
-        let marks = some.iter().map(|accept| unmatched::ActiveModel {
-            event: Set(accept.event.id.0),
-            shop: Set(accept.event.shop.to_string()),
-        });
-        unmatched::Entity::insert_many(marks).exec_without_returning(tx).await?;
-    }
+    // Some are repetitions: of an earlier delivery, or of another one among these.
     let mut accepted = Vec::with_capacity(events.len());
-    for accept in events {
-        let id = accept.event.id;
-        let known = fresh.contains(&id.0);
-        let first = if known { id } else { first_of(tx, accept).await? };
-        accepted.push(Accepted { id: first, fresh: known });
+    for it in &events {
+        let id = first_of(tx, it).await?;
+        accepted.push(Accepted { id, fresh: id == it.event.id });
     }
+    let new = events.into_iter().zip(&accepted).filter(|(_, accepted)| accepted.fresh).map(|(it, _)| it);
+    keep(tx, new.collect()).await?;
     Ok(accepted)
+}
+
+/// Writes new events with their payloads, to be matched.
+async fn keep(tx: &DatabaseTransaction, events: Vec<Accept>) -> Result<(), DbErr> {
+    UNMATCHED.write(tx, events.iter().map(|it| [it.event.id.0.into(), text(it.event.shop.as_str())])).await?;
+    PAYLOADS.write(tx, events.iter().map(|it| [it.event.id.0.into(), text(&it.payload)])).await?;
+    let rows = events.into_iter().map(|it| {
+        let event = &it.event;
+        [
+            event.id.0.into(),
+            text(event.shop.as_str()),
+            text(&event.source),
+            text(&event.kind),
+            text(&event.topic),
+            text(&event.subject),
+            event.time.as_millisecond().into(),
+            event.received.as_millisecond().into(),
+            it.records.into(),
+            it.mentions.into(),
+        ]
+    });
+    EVENTS.write(tx, rows).await.map(|_| ())
+}
+
+/// These events are matched now.
+pub(super) async fn matched(tx: &DatabaseTransaction, events: &[EventId]) -> Result<(), DbErr> {
+    MATCHED.write(tx, events.iter().map(|id| [id.0.into()])).await.map(|_| ())
+}
+
+fn text(text: &str) -> Value {
+    text.into()
+}
+
+#[derive(FromQueryResult)]
+struct First {
+    event: i64,
 }
 
 /// The id under which this delivery was first accepted.
 async fn first_of(tx: &DatabaseTransaction, accept: &Accept) -> Result<EventId, DbErr> {
     let sql = "SELECT event FROM delivery_keys WHERE shop = ? AND source = ? AND delivery_key = ?";
-    let values =
-        [accept.event.shop.as_str().into(), accept.event.source.to_string().into(), accept.delivery_key.clone().into()];
+    let event = &accept.event;
+    let values = [text(event.shop.as_str()), text(&event.source), text(&accept.delivery_key)];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    let first = Fresh::find_by_statement(statement).one(tx).await?;
+    let first = First::find_by_statement(statement).one(tx).await?;
     first.map(|row| EventId(row.event)).ok_or_else(|| DbErr::RecordNotFound(accept.delivery_key.clone()))
-}
-
-/// `(?, ?), (?, ?)` for rows of so many columns.
-pub(super) fn placeholders(rows: usize, columns: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(", "));
-    vec![row; rows].join(", ")
-}
-
-fn row(event: &Event) -> event::ActiveModel {
-    event::ActiveModel {
-        id: Set(event.id.0),
-        shop: Set(event.shop.to_string()),
-        source: Set(event.source.to_string()),
-        kind: Set(event.kind.to_string()),
-        topic: Set(event.topic.to_string()),
-        subject: Set(event.subject.to_string()),
-        time: Set(event.time.as_millisecond()),
-        received: Set(event.received.as_millisecond()),
-        records: Set(json(&*event.records)),
-        mentions: Set(json(&event.mentions)),
-    }
 }
 
 /// As JSON. Our own types have text keys and no failing parts, so this cannot fail; if it ever did, the row would
@@ -334,15 +322,10 @@ fn read(row: event::Model, late: bool) -> Result<Event, StoreError> {
     })
 }
 
-pub(super) fn with_context(row: event::Model, matched: Option<context::Model>) -> Result<StoredEvent, StoreError> {
+/// An event with what it was matched with, where it was.
+pub(super) fn with_context(row: event::Model, matched: Option<contexts::Model>) -> Result<StoredEvent, StoreError> {
     let event = Arc::new(read(row, matched.as_ref().is_some_and(|row| row.late))?);
-    let (context, why_not) = match matched {
-        None => (None, Vec::new()),
-        Some(row) if row.context.is_empty() => {
-            let same = Context { records: event.records.clone(), missing: Vec::new() };
-            (Some(same), serde_json::from_str(&row.why_not)?)
-        }
-        Some(row) => (Some(serde_json::from_str(&row.context)?), serde_json::from_str(&row.why_not)?),
-    };
-    Ok(StoredEvent { event, context, why_not })
+    let Some(row) = matched else { return Ok(StoredEvent { event, context: None, why_not: Vec::new() }) };
+    let (context, why_not) = contexts::read(&event, &row)?;
+    Ok(StoredEvent { event, context: Some(context), why_not })
 }
