@@ -31,7 +31,7 @@ pub struct NewEvent {
     /// Further records that the event speaks of, to be looked up: a return names its order.
     pub mentions: Vec<RecordKey>,
     /// The platform's own payload, whole, as it came: UTF-8 text.
-    pub payload: Arc<str>,
+    pub payload: String,
     pub(super) _sealed: (),
 }
 

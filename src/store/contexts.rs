@@ -8,8 +8,8 @@ use std::sync::Arc;
 use sea_orm::DatabaseTransaction;
 use sea_orm::entity::prelude::*;
 
-use super::events::{self, json};
-use super::rows::Rows;
+use super::events::{MATCHED, json};
+use super::rows::{Batch, Rows, in_batches};
 use super::{Matched, StoreError};
 use crate::domain::{Context, Event, EventId, Records, ShopId, WhyNot};
 
@@ -58,10 +58,15 @@ pub(super) fn read(event: &Event, row: &Model) -> Result<(Context, Vec<WhyNot>),
 }
 
 /// Writes these, and that their events are matched.
-pub(super) async fn keep(tx: &DatabaseTransaction, rows: Vec<Row>) -> Result<(), DbErr> {
+pub(super) async fn keep(tx: &DatabaseTransaction, mut rows: Vec<Row>) -> Result<(), DbErr> {
     const CONTEXTS: Rows<5> =
-        Rows { head: "INSERT INTO contexts (event, shop, late, context, why_not) VALUES", tail: "" };
-    let ids: Vec<EventId> = rows.iter().map(|row| row.event).collect();
-    CONTEXTS.write(tx, rows.into_iter().map(|row| row.values)).await?;
-    events::matched(tx, &ids).await
+        Rows { head: "INSERT INTO contexts (event, shop, late, context, why_not) VALUES ", tail: "" };
+    for some in in_batches(&mut rows) {
+        let mut batch = Batch::default();
+        batch.add(&MATCHED, some.iter().map(|row| [row.event.0.into()]));
+        let values = some.iter_mut().map(|row| std::mem::replace(&mut row.values, [const { Value::Bool(None) }; 5]));
+        batch.add(&CONTEXTS, values);
+        batch.write(tx).await?;
+    }
+    Ok(())
 }

@@ -1,12 +1,13 @@
 //! Events: accepted once, with their payloads, their delivery keys, and what they were matched with.
 
+use std::mem::take;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Statement, Value};
 
-use super::rows::Rows;
+use super::rows::{Batch, Rows, in_batches};
 use super::{Store, StoreError, contexts, runs};
 use crate::domain::{Context, Event, EventId, RecordKey, Records, ShopId, WhyNot};
 
@@ -75,7 +76,7 @@ pub struct Accept {
     /// Ours already; its id counts only if the delivery is new.
     event: Arc<Event>,
     delivery_key: String,
-    payload: Arc<str>,
+    payload: String,
     /// As JSON. Made where the delivery was read, so that the one writer need not.
     records: String,
     mentions: String,
@@ -83,7 +84,7 @@ pub struct Accept {
 
 impl Accept {
     /// An event, the key that is the same for every repetition of its delivery, and the platform's own payload.
-    pub fn new(event: Arc<Event>, delivery_key: String, payload: Arc<str>) -> Self {
+    pub fn new(event: Arc<Event>, delivery_key: String, payload: String) -> Self {
         let (records, mentions) = (json(&*event.records), json(&event.mentions));
         Self { event, delivery_key, payload, records, mentions }
     }
@@ -213,24 +214,29 @@ impl Store {
 }
 
 const KEYS: Rows<5> = Rows {
-    head: "INSERT INTO delivery_keys (shop, source, delivery_key, event, received) VALUES",
-    tail: "ON CONFLICT DO NOTHING",
+    head: "INSERT INTO delivery_keys (shop, source, delivery_key, event, received) VALUES ",
+    tail: " ON CONFLICT DO NOTHING",
 };
 const EVENTS: Rows<10> = Rows {
-    head: "INSERT INTO events (id, shop, source, kind, topic, subject, time, received, records, mentions) VALUES",
+    head: "INSERT INTO events (id, shop, source, kind, topic, subject, time, received, records, mentions) VALUES ",
     tail: "",
 };
-const PAYLOADS: Rows<2> = Rows { head: "INSERT INTO payloads (event, body) VALUES", tail: "" };
-const UNMATCHED: Rows<2> = Rows { head: "INSERT INTO unmatched (event, shop) VALUES", tail: "" };
-const MATCHED: Rows<1> = Rows { head: "DELETE FROM unmatched WHERE event IN (VALUES", tail: ")" };
+const PAYLOADS: Rows<2> = Rows { head: "INSERT INTO payloads (event, body) VALUES ", tail: "" };
+const UNMATCHED: Rows<2> = Rows { head: "INSERT INTO unmatched (event, shop) VALUES ", tail: "" };
+pub(super) const MATCHED: Rows<1> = Rows { head: "DELETE FROM unmatched WHERE event IN (VALUES ", tail: ")" };
 
 /// Inserts those events whose delivery key is new, and says which those were.
-pub(super) async fn insert(tx: &DatabaseTransaction, events: Vec<Accept>) -> Result<Vec<Accepted>, DbErr> {
-    let keys = events.iter().map(|it| {
-        let (event, received) = (&it.event, it.event.received.as_millisecond());
-        [text(event.shop.as_str()), text(&event.source), text(&it.delivery_key), event.id.0.into(), received.into()]
-    });
-    let fresh = KEYS.write(tx, keys).await?;
+pub(super) async fn insert(tx: &DatabaseTransaction, mut events: Vec<Accept>) -> Result<Vec<Accepted>, DbErr> {
+    let mut fresh = 0;
+    for some in in_batches(&mut events) {
+        let mut batch = Batch::default();
+        batch.add(&KEYS, some.iter().map(|it| {
+            let event = &it.event;
+            let (shop, source, key) = (text(event.shop.as_str()), text(&event.source), text(&it.delivery_key));
+            [shop, source, key, event.id.0.into(), event.received.as_millisecond().into()]
+        }));
+        fresh += batch.write(tx).await?;
+    }
     if fresh == events.len() as u64 {
         let accepted = events.iter().map(|it| Accepted { id: it.event.id, fresh: true }).collect();
         keep(tx, events).await?;
@@ -248,30 +254,31 @@ pub(super) async fn insert(tx: &DatabaseTransaction, events: Vec<Accept>) -> Res
 }
 
 /// Writes new events with their payloads, to be matched.
-async fn keep(tx: &DatabaseTransaction, events: Vec<Accept>) -> Result<(), DbErr> {
-    UNMATCHED.write(tx, events.iter().map(|it| [it.event.id.0.into(), text(it.event.shop.as_str())])).await?;
-    PAYLOADS.write(tx, events.iter().map(|it| [it.event.id.0.into(), text(&it.payload)])).await?;
-    let rows = events.into_iter().map(|it| {
-        let event = &it.event;
-        [
-            event.id.0.into(),
-            text(event.shop.as_str()),
-            text(&event.source),
-            text(&event.kind),
-            text(&event.topic),
-            text(&event.subject),
-            event.time.as_millisecond().into(),
-            event.received.as_millisecond().into(),
-            it.records.into(),
-            it.mentions.into(),
-        ]
-    });
-    EVENTS.write(tx, rows).await.map(|_| ())
-}
-
-/// These events are matched now.
-pub(super) async fn matched(tx: &DatabaseTransaction, events: &[EventId]) -> Result<(), DbErr> {
-    MATCHED.write(tx, events.iter().map(|id| [id.0.into()])).await.map(|_| ())
+async fn keep(tx: &DatabaseTransaction, mut events: Vec<Accept>) -> Result<(), DbErr> {
+    for some in in_batches(&mut events) {
+        let mut batch = Batch::default();
+        batch.add(&UNMATCHED, some.iter().map(|it| [it.event.id.0.into(), text(it.event.shop.as_str())]));
+        let payloads = some.iter_mut().map(|it| [it.event.id.0.into(), take(&mut it.payload).into()]);
+        batch.add(&PAYLOADS, payloads);
+        let rows = some.iter_mut().map(|it| {
+            let event = &it.event;
+            [
+                event.id.0.into(),
+                text(event.shop.as_str()),
+                text(&event.source),
+                text(&event.kind),
+                text(&event.topic),
+                text(&event.subject),
+                event.time.as_millisecond().into(),
+                event.received.as_millisecond().into(),
+                take(&mut it.records).into(),
+                take(&mut it.mentions).into(),
+            ]
+        });
+        batch.add(&EVENTS, rows);
+        batch.write(tx).await?;
+    }
+    Ok(())
 }
 
 fn text(text: &str) -> Value {

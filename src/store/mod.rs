@@ -112,7 +112,7 @@ impl Store {
         let readers = connect(&settings.file, settings.readers, PATIENCE).await.map_err(|error| failed(error.to_string()))?;
         let checkpoints =
             connect(&settings.file, 1, CHECKPOINT_PATIENCE).await.map_err(|error| failed(error.to_string()))?;
-        let writer = writer::Writer::start(write, settings.group);
+        let writer = writer::Writer::start(write, settings.group).map_err(|error| failed(error.to_string()))?;
         checkpoint::start(checkpoints, settings.wal_limit_bytes, writer.downgrade());
         Ok(Self { readers, writer })
     }
@@ -140,6 +140,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The same for a checkpoint for which the writer waits: it can as well be made later.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(50);
 
+/// Statements that a connection keeps prepared: those of up to 64 rows are one for each number (`rows`).
+const STATEMENTS: usize = 1000;
+
 /// A pool of `connections` on this file. An 8 KiB page holds an order without overflow; the checkpoint runs on its
 /// own connection, so none is made in line.
 async fn connect(file: &Path, connections: u32, patience: Duration) -> Result<DatabaseConnection, DbErr> {
@@ -155,7 +158,7 @@ async fn connect(file: &Path, connections: u32, patience: Duration) -> Result<Da
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", "-8000")
             .busy_timeout(patience)
-            .statement_cache_capacity(200)
+            .statement_cache_capacity(STATEMENTS)
     });
     Database::connect(options).await
 }

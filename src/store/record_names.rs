@@ -69,8 +69,8 @@ pub(super) async fn keep(
     names: Vec<(RecordName, Text)>,
 ) -> Result<(), DbErr> {
     const NAMES: Rows<4> = Rows {
-        head: "INSERT INTO record_names (shop, kind, name, id) VALUES",
-        tail: "ON CONFLICT DO NOTHING",
+        head: "INSERT INTO record_names (shop, kind, name, id) VALUES ",
+        tail: " ON CONFLICT DO NOTHING",
     };
     let row = |(name, id): (RecordName, Text)| {
         [shop.as_str().into(), name.kind.as_str().into(), (&*name.name).into(), (&*id).into()]

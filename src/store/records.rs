@@ -71,8 +71,8 @@ impl Store {
 /// Keeps these as the newest versions. Whoever calls has compared the times.
 pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, records: Vec<StoredRecord>) -> Result<(), DbErr> {
     const RECORDS: Rows<6> = Rows {
-        head: "INSERT INTO records (shop, kind, id, modified, received, record) VALUES",
-        tail: "ON CONFLICT DO UPDATE SET modified = excluded.modified, received = excluded.received, \
+        head: "INSERT INTO records (shop, kind, id, modified, received, record) VALUES ",
+        tail: " ON CONFLICT DO UPDATE SET modified = excluded.modified, received = excluded.received, \
                record = excluded.record",
     };
     let row = |it: StoredRecord| {

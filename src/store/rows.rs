@@ -1,17 +1,18 @@
 //! Writing many rows at a time, on the way that every event takes.
 //!
-//! A statement of many rows is prepared once and kept by the connection, so its number of rows must be one of a few:
-//! 100 rows are written as 64, 32 and 4. The builder of sea-orm, which makes a statement for any number, costs more
-//! than the writing itself.
+//! The builder of sea-orm makes a statement for its rows each time, which costs more than writing them. Here the
+//! statement for 1 row, 2 rows, … 64 rows is written out, prepared once and kept by the connection. Rows of several
+//! tables go in one statement, since each is a way to the connection's thread and back.
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, Value};
 
-/// The most rows of a statement: it must be a power of two.
+/// The most rows of a statement.
 const MOST: usize = 64;
 
-/// A statement over many rows of `N` values.
+/// How to write rows of `N` values.
+#[derive(Clone, Copy)]
 pub(super) struct Rows<const N: usize> {
-    /// What stands before the rows: `INSERT INTO payloads (event, body) VALUES`.
+    /// What stands before the rows: `INSERT INTO payloads (event, body) VALUES `.
     pub(super) head: &'static str,
     /// What stands behind them.
     pub(super) tail: &'static str,
@@ -22,43 +23,64 @@ impl<const N: usize> Rows<N> {
     pub(super) async fn write(
         &self,
         tx: &DatabaseTransaction,
-        rows: impl ExactSizeIterator<Item = [Value; N]>,
+        rows: impl IntoIterator<Item = [Value; N]>,
     ) -> Result<u64, DbErr> {
-        let (mut rows, mut changed) = (rows, 0);
-        while rows.len() > 0 {
-            let count = step(rows.len());
-            // The rows leave the iterator as they are taken.
-            let values: Vec<Value> = rows.by_ref().take(count).flatten().collect();
-            let statement = Statement::from_sql_and_values(tx.get_database_backend(), self.sql(count), values);
-            changed += tx.execute_raw(statement).await?.rows_affected();
+        let (mut rows, mut changed) = (rows.into_iter(), 0);
+        loop {
+            let mut batch = Batch::default();
+            batch.add(self, rows.by_ref().take(MOST));
+            if batch.values.is_empty() {
+                return Ok(changed);
+            }
+            changed += batch.write(tx).await?;
         }
-        Ok(changed)
     }
+}
 
-    fn sql(&self, count: usize) -> String {
+/// Rows of several tables that are written together, at most 64 of each.
+#[derive(Default)]
+pub(super) struct Batch {
+    sql: String,
+    values: Vec<Value>,
+}
+
+impl Batch {
+    /// Adds rows of one table.
+    pub(super) fn add<const N: usize>(&mut self, into: &Rows<N>, rows: impl Iterator<Item = [Value; N]>) {
+        let before = self.values.len();
+        self.values.extend(rows.flatten());
+        let count = (self.values.len() - before) / N;
+        if count == 0 {
+            return;
+        }
         let row = row(N);
-        let mut sql = String::with_capacity(self.head.len() + self.tail.len() + count * (row.len() + 1) + 2);
-        sql.push_str(self.head);
-        for at in 0..count {
-            sql.push(if at == 0 { ' ' } else { ',' });
-            sql.push_str(&row);
-        }
-        sql.push(' ');
-        sql.push_str(self.tail);
-        sql
+        self.sql.reserve(into.head.len() + into.tail.len() + count * row.len() + 2);
+        self.sql.push_str(into.head);
+        self.sql.push_str(&row[1..]);
+        (1..count).for_each(|_| self.sql.push_str(&row));
+        self.sql.push_str(into.tail);
+        self.sql.push(';');
+    }
+
+    /// Writes them, and says how many rows it has changed.
+    pub(super) async fn write(self, tx: &DatabaseTransaction) -> Result<u64, DbErr> {
+        let statement = Statement::from_sql_and_values(tx.get_database_backend(), self.sql, self.values);
+        Ok(tx.execute_raw(statement).await?.rows_affected())
     }
 }
 
-/// How many of so many rows the next statement takes: the largest power of two that there is.
-fn step(left: usize) -> usize {
-    1 << left.clamp(1, MOST).ilog2()
+/// `,(?,?)`.
+fn row(columns: usize) -> String {
+    let mut row = String::with_capacity(2 * columns + 2);
+    row.push_str(",(?");
+    (1..columns).for_each(|_| row.push_str(",?"));
+    row.push(')');
+    row
 }
 
-/// `(?,?)`.
-fn row(columns: usize) -> String {
-    let mut row = "?,".repeat(columns);
-    row.pop();
-    format!("({row})")
+/// As many at a time as go into one [`Batch`].
+pub(super) fn in_batches<T>(items: &mut [T]) -> impl Iterator<Item = &mut [T]> {
+    items.chunks_mut(MOST)
 }
 
 #[cfg(test)]
@@ -66,16 +88,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_number_of_rows_is_a_few_statements() {
-        let mut left = 200;
-        let mut steps = Vec::new();
-        while left > 0 {
-            steps.push(step(left));
-            left -= step(left);
-        }
-        assert_eq!(steps, [64, 64, 64, 8]);
-        assert_eq!([1, 2, 3, 63, 64, 65].map(step), [1, 2, 2, 32, 64, 64]);
-        let rows: Rows<2> = Rows { head: "INSERT INTO a (b, c) VALUES", tail: "ON CONFLICT DO NOTHING" };
-        assert_eq!(rows.sql(2), "INSERT INTO a (b, c) VALUES (?,?),(?,?) ON CONFLICT DO NOTHING");
+    fn a_statement_is_written_out_for_its_rows() {
+        let rows: Rows<2> = Rows { head: "INSERT INTO a (b, c) VALUES ", tail: " ON CONFLICT DO NOTHING" };
+        let others: Rows<1> = Rows { head: "DELETE FROM d WHERE e IN (VALUES ", tail: ")" };
+        let mut batch = Batch::default();
+        batch.add(&rows, [[1.into(), 2.into()], [3.into(), 4.into()]].into_iter());
+        batch.add(&others, [[5.into()]].into_iter());
+        batch.add(&others, std::iter::empty());
+        let first = "INSERT INTO a (b, c) VALUES (?,?),(?,?) ON CONFLICT DO NOTHING;";
+        assert_eq!(batch.sql, format!("{first}DELETE FROM d WHERE e IN (VALUES (?));"));
+        assert_eq!(batch.values.len(), 5);
+        assert_eq!(in_batches(&mut [0; 130]).map(|some| some.len()).collect::<Vec<_>>(), [64, 64, 2]);
     }
 }

@@ -1,7 +1,12 @@
 //! The writer: takes writes from everybody, puts those that wait into one transaction, answers after the commit.
+//!
+//! It has a thread of its own. Each statement is a question to the connection's thread and an answer; a task among
+//! those of a busy server would wait its turn behind the requests for every one of them, in the middle of a transaction
+//! that everybody waits for.
 
 use std::any::Any;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -27,7 +32,7 @@ pub(super) struct Operation {
     reply: oneshot::Sender<Result<Value, StoreError>>,
 }
 
-/// Hands writes to the one task that owns the writing connection.
+/// Hands writes to the one thread that owns the writing connection.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     queue: Arc<mpsc::Sender<Operation>>,
@@ -35,12 +40,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task. It ends when the last handle is dropped, or after [`Writer::close`].
-    pub(super) fn start(connection: DatabaseConnection, group: usize) -> Self {
+    /// Starts the thread. It ends when the last handle is dropped, or after [`Writer::close`].
+    ///
+    /// # Errors
+    /// Where the system has no thread left.
+    pub(super) fn start(connection: DatabaseConnection, group: usize) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel(1024);
         let (closing, close) = watch::channel(false);
-        tokio::spawn(write_groups(connection, waiting, close, group.max(1)));
-        Self { queue: Arc::new(queue), closing: Arc::new(closing) }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let writing = move || runtime.block_on(write_groups(connection, waiting, close, group.max(1)));
+        std::thread::Builder::new().name("storehand-writer".to_owned()).spawn(writing)?;
+        Ok(Self { queue: Arc::new(queue), closing: Arc::new(closing) })
     }
 
     /// Runs `operation` in the next transaction and returns its value when that is on disk.
@@ -61,12 +71,12 @@ impl Writer {
         value.downcast().map(|value| *value).map_err(|_| StoreError::Closed)
     }
 
-    /// A handle that does not keep the task alive.
+    /// A handle that does not keep the thread alive.
     pub(super) fn downgrade(&self) -> std::sync::Weak<mpsc::Sender<Operation>> {
         Arc::downgrade(&self.queue)
     }
 
-    /// Lets what is queued be written, takes nothing more, and returns when the task has ended.
+    /// Lets what is queued be written, takes nothing more, and returns when it has ended.
     pub(super) async fn close(&self) {
         self.closing.send_replace(true);
         self.closing.closed().await;
