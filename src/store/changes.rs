@@ -92,9 +92,9 @@ async fn write(
     record_names::keep(tx, shop, changes.names).await?;
     let mut fresh = Vec::new();
     if !changes.derived.is_empty() {
-        let events: Vec<Arc<Event>> = changes.derived.iter().map(|accept| accept.event().clone()).collect();
-        let accepted = events::insert(tx, changes.derived).await?;
-        fresh.extend(events.into_iter().zip(accepted).filter(|(_, accepted)| accepted.fresh).map(|(event, _)| event));
+        let accepted = events::insert(tx, &changes.derived).await?;
+        let new = changes.derived.iter().zip(accepted).filter(|(_, accepted)| accepted.fresh);
+        fresh.extend(new.map(|(accept, _)| accept.event().clone()));
     }
     runs::insert(tx, shop, &changes.runs).await?;
     for moved in &changes.moved {

@@ -1,13 +1,12 @@
 //! Events: accepted once, with their payloads, their delivery keys, and what they were matched with.
 
-use std::mem::take;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Statement, Value};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Statement, Value};
 
-use super::rows::{Batch, Rows, in_batches};
+use super::rows::{Batch, MOST, Rows};
 use super::{Store, StoreError, contexts, runs};
 use crate::domain::{Context, Event, EventId, RecordKey, Records, ShopId, WhyNot};
 
@@ -132,7 +131,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`], and then none of them is accepted.
     pub async fn accept(&self, events: Vec<Accept>) -> Result<Vec<Accepted>, StoreError> {
-        self.writer.write(move |tx| Box::pin(async move { insert(tx, events).await })).await
+        self.writer.accept(events).await
     }
 
     /// Events of this shop that were accepted and not matched, oldest first, after `after`.
@@ -217,6 +216,8 @@ const KEYS: Rows<5> = Rows {
     head: "INSERT INTO delivery_keys (shop, source, delivery_key, event, received) VALUES ",
     tail: " ON CONFLICT DO NOTHING",
 };
+/// Refuses a key that is known.
+const NEW_KEYS: Rows<5> = Rows { tail: "", ..KEYS };
 const EVENTS: Rows<10> = Rows {
     head: "INSERT INTO events (id, shop, source, kind, topic, subject, time, received, records, mentions) VALUES ",
     tail: "",
@@ -225,60 +226,68 @@ const PAYLOADS: Rows<2> = Rows { head: "INSERT INTO payloads (event, body) VALUE
 const UNMATCHED: Rows<2> = Rows { head: "INSERT INTO unmatched (event, shop) VALUES ", tail: "" };
 pub(super) const MATCHED: Rows<1> = Rows { head: "DELETE FROM unmatched WHERE event IN (VALUES ", tail: ")" };
 
+/// Inserts events in a transaction of their own, if all their delivery keys are new, as they mostly are. At most
+/// [`MOST`](super::rows::MOST).
+///
+/// # Errors
+/// Where one is not new, too, and then nothing is written.
+pub(super) async fn insert_new(connection: &DatabaseConnection, events: &[Accept]) -> Result<Vec<Accepted>, DbErr> {
+    let mut batch = Batch::default();
+    batch.add(&NEW_KEYS, events.iter().map(key_row));
+    add_events(&mut batch, events);
+    batch.commit(connection).await?;
+    Ok(events.iter().map(|it| Accepted { id: it.event.id, fresh: true }).collect())
+}
+
 /// Inserts those events whose delivery key is new, and says which those were.
-pub(super) async fn insert(tx: &DatabaseTransaction, mut events: Vec<Accept>) -> Result<Vec<Accepted>, DbErr> {
+pub(super) async fn insert(tx: &DatabaseTransaction, events: &[Accept]) -> Result<Vec<Accepted>, DbErr> {
     let mut fresh = 0;
-    for some in in_batches(&mut events) {
+    for some in events.chunks(MOST) {
         let mut batch = Batch::default();
-        batch.add(&KEYS, some.iter().map(|it| {
-            let event = &it.event;
-            let (shop, source, key) = (text(event.shop.as_str()), text(&event.source), text(&it.delivery_key));
-            [shop, source, key, event.id.0.into(), event.received.as_millisecond().into()]
-        }));
+        batch.add(&KEYS, some.iter().map(key_row));
         fresh += batch.write(tx).await?;
     }
-    if fresh == events.len() as u64 {
-        let accepted = events.iter().map(|it| Accepted { id: it.event.id, fresh: true }).collect();
-        keep(tx, events).await?;
-        return Ok(accepted);
-    }
-    // Some are repetitions: of an earlier delivery, or of another one among these.
     let mut accepted = Vec::with_capacity(events.len());
-    for it in &events {
-        let id = first_of(tx, it).await?;
+    for it in events {
+        // Some may be repetitions: of an earlier delivery, or of another one among these.
+        let id = if fresh == events.len() as u64 { it.event.id } else { first_of(tx, it).await? };
         accepted.push(Accepted { id, fresh: id == it.event.id });
     }
-    let new = events.into_iter().zip(&accepted).filter(|(_, accepted)| accepted.fresh).map(|(it, _)| it);
-    keep(tx, new.collect()).await?;
+    let new: Vec<&Accept> = events.iter().zip(&accepted).filter(|(_, it)| it.fresh).map(|(event, _)| event).collect();
+    for some in new.chunks(MOST) {
+        let mut batch = Batch::default();
+        add_events(&mut batch, some.iter().copied());
+        batch.write(tx).await?;
+    }
     Ok(accepted)
 }
 
-/// Writes new events with their payloads, to be matched.
-async fn keep(tx: &DatabaseTransaction, mut events: Vec<Accept>) -> Result<(), DbErr> {
-    for some in in_batches(&mut events) {
-        let mut batch = Batch::default();
-        batch.add(&UNMATCHED, some.iter().map(|it| [it.event.id.0.into(), text(it.event.shop.as_str())]));
-        let payloads = some.iter_mut().map(|it| [it.event.id.0.into(), take(&mut it.payload).into()]);
-        batch.add(&PAYLOADS, payloads);
-        let rows = some.iter_mut().map(|it| {
-            let event = &it.event;
-            [
-                event.id.0.into(),
-                text(event.shop.as_str()),
-                text(&event.source),
-                text(&event.kind),
-                text(&event.topic),
-                text(&event.subject),
-                event.time.as_millisecond().into(),
-                event.received.as_millisecond().into(),
-                take(&mut it.records).into(),
-                take(&mut it.mentions).into(),
-            ]
-        });
-        batch.add(&EVENTS, rows);
-        batch.write(tx).await?;
-    }
-    Ok(())
+fn key_row(it: &Accept) -> [Value; 5] {
+    let event = &it.event;
+    let (shop, source, key) = (text(event.shop.as_str()), text(&event.source), text(&it.delivery_key));
+    [shop, source, key, event.id.0.into(), event.received.as_millisecond().into()]
+}
+
+/// Adds new events with their payloads, to be matched.
+fn add_events<'a>(batch: &mut Batch, events: impl IntoIterator<Item = &'a Accept> + Clone) {
+    let events = || events.clone().into_iter();
+    batch.add(&UNMATCHED, events().map(|it| [it.event.id.0.into(), text(it.event.shop.as_str())]));
+    batch.add(&PAYLOADS, events().map(|it| [it.event.id.0.into(), text(&it.payload)]));
+    batch.add(&EVENTS, events().map(|it| {
+        let event = &it.event;
+        [
+            event.id.0.into(),
+            text(event.shop.as_str()),
+            text(&event.source),
+            text(&event.kind),
+            text(&event.topic),
+            text(&event.subject),
+            event.time.as_millisecond().into(),
+            event.received.as_millisecond().into(),
+            text(&it.records),
+            text(&it.mentions),
+        ]
+    }));
 }
 
 fn text(text: &str) -> Value {

@@ -4,10 +4,10 @@
 //! statement for 1 row, 2 rows, … 64 rows is written out, prepared once and kept by the connection. Rows of several
 //! tables go in one statement, since each is a way to the connection's thread and back.
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, Value};
 
 /// The most rows of a statement.
-const MOST: usize = 64;
+pub(super) const MOST: usize = 64;
 
 /// How to write rows of `N` values.
 #[derive(Clone, Copy)]
@@ -63,9 +63,23 @@ impl Batch {
     }
 
     /// Writes them, and says how many rows it has changed.
-    pub(super) async fn write(self, tx: &DatabaseTransaction) -> Result<u64, DbErr> {
-        let statement = Statement::from_sql_and_values(tx.get_database_backend(), self.sql, self.values);
-        Ok(tx.execute_raw(statement).await?.rows_affected())
+    pub(super) async fn write(self, connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
+        let statement = Statement::from_sql_and_values(connection.get_database_backend(), self.sql, self.values);
+        Ok(connection.execute_raw(statement).await?.rows_affected())
+    }
+
+    /// Writes them in a transaction of their own: one way to the connection's thread and back for all of it.
+    ///
+    /// # Errors
+    /// [`DbErr`], and then nothing of it is written.
+    pub(super) async fn commit(mut self, connection: &DatabaseConnection) -> Result<(), DbErr> {
+        self.sql = format!("BEGIN IMMEDIATE;{}COMMIT;", self.sql);
+        let written = self.write(connection).await;
+        if written.is_err() {
+            // Some errors have ended the transaction already, and then there is none to undo.
+            let _ = connection.execute_unprepared("ROLLBACK").await;
+        }
+        written.map(|_| ())
     }
 }
 
