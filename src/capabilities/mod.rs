@@ -18,7 +18,9 @@ mod memory;
 mod message_send;
 mod model_write;
 mod order;
+mod order_cancel;
 mod order_get;
+mod order_note;
 mod order_tag;
 mod order_untag;
 mod public_address;
@@ -53,7 +55,9 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(memory::Set::new()),
         Arc::new(message_send::MessageSend::new()),
         Arc::new(model_write::ModelWrite::new(deps.model, deps.languages)),
+        Arc::new(order_cancel::OrderCancel::new()),
         Arc::new(order_get::OrderGet::new()),
+        Arc::new(order_note::OrderNote::new()),
         Arc::new(order_tag::OrderTag::new()),
         Arc::new(order_untag::OrderUntag::new()),
         Arc::new(wait::Wait::new()),

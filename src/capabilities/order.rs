@@ -3,7 +3,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::domain::{Attempt, Facts, Makes, Platform, RecordKind, Shape, Text, Verdict};
+use crate::domain::{Attempt, Facts, Lookup, Makes, Order, Platform, RecordKind, Shape, Text, Verdict};
 
 /// What comes of other tags.
 pub(super) const MAKES_TAGS: &[Makes] = &[Makes { event: "order.updated", fields: &["tags"] }];
@@ -64,6 +64,20 @@ fn of_event(facts: &Facts) -> Option<String> {
     ];
     let mentioned = facts.event.mentions.iter().find(|key| key.kind == RecordKind::Order).map(|key| &key.id);
     known.into_iter().flatten().next().or(mentioned).map(ToString::to_string)
+}
+
+/// The order as it is now.
+pub(super) async fn now(platform: &dyn Platform, id: &str) -> Result<Order, Verdict> {
+    platform.order(id).await?.ok_or_else(|| Verdict::refused("not_found", format!("the shop has no order `{id}`")))
+}
+
+/// What a lookup comes to where the order cannot be read.
+pub(super) fn not_seen(verdict: Verdict) -> Lookup {
+    match verdict {
+        Verdict::RetryAfter(_, why) | Verdict::Unknown(why) => Lookup::Later(why),
+        Verdict::Refused(failure) => Lookup::Later(failure.to_string()),
+        other => Lookup::Later(format!("the order could not be read: {other:?}")),
+    }
 }
 
 /// The shop's platform.

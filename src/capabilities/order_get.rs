@@ -21,7 +21,7 @@ impl OrderGet {
     pub(super) fn new() -> Self {
         Self(Spec {
             doc: "Reads an order from the shop's platform, as it is now. The answer is the order, with the same fields \
-                  as the event's.",
+                  as the event's, and whether it is cancelled, returned or paid back by now.",
             input: Shape::object(
                 &[],
                 &[("id", Shape::text(128, "The platform's id of it. Default: the event's order."))],
@@ -42,6 +42,8 @@ impl OrderGet {
                     "lines": [{ "id": "866550311766439020", "sku": "MUG-1", "name": "Mug", "quantity": 2,
                                 "unit_price": "24.00 EUR", "total": "48.00 EUR" }],
                     "tags": ["vip"],
+                    "return_status": "none",
+                    "refunded": "0.00 EUR",
                     "created_at": "2026-11-23T09:00:00Z"
                 }),
             },
@@ -52,12 +54,9 @@ impl OrderGet {
 
     async fn get(attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let id = order::id(attempt, read::<Input>(input)?.id)?;
-        match order::platform(attempt)?.order(&id).await? {
-            Some(order) => serde_json::to_value(order)
-                .map(Verdict::Done)
-                .map_err(|error| Verdict::refused("not_understood", error.to_string())),
-            None => Err(Verdict::refused("not_found", format!("the shop has no order `{id}`"))),
-        }
+        let order = order::now(order::platform(attempt)?, &id).await?;
+        let answer = serde_json::to_value(order).map(Verdict::Done);
+        answer.map_err(|error| Verdict::refused("not_understood", error.to_string()))
     }
 }
 

@@ -109,6 +109,7 @@ fn order(number: u32, customer: &DemoCustomer, lines: &[(&str, &str, i64, i64)],
         tags: Vec::new(),
         note: None,
         created_at: now,
+        cancelled_at: None,
         updated_at: now,
     }
 }

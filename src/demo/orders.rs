@@ -63,6 +63,8 @@ pub struct DemoOrder {
     pub note: Option<String>,
     /// When it was placed.
     pub created_at: Timestamp,
+    /// When it was cancelled, where it was.
+    pub cancelled_at: Option<Timestamp>,
     /// When it last changed.
     pub updated_at: Timestamp,
 }
@@ -108,7 +110,8 @@ impl DemoOrder {
                 "shop_money": { "amount": self.shipping.to_string(), "currency_code": self.currency },
                 "presentment_money": { "amount": self.shipping.to_string(), "currency_code": self.currency },
             },
-            "financial_status": "paid", "fulfillment_status": null, "cancelled_at": null, "closed_at": null,
+            "financial_status": "paid", "fulfillment_status": null, "closed_at": null,
+            "cancelled_at": self.cancelled_at.map(|moment| moment.to_string()),
             "email": customer.email, "contact_email": customer.email, "phone": null, "customer_locale": customer.locale,
             "customer": {
                 "id": customer.id(), "email": customer.email, "phone": null, "first_name": customer.first_name,
@@ -146,11 +149,11 @@ impl DemoOrder {
             "id": format!("gid://shopify/Order/{}", self.id()), "name": format!("#{}", self.number),
             "number": self.number, "currencyCode": self.currency, "note": self.note, "tags": self.tags,
             "createdAt": self.created_at.to_string(), "updatedAt": self.updated_at.to_string(),
-            "cancelledAt": null, "closedAt": null,
-            "displayFinancialStatus": "PAID", "displayFulfillmentStatus": "UNFULFILLED",
+            "cancelledAt": self.cancelled_at.map(|moment| moment.to_string()), "closedAt": null,
+            "displayFinancialStatus": "PAID", "displayFulfillmentStatus": "UNFULFILLED", "returnStatus": "NO_RETURN",
             "totalPriceSet": money(self.subtotal() + self.shipping), "subtotalPriceSet": money(self.subtotal()),
             "totalTaxSet": money(Decimal::ZERO), "totalShippingPriceSet": money(self.shipping),
-            "totalDiscountsSet": money(Decimal::ZERO),
+            "totalDiscountsSet": money(Decimal::ZERO), "totalRefundedSet": money(Decimal::ZERO),
             "email": customer.email, "phone": null, "customerLocale": customer.locale,
             "customer": {
                 "id": format!("gid://shopify/Customer/{}", customer.id()), "firstName": customer.first_name,

@@ -150,13 +150,38 @@ impl DemoShop {
         json!({ "order": order })
     }
 
+    fn cancel(&self, variables: &Json) -> (Json, bool) {
+        let mut state = self.state();
+        let order = order_id(variables).and_then(|id| state.orders.get_mut(&id));
+        let refusal = match order {
+            None => "Order does not exist",
+            Some(order) if order.cancelled_at.is_some() => "Order has already been cancelled",
+            Some(order) => {
+                (order.cancelled_at, order.updated_at) = (Some(Timestamp::now()), Timestamp::now());
+                return (json!({ "orderCancel": { "job": { "done": true }, "orderCancelUserErrors": [] } }), true);
+            }
+        };
+        (json!({ "orderCancel": { "job": null, "orderCancelUserErrors": error(refusal) } }), false)
+    }
+
+    /// Writes an order's note in the place of the one that it has.
+    fn note(&self, input: &Json) -> (Json, bool) {
+        let mut state = self.state();
+        let Some(order) = order_id(input).and_then(|id| state.orders.get_mut(&id)) else {
+            return (json!({ "orderUpdate": { "order": null, "userErrors": error("Order does not exist") } }), false);
+        };
+        let note = input["note"].as_str().map(str::to_owned);
+        let changed = order.note != note;
+        (order.note, order.updated_at) = (note, Timestamp::now());
+        (json!({ "orderUpdate": { "order": { "note": order.note }, "userErrors": [] } }), changed)
+    }
+
     /// Adds tags (`tagsAdd`) or takes some off (`tagsRemove`). Shopify's tags know no case.
     fn change_tags(&self, what: &str, variables: &Json) -> (Json, bool) {
         let asked = variables["tags"].as_array().into_iter().flatten().filter_map(Json::as_str);
         let mut state = self.state();
         let Some(order) = order_id(variables).and_then(|id| state.orders.get_mut(&id)) else {
-            let error = json!({ "field": ["id"], "message": "Order does not exist" });
-            return (json!({ what: { "node": null, "userErrors": [error] } }), false);
+            return (json!({ what: { "node": null, "userErrors": error("Order does not exist") } }), false);
         };
         let before = order.tags.len();
         for tag in asked {
@@ -175,8 +200,12 @@ impl DemoShop {
     }
 }
 
+fn error(message: &str) -> Json {
+    json!([{ "field": ["id"], "message": message }])
+}
+
 /// The fields of Admin GraphQL that it answers.
-const KNOWN: &[&str] = &["order", "tagsAdd", "tagsRemove"];
+const KNOWN: &[&str] = &["order", "orderCancel", "orderUpdate", "tagsAdd", "tagsRemove"];
 
 fn order_id(variables: &Json) -> Option<u64> {
     variables["id"].as_str()?.strip_prefix("gid://shopify/Order/")?.parse().ok()
@@ -210,6 +239,8 @@ async fn graphql(State(shop): State<DemoShop>, headers: HeaderMap, body: Bytes) 
         Some(Fault::LoseAnswer) | None => {}
     }
     let (data, changed) = match what {
+        "orderCancel" => shop.cancel(&input),
+        "orderUpdate" => shop.note(&input["input"]),
         "tagsAdd" | "tagsRemove" => shop.change_tags(what, &input),
         _ => (shop.order(&input), false),
     };

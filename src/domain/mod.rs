@@ -41,7 +41,7 @@ pub use ids::{EventId, IdMaker, ParseIdError, RunId, ShopId};
 pub use limits::{Limits, MoneyRate, ParseRateError, Rate};
 pub use money::{Currency, Money, ParseMoneyError};
 pub use names::RecordName;
-pub use platform::{Mailer, Outgoing, Platform, Shop};
+pub use platform::{CancelReason, Cancellation, Mailer, Outgoing, Platform, Shop};
 pub use record::{Field, FieldKind, Record, Text, Value};
 pub use records::{
     Address, Customer, Dispute, Inventory, Line, Message, Order, Product, RecordKey, RecordKind, Records, Refund,

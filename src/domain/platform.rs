@@ -37,7 +37,8 @@ pub struct Shop {
     pub private_hosts: Vec<String>,
 }
 
-/// A connection to a shop platform. It makes one attempt a call and says how that went.
+/// A connection to a shop platform. It makes one attempt a call and says how that went: `Unknown` where an answer was
+/// lost and the same call, made again, could do something else than once.
 #[async_trait]
 pub trait Platform: Send + Sync {
     /// The platform's name: `shopify`.
@@ -53,6 +54,43 @@ pub trait Platform: Send + Sync {
     /// Takes tags off an order; those that it does not have are passed over. The answer is as that of
     /// [`tag_order`](Self::tag_order).
     async fn untag_order(&self, id: &str, tags: &[String]) -> Verdict;
+
+    /// Cancels an order; money that was paid is not given back. The answer is `{"status": …}`: `cancelled`, or
+    /// `cancelling` where the platform does it soon. An order that is cancelled already may be refused.
+    async fn cancel_order(&self, id: &str, how: &Cancellation) -> Verdict;
+
+    /// Writes an order's note in the place of the one that it has. The answer is `{"note": …}`, the note now.
+    async fn write_note(&self, id: &str, note: &str) -> Verdict;
+}
+
+/// How an order is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancellation {
+    /// Why.
+    pub reason: CancelReason,
+    /// Whether its goods go back into stock.
+    pub restock: bool,
+    /// Whether the platform writes to the customer about it.
+    pub notify: bool,
+}
+
+/// Why an order is cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// The customer wanted it.
+    Customer,
+    /// It was not paid.
+    Declined,
+    /// It was not honest.
+    Fraud,
+    /// There is nothing to send.
+    Inventory,
+    /// Somebody in the shop made a mistake.
+    Staff,
+    /// Something else.
+    #[default]
+    Other,
 }
 
 /// A way to send mail.

@@ -47,8 +47,15 @@ record! {
         tags: Vec<Text>,
         /// What the customer wrote with the order.
         note: Option<Text>,
+        /// `none`, `requested`, `in_progress`, `inspected`, `returned` or `failed`. Known where the order was read from
+        /// the platform.
+        return_status: Option<Text>,
+        /// How much was given back so far. Known where the order was read from the platform.
+        refunded: Option<Money>,
         /// When it was placed.
         created_at: Option<Timestamp>,
+        /// When it was cancelled.
+        cancelled_at: Option<Timestamp>,
         /// When the platform last changed it.
         updated_at: Option<Timestamp>,
     }

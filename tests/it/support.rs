@@ -265,6 +265,7 @@ pub(crate) fn order(number: u32, total: i64) -> DemoOrder {
         tags: Vec::new(),
         note: None,
         created_at: start_of_time(),
+        cancelled_at: None,
         updated_at: start_of_time(),
     }
 }

@@ -1,7 +1,7 @@
 //! Shopify's Admin API: one attempt a call, with what came of it said as a verdict.
 //!
-//! Reads change nothing, and tags added or taken off twice are as if once, so a lost answer is `RetryAfter` here and never
-//! `Unknown`. A capability whose mutation is not like that must say so where it is added.
+//! Reads change nothing, and tags added or taken off twice are as if once: there a lost answer is `RetryAfter`. For a
+//! mutation that is not like that it is `Unknown`, so that somebody looks before it is made again.
 
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::API_VERSION;
-use super::graphql::{ORDER, OrderData, TAG_ORDER, TagsData, UNTAG_ORDER, UserError};
-use crate::domain::{Order, Platform, Secret, Verdict};
+use super::graphql::{
+    CANCEL_ORDER, CancelData, NOTE_ORDER, NoteData, ORDER, OrderData, TAG_ORDER, TagsData, UNTAG_ORDER, UserError,
+};
+use crate::domain::{CancelReason, Cancellation, Order, Platform, Secret, Verdict};
 use crate::shops::{ShopsError, outgoing};
 
 /// Most bytes of an answer: an order of 100 lines is some 60 KB.
@@ -65,7 +67,7 @@ impl Client {
     }
 
     /// Sends one document and reads its data.
-    async fn ask<T: DeserializeOwned>(&self, document: &str, variables: Json) -> Result<T, Verdict> {
+    async fn ask<T: DeserializeOwned>(&self, document: &str, variables: Json) -> Result<T, NoAnswer> {
         let response = self
             .http
             .post(self.url.clone())
@@ -73,35 +75,66 @@ impl Client {
             .json(&json!({ "query": document, "variables": variables }))
             .send()
             .await
-            .map_err(|error| Verdict::RetryAfter(None, format!("shopify: {}", outgoing::plain(&error))))?;
+            .map_err(|error| {
+                let again = Verdict::RetryAfter(None, format!("shopify: {}", outgoing::plain(&error)));
+                if error.is_connect() { NoAnswer::NotDone(again) } else { NoAnswer::Lost(again) }
+            })?;
         let (status, wait) = (response.status(), outgoing::retry_after(&response));
-        let body = match outgoing::read(response, MOST_BYTES).await {
-            Ok(body) => body,
-            Err(error @ outgoing::ReadError::TooLong(_)) => {
-                return Err(Verdict::refused("answer_too_long", format!("shopify: {error}")));
-            }
-            Err(error) => return Err(Verdict::RetryAfter(wait, format!("shopify: {error}"))),
-        };
+        let body = outgoing::read(response, MOST_BYTES).await;
         if status != StatusCode::OK {
             return Err(refusal(status, wait));
         }
+        let body = body.map_err(|error| {
+            NoAnswer::Lost(match error {
+                outgoing::ReadError::TooLong(_) => Verdict::refused("answer_too_long", format!("shopify: {error}")),
+                outgoing::ReadError::Broken(_) => Verdict::RetryAfter(wait, format!("shopify: {error}")),
+            })
+        })?;
         let answer: Envelope<T> = serde_json::from_slice(&body).map_err(|error| {
-            Verdict::refused("not_understood", format!("shopify answered what cannot be read: {error}"))
+            let said = format!("shopify answered what cannot be read: {error}");
+            NoAnswer::Lost(Verdict::refused("not_understood", said))
         })?;
         if !answer.errors.is_empty() {
             return Err(failure(&answer.errors, answer.extensions.cost));
         }
-        answer.data.ok_or_else(|| without("data"))
+        answer.data.ok_or_else(|| NoAnswer::Lost(without("data")))
     }
 
     /// Adds tags, or takes some off.
     async fn change_tags(&self, document: &str, id: &str, tags: &[String]) -> Result<Verdict, Verdict> {
         let gid = gid(id).ok_or_else(|| no_order(id))?;
-        let data: TagsData = self.ask(document, json!({ "id": gid, "tags": tags })).await?;
+        let asked = self.ask::<TagsData>(document, json!({ "id": gid, "tags": tags })).await;
+        let data = asked.map_err(NoAnswer::where_repeats_are_harmless)?;
         let changed = data.changed.ok_or_else(|| without("tagsAdd` or `tagsRemove"))?;
         refused(&changed.user_errors)?;
         let node = changed.node.ok_or_else(|| no_order(id))?;
         Ok(Verdict::Done(json!({ "tags": node.tags })))
+    }
+
+    async fn cancel(&self, id: &str, how: &Cancellation) -> Result<Verdict, Verdict> {
+        let variables = json!({
+            "id": gid(id).ok_or_else(|| no_order(id))?,
+            "reason": reason(how.reason),
+            "restock": how.restock,
+            "notify": how.notify,
+            "refund": { "originalPaymentMethodsRefund": false },
+        });
+        let asked = self.ask::<CancelData>(CANCEL_ORDER, variables).await;
+        let data = asked.map_err(NoAnswer::where_repeats_do_harm)?;
+        let cancelled = data.order_cancel.ok_or_else(|| without("orderCancel"))?;
+        refused(&cancelled.order_cancel_user_errors)?;
+        let done = cancelled.job.is_some_and(|job| job.done);
+        Ok(Verdict::Done(json!({ "status": if done { "cancelled" } else { "cancelling" } })))
+    }
+
+    async fn note(&self, id: &str, note: &str) -> Result<Verdict, Verdict> {
+        let gid = gid(id).ok_or_else(|| no_order(id))?;
+        let asked = self.ask::<NoteData>(NOTE_ORDER, json!({ "input": { "id": gid, "note": note } })).await;
+        let data = asked.map_err(NoAnswer::where_repeats_do_harm)?;
+        let noted = data.order_update.ok_or_else(|| without("orderUpdate"))?;
+        refused(&noted.user_errors)?;
+        let order = noted.order.ok_or_else(|| no_order(id))?;
+        Ok(Verdict::Done(json!({ "note": order.note.unwrap_or_default() })))
     }
 }
 
@@ -113,7 +146,10 @@ impl Platform for Client {
 
     async fn order(&self, id: &str) -> Result<Option<Order>, Verdict> {
         let Some(gid) = gid(id) else { return Ok(None) };
-        let page = |after: Option<String>| self.ask::<OrderData>(ORDER, json!({ "id": gid, "after": after }));
+        let page = async |after: Option<String>| {
+            let asked = self.ask::<OrderData>(ORDER, json!({ "id": gid, "after": after })).await;
+            asked.map_err(NoAnswer::where_repeats_are_harmless)
+        };
         let Some(mut first) = page(None).await?.order else { return Ok(None) };
         let mut next = std::mem::take(&mut first.line_items.page_info);
         let mut order = first.neutral();
@@ -132,6 +168,50 @@ impl Platform for Client {
 
     async fn untag_order(&self, id: &str, tags: &[String]) -> Verdict {
         self.change_tags(UNTAG_ORDER, id, tags).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn cancel_order(&self, id: &str, how: &Cancellation) -> Verdict {
+        self.cancel(id, how).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn write_note(&self, id: &str, note: &str) -> Verdict {
+        self.note(id, note).await.unwrap_or_else(|verdict| verdict)
+    }
+}
+
+/// Why there is no answer.
+enum NoAnswer {
+    /// Nothing was done.
+    NotDone(Verdict),
+    /// Nobody can tell whether something was done. The verdict is that of a call whose repeat is harmless.
+    Lost(Verdict),
+}
+
+impl NoAnswer {
+    fn where_repeats_are_harmless(self) -> Verdict {
+        match self {
+            Self::NotDone(verdict) | Self::Lost(verdict) => verdict,
+        }
+    }
+
+    fn where_repeats_do_harm(self) -> Verdict {
+        match self {
+            Self::Lost(Verdict::RetryAfter(_, why)) => Verdict::Unknown(why),
+            Self::Lost(Verdict::Refused(failure)) => Verdict::Unknown(failure.message),
+            Self::NotDone(verdict) | Self::Lost(verdict) => verdict,
+        }
+    }
+}
+
+/// Shopify's word for why an order is cancelled.
+fn reason(reason: CancelReason) -> &'static str {
+    match reason {
+        CancelReason::Customer => "CUSTOMER",
+        CancelReason::Declined => "DECLINED",
+        CancelReason::Fraud => "FRAUD",
+        CancelReason::Inventory => "INVENTORY",
+        CancelReason::Staff => "STAFF",
+        CancelReason::Other => "OTHER",
     }
 }
 
@@ -211,8 +291,8 @@ impl Cost {
 }
 
 /// What an HTTP status other than 200 means.
-fn refusal(status: StatusCode, wait: Option<Duration>) -> Verdict {
-    match status.as_u16() {
+fn refusal(status: StatusCode, wait: Option<Duration>) -> NoAnswer {
+    NoAnswer::NotDone(match status.as_u16() {
         401 | 403 => Verdict::refused(
             "access_denied",
             format!(
@@ -224,23 +304,24 @@ fn refusal(status: StatusCode, wait: Option<Duration>) -> Verdict {
         402 | 423 => {
             Verdict::refused("shop_closed", format!("shopify answered {status}: the shop is frozen or locked"))
         }
-        408 | 429 | 500..=599 => Verdict::RetryAfter(wait, format!("shopify answered {status}")),
+        429 => Verdict::RetryAfter(wait, format!("shopify answered {status}")),
+        408 | 500..=599 => return NoAnswer::Lost(Verdict::RetryAfter(wait, format!("shopify answered {status}"))),
         _ => Verdict::refused("refused", format!("shopify answered {status}")),
-    }
+    })
 }
 
 /// What the errors in an answer mean.
-fn failure(errors: &[GraphqlError], cost: Option<Cost>) -> Verdict {
+fn failure(errors: &[GraphqlError], cost: Option<Cost>) -> NoAnswer {
     let has = |code: &str| errors.iter().any(|error| error.extensions.code.as_deref() == Some(code));
     let said: Vec<&str> = errors.iter().take(5).map(|error| error.message.as_str()).collect();
     let said = format!("shopify: {}", said.join("; "));
     if has("THROTTLED") {
-        Verdict::RetryAfter(cost.and_then(|cost| cost.wait()), said)
+        NoAnswer::NotDone(Verdict::RetryAfter(cost.and_then(|cost| cost.wait()), said))
     } else if has("INTERNAL_SERVER_ERROR") || has("TIMEOUT") {
-        Verdict::RetryAfter(None, said)
+        NoAnswer::Lost(Verdict::RetryAfter(None, said))
     } else if has("ACCESS_DENIED") {
-        Verdict::refused("access_denied", format!("{said} (the app lacks a scope)"))
+        NoAnswer::NotDone(Verdict::refused("access_denied", format!("{said} (the app lacks a scope)")))
     } else {
-        Verdict::refused("refused", said)
+        NoAnswer::NotDone(Verdict::refused("refused", said))
     }
 }

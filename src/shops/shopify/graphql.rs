@@ -10,19 +10,26 @@ use crate::domain::{self, Money, Text};
 use crate::shops::read::{Amount, Id, Moment, Words};
 
 /// Every document that the client sends, by name.
-pub const DOCUMENTS: &[(&str, &str)] = &[("ORDER", ORDER), ("TAG_ORDER", TAG_ORDER), ("UNTAG_ORDER", UNTAG_ORDER)];
+pub const DOCUMENTS: &[(&str, &str)] = &[
+    ("CANCEL_ORDER", CANCEL_ORDER),
+    ("NOTE_ORDER", NOTE_ORDER),
+    ("ORDER", ORDER),
+    ("TAG_ORDER", TAG_ORDER),
+    ("UNTAG_ORDER", UNTAG_ORDER),
+];
 
 /// An order with one page of its lines. A page costs some 300 points of the 1,000 that one query may.
 pub(super) const ORDER: &str = "
 query Order($id: ID!, $after: String) {
   order(id: $id) {
     id name number currencyCode note tags createdAt updatedAt cancelledAt closedAt
-    displayFinancialStatus displayFulfillmentStatus
+    displayFinancialStatus displayFulfillmentStatus returnStatus
     totalPriceSet { shopMoney { amount currencyCode } }
     subtotalPriceSet { shopMoney { amount currencyCode } }
     totalTaxSet { shopMoney { amount currencyCode } }
     totalShippingPriceSet { shopMoney { amount currencyCode } }
     totalDiscountsSet { shopMoney { amount currencyCode } }
+    totalRefundedSet { shopMoney { amount currencyCode } }
     email phone customerLocale
     customer {
       id firstName lastName locale tags numberOfOrders updatedAt
@@ -61,6 +68,26 @@ mutation UntagOrder($id: ID!, $tags: [String!]!) {
   }
 }";
 
+/// Cancels an order. Shopify does so in a job of its own, mostly within seconds.
+pub(super) const CANCEL_ORDER: &str = "
+mutation CancelOrder(
+  $id: ID!, $reason: OrderCancelReason!, $restock: Boolean!, $notify: Boolean!, $refund: OrderCancelRefundMethodInput!
+) {
+  orderCancel(orderId: $id, reason: $reason, restock: $restock, notifyCustomer: $notify, refundMethod: $refund) {
+    job { done }
+    orderCancelUserErrors { message }
+  }
+}";
+
+/// Writes what the input names of an order, in the place of what is there.
+pub(super) const NOTE_ORDER: &str = "
+mutation NoteOrder($input: OrderInput!) {
+  orderUpdate(input: $input) {
+    order { note }
+    userErrors { message }
+  }
+}";
+
 #[derive(Debug, Deserialize)]
 pub(super) struct OrderData {
     pub(super) order: Option<Order>,
@@ -81,11 +108,13 @@ pub(super) struct Order {
     closed_at: Moment,
     display_financial_status: Option<String>,
     display_fulfillment_status: Option<String>,
+    return_status: Option<String>,
     total_price_set: Option<MoneyBag>,
     subtotal_price_set: Option<MoneyBag>,
     total_tax_set: Option<MoneyBag>,
     total_shipping_price_set: Option<MoneyBag>,
     total_discounts_set: Option<MoneyBag>,
+    total_refunded_set: Option<MoneyBag>,
     email: Words,
     phone: Words,
     customer_locale: Words,
@@ -202,6 +231,44 @@ pub(super) struct Tagged {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CancelData {
+    pub(super) order_cancel: Option<Cancelled>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Cancelled {
+    pub(super) job: Option<Job>,
+    #[serde(default)]
+    pub(super) order_cancel_user_errors: Vec<UserError>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Job {
+    pub(super) done: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NoteData {
+    pub(super) order_update: Option<Noted>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Noted {
+    pub(super) order: Option<OnlyNote>,
+    #[serde(default)]
+    pub(super) user_errors: Vec<UserError>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct OnlyNote {
+    pub(super) note: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct UserError {
     pub(super) message: String,
 }
@@ -220,6 +287,15 @@ impl Gid {
 fn money(bag: Option<MoneyBag>) -> Option<Money> {
     let ShopMoney { amount, currency_code } = bag?.shop_money;
     Some(Money::new(amount.0?, currency_code.0?.parse().ok()?))
+}
+
+/// `NO_RETURN`, `RETURN_REQUESTED`, `RETURN_FAILED`, `INSPECTION_COMPLETE`, `IN_PROGRESS` and `RETURNED` in our words.
+fn return_status(status: &str) -> Text {
+    match status {
+        "NO_RETURN" => "none".into(),
+        "INSPECTION_COMPLETE" => "inspected".into(),
+        _ => status.trim_start_matches("RETURN_").to_ascii_lowercase().into(),
+    }
 }
 
 impl Order {
@@ -262,7 +338,10 @@ impl Order {
             shipping_address: self.shipping_address.map(|address| Arc::new(address.neutral())),
             tags: self.tags,
             note: self.note.0,
+            return_status: self.return_status.as_deref().map(return_status),
+            refunded: money(self.total_refunded_set),
             created_at: self.created_at.0,
+            cancelled_at: self.cancelled_at.0,
             updated_at: self.updated_at.0,
         }
     }

@@ -176,7 +176,10 @@ impl Order {
             shipping_address: self.shipping_address.map(|address| Arc::new(address.neutral())),
             tags: self.tags.0,
             note: self.note.0,
+            return_status: None,
+            refunded: None,
             created_at: self.created_at.0,
+            cancelled_at: self.cancelled_at.and_then(|moment| moment.0),
             updated_at: self.updated_at.0,
         })
     }

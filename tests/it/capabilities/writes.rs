@@ -6,8 +6,8 @@ use rust_decimal::Decimal;
 use serde_json::{Value as Json, json};
 use storehand::demo::{DemoShop, Fault};
 use storehand::domain::{
-    Capability, Customer, Kind, MemoryOp, Message, Order, RecordKey, RecordKind, Records, Return, Secret, Shop,
-    Verdict, validate,
+    Cancellation, Capability, Customer, Kind, Lookup, MemoryOp, Message, Order, Platform, RecordKey, RecordKind,
+    Records, Return, Secret, Shop, Verdict, validate,
 };
 use storehand::shops::shopify::{Client, ShopifySettings};
 use tokio_util::sync::CancellationToken;
@@ -75,11 +75,103 @@ async fn the_order_is_the_events_unless_another_is_named() {
 }
 
 #[tokio::test]
+async fn an_order_is_cancelled_once_and_looked_at_where_an_answer_is_lost() {
+    let (demo, shop) = connected().await;
+    let id = order(1042).id();
+    let cancel = capability("order.cancel");
+    let attempt = attempt(shop, "order.created", of_order(id, "ana@example.com"), vec![]);
+    let cancelled = json!({ "status": "cancelled" });
+    assert_eq!(cancel.lookup(&attempt, &json!({})).await, Lookup::DidNot);
+    demo.fail_next("orderCancel", [Fault::Throttle, Fault::LoseAnswer]);
+    assert!(matches!(cancel.perform(&attempt, &json!({})).await, Verdict::RetryAfter(..)));
+    assert!(matches!(cancel.perform(&attempt, &json!({ "reason": "fraud" })).await, Verdict::Unknown(_)));
+    assert_eq!(cancel.lookup(&attempt, &json!({})).await, Lookup::Happened(cancelled.clone()));
+    // It is what was wanted, and the platform is not asked again.
+    let asked = || demo.calls().iter().filter(|call| call.what == "orderCancel").count();
+    let before = asked();
+    assert_eq!(done(&*cancel, cancel.perform(&attempt, &json!({})).await), cancelled);
+    assert_eq!(asked(), before);
+    demo.fail_next("order", [Fault::Status(503)]);
+    assert!(matches!(cancel.lookup(&attempt, &json!({})).await, Lookup::Later(_)));
+    refused_with(&cancel.perform(&attempt, &json!({ "order_id": "5" })).await, "not_found");
+    assert!(matches!(cancel.lookup(&attempt, &json!({ "order_id": "5" })).await, Lookup::Later(_)));
+}
+
+/// An order that somebody else cancels while we do.
+struct Raced(std::sync::atomic::AtomicUsize);
+
+#[async_trait::async_trait]
+impl Platform for Raced {
+    fn name(&self) -> &'static str {
+        "raced"
+    }
+
+    async fn order(&self, _: &str) -> Result<Option<Order>, Verdict> {
+        let reads = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(Some(Order { status: text(if reads == 0 { "open" } else { "cancelled" }), ..Order::default() }))
+    }
+
+    async fn tag_order(&self, _: &str, _: &[String]) -> Verdict {
+        unreachable!("it is not tagged")
+    }
+
+    async fn untag_order(&self, _: &str, _: &[String]) -> Verdict {
+        unreachable!("it is not tagged")
+    }
+
+    async fn cancel_order(&self, _: &str, _: &Cancellation) -> Verdict {
+        Verdict::refused("refused", "it is cancelled already")
+    }
+
+    async fn write_note(&self, _: &str, _: &str) -> Verdict {
+        unreachable!("nothing is noted")
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_because_it_is_cancelled_already_is_none() {
+    let shop = Shop { platform: Some(Arc::new(Raced(0.into()))), ..shop() };
+    let attempt = attempt(shop, "order.created", of_order(1, "ana@example.com"), vec![]);
+    let cancel = capability("order.cancel");
+    assert_eq!(done(&*cancel, cancel.perform(&attempt, &json!({})).await), json!({ "status": "cancelled" }));
+}
+
+#[tokio::test]
+async fn a_note_gets_one_line_a_call() {
+    let (demo, shop) = connected().await;
+    let id = order(1042).id();
+    let note = capability("order.note");
+    let mut attempt = attempt(shop, "order.created", of_order(id, "ana@example.com"), vec![]);
+    let input = json!({ "text": "Waits for stock " });
+    assert_eq!(note.lookup(&attempt, &input).await, Lookup::DidNot);
+    demo.fail_next("orderUpdate", [Fault::LoseAnswer]);
+    assert!(matches!(note.perform(&attempt, &input).await, Verdict::Unknown(_)));
+    let whole = demo.orders()[0].note.clone().expect("a note");
+    let lines: Vec<&str> = whole.lines().collect();
+    assert!(lines.len() == 2 && lines[0] == "Please ring twice", "{whole}");
+    assert!(lines[1].starts_with("Waits for stock [storehand ") && lines[1].ends_with(']'), "{whole}");
+    assert_eq!(note.lookup(&attempt, &input).await, Lookup::Happened(json!({ "note": whole })));
+    attempt.number = 2;
+    assert_eq!(done(&*note, note.perform(&attempt, &input).await), json!({ "note": whole }), "it is there already");
+    attempt.key = "run_0000000000002/other".into();
+    done(&*note, note.perform(&attempt, &input).await);
+    let mut changed = demo.orders().remove(0);
+    assert_eq!(changed.note.as_deref().map(|note| note.lines().count()), Some(3), "another call, another line");
+    changed.note = None;
+    demo.put(changed);
+    let alone = done(&*note, note.perform(&attempt, &input).await);
+    assert!(alone["note"].as_str().is_some_and(|note| note.starts_with("Waits") && note.lines().count() == 1));
+}
+
+#[tokio::test]
 async fn what_a_shop_is_not_connected_to_is_said() {
     let attempt = attempt(shop(), "order.created", of_order(1, "ana@example.com"), vec![]);
     for (name, input, code) in [
         ("order.get", json!({}), "no_platform"),
+        ("order.cancel", json!({}), "no_platform"),
+        ("order.note", json!({ "text": "a" }), "no_platform"),
         ("order.tag", json!({ "tags": ["a"] }), "no_platform"),
+        ("order.untag", json!({ "tags": ["a"] }), "no_platform"),
         ("message.send", json!({ "text": "Hello" }), "no_mail"),
     ] {
         let said = refused_with(&capability(name).perform(&attempt, &input).await, code);

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Value as Json, json};
 use storehand::demo::{DemoCustomer, DemoLine, DemoOrder, DemoShop, Fault};
-use storehand::domain::{Order, Platform, Secret, Verdict};
+use storehand::domain::{CancelReason, Cancellation, Order, Platform, Secret, Verdict};
 use storehand::shops::ShopsError;
 use storehand::shops::shopify::{Client, ShopifySettings};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,7 @@ pub(crate) fn order(number: u32) -> DemoOrder {
         tags: vec!["web".into()],
         note: Some("Please ring twice".into()),
         created_at: "2026-11-23T09:00:00Z".parse().expect("time"),
+        cancelled_at: None,
         updated_at: "2026-11-23T09:00:01Z".parse().expect("time"),
     }
 }
@@ -85,8 +86,10 @@ async fn an_order_reads_the_same_as_its_webhook() {
     let topic = headers(&[("x-shopify-topic", "orders/create")]);
     let taken = receive("shopify", &topic, order(1042).webhook().to_string().as_bytes()).expect("taken");
     let mut told: Order = taken.events[0].records.order.as_deref().expect("an order").clone();
-    // Only the API knows how often a customer has ordered.
+    // Only the API knows how often a customer has ordered, and what came back.
     assert_eq!(read.customer.as_ref().and_then(|customer| customer.orders_count), Some(1));
+    assert_eq!(read.return_status.take().as_deref(), Some("none"));
+    assert_eq!(read.refunded.take().map(|money| money.to_string()).as_deref(), Some("0.00 EUR"));
     for order in [&mut read, &mut told] {
         let customer = order.customer.as_mut().map(std::sync::Arc::make_mut).expect("a customer");
         customer.orders_count = None;
@@ -117,6 +120,68 @@ async fn tags_are_added_once_and_refusals_are_told() {
     for verdict in [client.tag_order("#1042", &tags).await, client.untag_order("#1042", &tags).await] {
         assert_eq!(code(&verdict), "not_found");
     }
+}
+
+#[tokio::test]
+async fn an_order_is_cancelled_and_noted() {
+    let (shop, client, id) = demo().await;
+    let how = Cancellation { reason: CancelReason::Declined, restock: true, notify: false };
+    assert_eq!(client.write_note(&id, "a\nb").await, Verdict::Done(json!({ "note": "a\nb" })));
+    assert_eq!(client.cancel_order(&id, &how).await, Verdict::Done(json!({ "status": "cancelled" })));
+    let read = client.order(&id).await.expect("read").expect("there");
+    assert_eq!((read.status.as_deref(), read.note.as_deref()), (Some("cancelled"), Some("a\nb")));
+    assert!(read.cancelled_at.is_some());
+    let asked = shop.calls().into_iter().find(|call| call.what == "orderCancel").expect("asked").input;
+    let refund = json!({ "originalPaymentMethodsRefund": false });
+    assert_eq!(
+        (&asked["reason"], &asked["restock"], &asked["notify"]),
+        (&json!("DECLINED"), &json!(true), &json!(false))
+    );
+    assert_eq!(asked["refund"], refund);
+    let topic = headers(&[("x-shopify-topic", "orders/cancelled")]);
+    let taken = receive("shopify", &topic, shop.orders()[0].webhook().to_string().as_bytes()).expect("taken");
+    assert_eq!(taken.events[0].records.order.as_ref().and_then(|order| order.cancelled_at), read.cancelled_at);
+
+    assert_eq!(code(&client.cancel_order(&id, &how).await), "refused");
+    for verdict in [client.cancel_order("99", &how).await, client.write_note("99", "a").await] {
+        assert_eq!(code(&verdict), "refused");
+    }
+    for verdict in [client.cancel_order("x", &how).await, client.write_note("x", "a").await] {
+        assert_eq!(code(&verdict), "not_found");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_unknown_where_a_repeat_could_do_harm() {
+    let (shop, client, id) = demo().await;
+    let how = Cancellation { reason: CancelReason::Other, restock: false, notify: false };
+    for what in ["orderCancel", "orderUpdate"] {
+        shop.fail_next(
+            what,
+            [Fault::Throttle, Fault::Status(429), Fault::Status(502), Fault::Slow(Duration::from_secs(2))],
+        );
+        shop.fail_next(what, [Fault::LoseAnswer]);
+        for lost in [false, false, true, true, true] {
+            let verdict = match what {
+                "orderCancel" => client.cancel_order(&id, &how).await,
+                _ => client.write_note(&id, "a").await,
+            };
+            match verdict {
+                Verdict::Unknown(_) if lost => {}
+                Verdict::RetryAfter(..) if !lost => {}
+                // What was slow was done all the same.
+                Verdict::Refused(_) if what == "orderCancel" && shop.orders()[0].cancelled_at.is_some() => {}
+                other => panic!("{what}, {lost}: {other:?}"),
+            }
+        }
+    }
+    let gone = connect("http://127.0.0.1:9", "t");
+    assert_eq!(code(&gone.cancel_order(&id, &how).await), "retry", "nobody there: nothing was done");
+    let garbled = answering(StatusCode::OK, &[], "<html>".into()).await;
+    assert!(matches!(garbled.write_note(&id, "a").await, Verdict::Unknown(_)));
+    let denied = json!({ "errors": [{ "message": "no", "extensions": { "code": "ACCESS_DENIED" } }] });
+    let denied = answering(StatusCode::OK, &[], denied.to_string()).await;
+    assert_eq!(code(&denied.cancel_order(&id, &how).await), "access_denied");
 }
 
 #[tokio::test]
