@@ -6,6 +6,8 @@
 //! *Architecture Invariant*: the only room that reads arguments and writes to stdout. It decides nothing about
 //! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
 
+mod archive;
+mod backtest;
 mod bench;
 mod client;
 mod demo;
@@ -17,6 +19,7 @@ mod out;
 mod rules;
 mod runs;
 mod serve;
+mod since;
 mod token;
 
 use std::path::PathBuf;
@@ -108,7 +111,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
-        Command::Rules(args) => rules::run(&args, &app::unconnected()?),
+        Command::Rules(args) => rules::run(args, &cli.global).await,
         Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
         Command::Schema => rules::schema(app::unconnected()?.as_ref()),
@@ -128,6 +131,12 @@ impl Global {
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         let sources: Vec<&str> = shops::ALL.iter().map(|source| source.name()).collect();
         Config::load(self.file().as_deref(), &sources)
+    }
+
+    /// The configuration without its secrets: for what connects to nothing.
+    pub(crate) fn load_to_look(&self) -> Result<Config, ConfigError> {
+        let sources: Vec<&str> = shops::ALL.iter().map(|source| source.name()).collect();
+        Config::load_to_look(self.file().as_deref(), &sources)
     }
 }
 

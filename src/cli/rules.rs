@@ -7,8 +7,10 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::backtest::{self, BacktestArgs};
 use super::events::pretty;
-use super::{Hinted, out, say};
+use super::{Global, Hinted, out, say};
+use crate::app;
 use crate::engine::{Registry, rule_tests};
 use crate::rules::{self, Loaded, Rule, Severity, Trigger};
 
@@ -27,6 +29,8 @@ enum Verb {
     Test(Files),
     /// List rules with what they listen to
     List(Files),
+    /// Say what a rule would have done on past events, with nothing leaving the building
+    Backtest(BacktestArgs),
 }
 
 #[derive(Debug, Args)]
@@ -39,20 +43,25 @@ struct Files {
     json: bool,
 }
 
-pub(super) fn run(args: &RulesArgs, registry: &Arc<Registry>) -> anyhow::Result<ExitCode> {
-    let (Verb::Check(files) | Verb::Test(files) | Verb::List(files)) = &args.verb;
+pub(super) async fn run(args: RulesArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    match args.verb {
+        Verb::Check(files) => over(&files, |loaded, _| check(loaded, files.json)),
+        Verb::Test(files) => over(&files, |loaded, registry| test(loaded, files.json, registry)),
+        Verb::List(files) => over(&files, |loaded, _| list(loaded, files.json)),
+        Verb::Backtest(args) => backtest::run(args, global).await,
+    }
+}
+
+/// Loads rule files and does something with them that says whether all is well.
+fn over(files: &Files, what: impl FnOnce(&Loaded, &Arc<Registry>) -> bool) -> anyhow::Result<ExitCode> {
     if let Some(missing) = files.paths.iter().find(|path| !path.exists()) {
         let hint = "name rule files or folders of them, such as rules/";
         out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
         return Ok(ExitCode::from(2));
     }
+    let registry = app::unconnected()?;
     let loaded = rules::load(&files.paths, registry.catalog());
-    let good = match args.verb {
-        Verb::Check(_) => check(&loaded, files.json),
-        Verb::Test(_) => test(&loaded, files.json, registry),
-        Verb::List(_) => list(&loaded, files.json),
-    };
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if what(&loaded, &registry) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints the JSON Schema of rule files.

@@ -12,6 +12,7 @@
 //! decided here and nowhere else; no HTTP server, no platform's payload, no SQL.
 
 mod advance;
+pub mod backtest;
 mod command;
 mod desk;
 mod enrich;

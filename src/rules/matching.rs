@@ -35,18 +35,38 @@ pub struct WhyNot {
 /// A condition that compares with what is not known, or between currencies, has no answer. `not` of it has none
 /// either, `any` has one where another part holds, and a rule whose condition has no answer does not run.
 pub fn matches(rule: &Rule, facts: &Facts) -> Match {
+    unmet(rule, facts).map_or(Match::Holds, |unmet| Match::WhyNot(unmet.explain(facts)))
+}
+
+/// The first condition that does not hold, not put into words yet; `None` where all hold.
+pub fn unmet<'r>(rule: &'r Rule, facts: &Facts) -> Option<Unmet<'r>> {
     if rule.conditions.is_empty() {
-        return Match::Holds;
+        return None;
     }
     let evaluator = Evaluator::new(facts);
-    let failed = rule.conditions.iter().find_map(|condition| match truth(condition, &evaluator) {
+    rule.conditions.iter().find_map(|condition| match truth(condition, &evaluator) {
         Truth::Yes => None,
-        Truth::No(clause) => Some((clause, None)),
-        Truth::Unknown(clause, trouble) => Some((clause, Some(trouble))),
-    });
-    match failed {
-        None => Match::Holds,
-        Some((clause, trouble)) => Match::WhyNot(why_not(clause, trouble, &evaluator)),
+        Truth::No(condition) => Some(Unmet { condition, trouble: None }),
+        Truth::Unknown(condition, trouble) => Some(Unmet { condition, trouble: Some(trouble) }),
+    })
+}
+
+/// A condition that does not hold.
+#[derive(Clone, Debug)]
+pub struct Unmet<'r> {
+    condition: &'r Condition,
+    trouble: Option<Trouble>,
+}
+
+impl Unmet<'_> {
+    /// Whether it is the same condition of the same rule.
+    pub fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self.condition, other.condition)
+    }
+
+    /// What it says and what it saw.
+    pub fn explain(&self, facts: &Facts) -> WhyNot {
+        why_not(self.condition, self.trouble.clone(), &Evaluator::new(facts))
     }
 }
 

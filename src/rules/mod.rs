@@ -50,7 +50,7 @@ pub use advance::{Outcome, Progress, advance};
 pub use file::{Read, read};
 pub use finding::{Code, Finding, Severity};
 pub use load::{Loaded, load, load_folder};
-pub use matching::{Match, WhyNot, lane_key, matches};
+pub use matching::{Match, Unmet, WhyNot, lane_key, matches, unmet};
 pub use rule::{
     Body, Condition, Expect, ExpectedCall, Input, InputKind, OnChange, OnError, OnViolation, Overlap, Rule, RuleTest,
     Status, Step, Trigger, With,

@@ -53,9 +53,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn version(&self, shop: &ShopId, rule: &str, version: &str) -> Result<Option<String>, StoreError> {
-        let key = (shop.to_string(), rule.to_owned(), version.to_owned());
-        Ok(Entity::find_by_id(key).one(&self.readers).await?.map(|row| row.bundle))
+        bundle(&self.readers, shop, rule, version).await
     }
+}
+
+/// The bundle of a version.
+pub(super) async fn bundle(
+    readers: &DatabaseConnection,
+    shop: &ShopId,
+    rule: &str,
+    version: &str,
+) -> Result<Option<String>, StoreError> {
+    let key = (shop.to_string(), rule.to_owned(), version.to_owned());
+    Ok(Entity::find_by_id(key).one(readers).await?.map(|row| row.bundle))
 }
 
 async fn insert(tx: &DatabaseTransaction, shop: &ShopId, versions: Vec<RuleVersion>) -> Result<(), DbErr> {

@@ -1,0 +1,86 @@
+//! What is on record in the store's file, for commands that look at it without a server.
+
+use std::sync::Arc;
+
+use super::Hinted;
+use crate::config::Config;
+use crate::domain::ShopId;
+use crate::engine::Registry;
+use crate::rules::{self, Rule};
+use crate::store::Archive;
+
+/// A version of a rule as it was kept.
+pub(super) struct Kept {
+    pub(super) rule: Arc<Rule>,
+    pub(super) version: String,
+}
+
+/// The shop that is meant.
+pub(super) fn shop<'c>(config: &'c Config, named: Option<&str>) -> Result<&'c ShopId, Hinted> {
+    let names = || config.shops.keys().map(ShopId::as_str).collect::<Vec<_>>().join(", ");
+    match named {
+        Some(name) => config.shops.keys().find(|shop| shop.as_str() == name).ok_or_else(|| {
+            Hinted::new(format!("there is no shop `{name}`"), format!("the configuration has: {}", names()))
+        }),
+        None if config.shops.len() == 1 => Ok(config.shops.keys().next().unwrap_or_else(|| unreachable!())),
+        None if config.shops.is_empty() => {
+            Err(Hinted::new("the configuration names no shop", "say which one with `--config FILE`"))
+        }
+        None => Err(Hinted::new("there are several shops", format!("add `--shop` and one of: {}", names()))),
+    }
+}
+
+/// The live version of a rule.
+pub(super) async fn live(
+    archive: &Archive,
+    shop: &ShopId,
+    rule: &str,
+    registry: &Registry,
+) -> anyhow::Result<Arc<Rule>> {
+    let versions = archive.versions(shop, rule).await?;
+    let Some(newest) = versions.first() else { return Err(never_live(archive, shop, rule).await?) };
+    Ok(version(archive, shop, rule, &newest.version, registry).await?.rule)
+}
+
+/// The version of a rule whose name begins like this.
+pub(super) async fn version(
+    archive: &Archive,
+    shop: &ShopId,
+    rule: &str,
+    begins: &str,
+    registry: &Registry,
+) -> anyhow::Result<Kept> {
+    let versions = archive.versions(shop, rule).await?;
+    let mut fitting = versions.iter().filter(|kept| !begins.is_empty() && kept.version.starts_with(begins));
+    let names = || versions.iter().take(10).map(|kept| kept.version.as_str()).collect::<Vec<_>>().join(", ");
+    let version = match (fitting.next(), fitting.next()) {
+        (Some(kept), None) => kept.version.clone(),
+        (Some(_), Some(_)) => {
+            let message = format!("several versions of `{rule}` begin with `{begins}`");
+            return Err(Hinted::new(message, format!("write more of it: {}", names())).into());
+        }
+        (None, _) if versions.is_empty() => return Err(never_live(archive, shop, rule).await?),
+        (None, _) => {
+            let message = format!("no version `{begins}` of `{rule}` is kept");
+            return Err(Hinted::new(message, format!("kept are, the newest first: {}", names())).into());
+        }
+    };
+    let bundle = archive.bundle(shop, rule, &version).await?.unwrap_or_default();
+    let read = rules::from_bundle(&bundle, registry.catalog());
+    let rule = read.map_err(|why| {
+        Hinted::new(
+            format!("version {version} of `{rule}` cannot be run: {why}"),
+            "name another version, or use the Storehand that ran it",
+        )
+    })?;
+    Ok(Kept { rule: Arc::new(rule), version })
+}
+
+async fn never_live(archive: &Archive, shop: &ShopId, rule: &str) -> anyhow::Result<anyhow::Error> {
+    let rules = archive.rules(shop).await?;
+    let hint = match rules.as_slice() {
+        [] => "no rule of this shop was ever live in this store".to_owned(),
+        rules => format!("rules that were: {}; a rule file is named by its path", rules.join(", ")),
+    };
+    Ok(Hinted::new(format!("no version of a rule `{rule}` was ever live"), hint).into())
+}

@@ -1,0 +1,209 @@
+//! Looking at a page of past events: which of them the rule's versions run on. As much of a backtest as can be done
+//! for many pages at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::answers::Past;
+use super::report::WhyNotTotals;
+use super::{BacktestError, Question};
+use crate::domain::{Event, EventId, Facts, Inputs, RecordKey, Records, RunId, ShopId};
+use crate::engine::registry::Registry;
+use crate::rules::{Rule, Unmet, WhyNot, unmet};
+use crate::store::{Archive, PastRun, Recorded, Span, StoredEvent};
+
+/// What is needed to look at a page.
+pub(super) struct Looking {
+    shop: ShopId,
+    rules: Vec<Arc<Rule>>,
+    /// The event types that one of them listens to.
+    kinds: Vec<String>,
+    since: Timestamp,
+    until: Timestamp,
+    registry: Arc<Registry>,
+}
+
+/// A page that was looked at.
+pub(super) struct Page {
+    /// Its last event.
+    pub(super) to: EventId,
+    /// Rows read.
+    pub(super) read: u64,
+    /// Events that a version listens to, within the time asked for.
+    pub(super) looked_at: u64,
+    /// Those that cannot be read, and why.
+    pub(super) unread: Vec<(EventId, String)>,
+    /// By version: the conditions that did not hold.
+    pub(super) unmet: Vec<Vec<WhyNotTotals>>,
+    /// The events that a version runs on.
+    pub(super) arrivals: Vec<Arrival>,
+}
+
+/// An event that a version runs on.
+pub(super) struct Arrival {
+    pub(super) event: Arc<Event>,
+    pub(super) context: Arc<Records>,
+    pub(super) missing: Vec<RecordKey>,
+    /// When it was matched.
+    pub(super) at: Timestamp,
+    /// By version.
+    pub(super) heard: Vec<Heard>,
+    /// What its runs were answered.
+    pub(super) past: Arc<Past>,
+}
+
+/// What a version makes of an event.
+pub(super) enum Heard {
+    /// It does not listen to such events.
+    Deaf,
+    /// A condition does not hold.
+    WhyNot(WhyNot),
+    /// It runs.
+    Holds,
+}
+
+impl Arrival {
+    pub(super) fn facts(&self, inputs: Arc<Inputs>) -> Facts {
+        Facts {
+            event: self.event.clone(),
+            context: self.context.clone(),
+            missing: self.missing.clone(),
+            inputs,
+            now: self.at,
+        }
+    }
+}
+
+impl Looking {
+    pub(super) fn new(question: &Question, registry: &Arc<Registry>) -> Self {
+        let rules: Vec<_> = [Some(&question.rule), question.against.as_ref()].into_iter().flatten().cloned().collect();
+        let heard = |kind: &str| rules.iter().any(|rule| rule.triggers.iter().any(|trigger| trigger.hears(kind)));
+        let kinds = registry.catalog().events().iter().map(|event| event.name.to_owned());
+        Self {
+            shop: question.shop.clone(),
+            kinds: kinds.filter(|kind| heard(kind)).collect(),
+            rules,
+            since: question.since,
+            until: question.until,
+            registry: registry.clone(),
+        }
+    }
+
+    /// Whether a run may wait for events past those that it is tried on.
+    pub(super) fn awaits_events(&self) -> bool {
+        false
+    }
+
+    /// Reads a page and matches its events.
+    pub(super) async fn look(self: Arc<Self>, archive: Archive, span: Span) -> Result<Page, BacktestError> {
+        let rows = archive.events(&self.shop, &self.kinds, span).await?;
+        let mut runs: HashMap<EventId, Vec<PastRun>> = HashMap::new();
+        if !rows.is_empty() {
+            for run in archive.runs(&self.shop, &self.rules[0].id, span).await? {
+                runs.entry(run.event).or_default().push(run);
+            }
+        }
+        let looking = self.clone();
+        let (mut page, runs) = tokio::task::spawn_blocking(move || looking.match_all(span, rows, runs)).await?;
+        let wanted = page.arrivals.iter().filter_map(|arrival| runs.get(&arrival.event.id));
+        let wanted: Vec<RunId> = wanted.flatten().map(|run| run.run).collect();
+        let mut calls = archive.calls(&wanted).await?;
+        for arrival in &mut page.arrivals {
+            let past = runs.get(&arrival.event.id).into_iter().flatten();
+            let past = past.filter_map(|run| Some((run.mode, calls.remove(&run.run)?)));
+            arrival.past = Arc::new(Past::new(past, &self.registry));
+        }
+        Ok(page)
+    }
+
+    fn match_all(
+        &self,
+        span: Span,
+        rows: Vec<Recorded>,
+        runs: HashMap<EventId, Vec<PastRun>>,
+    ) -> (Page, HashMap<EventId, Vec<PastRun>>) {
+        let mut page = Page {
+            to: span.to,
+            read: rows.len() as u64,
+            looked_at: 0,
+            unread: Vec::new(),
+            unmet: Vec::new(),
+            arrivals: Vec::new(),
+        };
+        let mut unmet: Vec<Seen<'_>> = self.rules.iter().map(|_| Seen::default()).collect();
+        for row in rows.into_iter().filter(|row| (self.since..self.until).contains(&row.received())) {
+            page.looked_at += 1;
+            let (id, received) = (row.id(), row.received());
+            // The moment at which it was matched is on record where a run began then.
+            let at = runs.get(&id).and_then(|runs| runs.first()).map_or(received, |run| run.started);
+            match row.read() {
+                Ok(stored) => page.arrivals.extend(self.match_one(stored, at, &mut unmet)),
+                Err(error) => page.unread.push((id, error.to_string())),
+            }
+        }
+        page.unmet = unmet.into_iter().map(Seen::into_totals).collect();
+        (page, runs)
+    }
+
+    fn match_one<'r>(&'r self, stored: StoredEvent, at: Timestamp, seen: &mut [Seen<'r>]) -> Option<Arrival> {
+        let context = stored.context.unwrap_or_default();
+        let mut arrival = Arrival {
+            event: stored.event,
+            context: context.records,
+            missing: context.missing,
+            at,
+            heard: Vec::new(),
+            past: Arc::default(),
+        };
+        let look = |(rule, seen): (&'r Arc<Rule>, &mut Seen<'r>)| {
+            if !rule.triggers.iter().any(|trigger| trigger.hears(&arrival.event.kind)) {
+                return Looked::Deaf;
+            }
+            let facts = arrival.facts(rule.values());
+            let Some(not) = unmet(rule, &facts) else { return Looked::Holds };
+            seen.add(&not, &facts);
+            Looked::Not(not)
+        };
+        let looked: Vec<Looked<'_>> = self.rules.iter().zip(seen).map(look).collect();
+        if !looked.iter().any(|looked| matches!(looked, Looked::Holds)) {
+            return None;
+        }
+        let heard = |(rule, looked): (&Arc<Rule>, Looked<'_>)| match looked {
+            Looked::Deaf => Heard::Deaf,
+            Looked::Not(not) => Heard::WhyNot(not.explain(&arrival.facts(rule.values()))),
+            Looked::Holds => Heard::Holds,
+        };
+        arrival.heard = self.rules.iter().zip(looked).map(heard).collect();
+        Some(arrival)
+    }
+}
+
+/// What a version makes of an event, before it is put into words.
+enum Looked<'r> {
+    Deaf,
+    Not(Unmet<'r>),
+    Holds,
+}
+
+/// The conditions of a version that did not hold for a page's events.
+#[derive(Default)]
+struct Seen<'r>(Vec<(Unmet<'r>, WhyNotTotals)>);
+
+impl<'r> Seen<'r> {
+    fn add(&mut self, not: &Unmet<'r>, facts: &Facts) {
+        match self.0.iter_mut().find(|(known, _)| known.is_same(not)) {
+            Some((_, totals)) => totals.count += 1,
+            // Only the first is put into words: that costs as much as matching.
+            None => {
+                let totals = WhyNotTotals { count: 1, event: facts.event.id, why: not.explain(facts) };
+                self.0.push((not.clone(), totals));
+            }
+        }
+    }
+
+    fn into_totals(self) -> Vec<WhyNotTotals> {
+        self.0.into_iter().map(|(_, totals)| totals).collect()
+    }
+}
