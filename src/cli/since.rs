@@ -12,9 +12,9 @@ use super::Hinted;
 /// # Errors
 /// What can be written.
 pub(super) fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, Hinted> {
-    let ago = || now.to_zoned(zone.clone()).checked_sub(text.parse::<Span>().ok()?.abs()).ok();
-    let day = || text.parse::<Date>().ok()?.to_zoned(zone.clone()).ok();
-    let local = || text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok();
+    let ago = || now.to_zoned_datetime(zone.clone()).checked_sub(text.parse::<Span>().ok()?.abs()).ok();
+    let day = || text.parse::<Date>().ok()?.to_zoned_datetime(zone.clone()).ok();
+    let local = || text.parse::<DateTime>().ok()?.to_zoned_datetime(zone.clone()).ok();
     let is_span = !text.contains('-') && !text.contains(':');
     let read = text.parse::<Timestamp>().ok().or_else(|| {
         let zoned = if is_span { ago() } else { local().or_else(day) };

@@ -302,3 +302,33 @@ fn recorded(shop: &ShopId, row: Row) -> Recorded {
 fn refused(error: sqlx::Error) -> DbErr {
     DbErr::Query(sea_orm::RuntimeErr::SqlxError(Arc::new(error)))
 }
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::ConnectionTrait as _;
+
+    use super::*;
+    use crate::store::{Settings, Store, connect};
+
+    #[tokio::test]
+    async fn a_file_of_another_release_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("s.db");
+        let told = |archive: Result<Archive, StoreError>| archive.err().map(|error| error.to_string());
+        let missing = told(Archive::open(&file, 1).await).expect("refused");
+        assert!(missing.contains("s.db") && missing.contains("no such file") && !file.exists(), "{missing}");
+
+        Store::open(&Settings::at(&file)).await.expect("store").close().await;
+        assert_eq!(told(Archive::open(&file, 1).await), None);
+        let writer = connect(&file, 1).await.expect("writer");
+        let change = async |sql: &str| writer.execute_unprepared(sql).await.expect("changed");
+        change("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_later', 0)").await;
+        let newer = told(Archive::open(&file, 1).await).expect("refused");
+        assert!(newer.contains("a newer Storehand: look at it with"), "{newer}");
+        change("DELETE FROM seaql_migrations WHERE version <> 'm0001_spine'").await;
+        let older = told(Archive::open(&file, 1).await).expect("refused");
+        assert!(older.contains("an older Storehand: start this one's server"), "{older}");
+        let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM seaql_migrations");
+        assert_eq!(rows.fetch_one(writer.get_sqlite_connection_pool()).await.expect("count"), 1, "nothing was migrated");
+    }
+}

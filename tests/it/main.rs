@@ -17,4 +17,5 @@ mod replay;
 mod shops;
 mod support;
 mod tidy;
+mod trying;
 mod world;

@@ -1,0 +1,219 @@
+//! Trying a rule before it is live: backtests over what a real server has recorded, beside it, and with nothing
+//! reaching the shop.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::support::{TestApp, order};
+
+/// What a command came to.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn json(&self) -> Json {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+}
+
+/// Runs the program beside the server, with a configuration that names its store and the rule files `rules`.
+fn beside(it: &TestApp, rules: &[(&str, &str)], args: &[&str]) -> Said {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in rules {
+        std::fs::write(folder.path().join(name), text).expect("a rule");
+    }
+    let store = it.file();
+    let config = format!(
+        "[store]\nurl = \"sqlite://{}\"\n[model]\nenabled = \"off\"\n[shop.acme]\ncurrency = \"EUR\"\n\
+         [shop.acme.sources.shopify]\nsecrets = [\"env:NOT_SET_HERE\"]\n",
+        store.display()
+    );
+    std::fs::write(folder.path().join("storehand.toml"), config).expect("a configuration");
+    let output = Command::new(env!("CARGO_BIN_EXE_storehand"))
+        .args(args)
+        .current_dir(folder.path())
+        .env_clear()
+        .output()
+        .expect("storehand");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Said { code: output.status.code().expect("no signal"), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// The file of data and what belongs to it, as bytes.
+fn on_disk(it: &TestApp) -> Vec<(PathBuf, Vec<u8>)> {
+    let file = it.file();
+    ["", "-wal"]
+        .map(|end| PathBuf::from(format!("{}{end}", file.display())))
+        .map(|path| (path.clone(), std::fs::read(path).unwrap_or_default()))
+        .to_vec()
+}
+
+/// The text with `ev_…` and `run_…` in place of ids, which are others each time.
+fn without_ids(text: &str) -> String {
+    let mut parts = Vec::new();
+    for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+        let (word, end) = part.split_at(part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_').len());
+        let kind = ["ev_", "run_"].into_iter().find(|kind| word.len() == kind.len() + 13 && word.starts_with(kind));
+        parts.push(kind.map_or_else(|| word.to_owned(), |kind| format!("{kind}…")) + end);
+    }
+    parts.concat()
+}
+
+const TAG: &str = "
+id: tag
+status: live
+triggers: [{ event: order.created }]
+conditions: ['order.total >= money(\"100 EUR\")']
+allow: [order.tag, message.send]
+steps:
+  - { id: tag, uses: order.tag, with: { tags: [big] } }
+  - { uses: wait, with: { for: 10m } }
+  - { id: send, uses: message.send, with: { subject: Thanks, text: \"Hello {{ customer.first_name }}\" } }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_held_against_the_live_version() {
+    let it = TestApp::start(&[("tag.yaml", TAG)]).await;
+    for (number, total) in [(1, 50), (2, 150), (3, 300)] {
+        it.order(&order(number, total)).await;
+    }
+    it.settle().await;
+    it.advance(Duration::from_secs(601)).await;
+    assert_eq!(it.ends().await, ["done", "done"]);
+    let (before, reached) = (on_disk(&it), it.shop.calls().len());
+
+    let changed = TAG.replace("100 EUR", "200 EUR");
+    let args = ["rules", "backtest", "tag.yaml", "--since", "2026-11-01", "--against", "live", "--json"];
+    let said = beside(&it, &[("tag.yaml", &changed)], &args);
+    assert_eq!(said.code, 1, "it differs: {}{}", said.out, said.err);
+    let report = said.json();
+    assert_eq!((&report["looked_at"], &report["never_matched"]), (&3.into(), &0.into()));
+    let of = |side: usize| {
+        let totals = &report["sides"][side];
+        (totals["matched"].as_u64(), totals["ends"]["done"].as_u64(), totals["messages"]["count"].as_u64())
+    };
+    assert_eq!((of(0), of(1)), ((Some(1), Some(1), Some(1)), (Some(2), Some(2), Some(2))));
+    let differing = &report["differing"];
+    assert_eq!(differing["count"], 1, "{differing:#}");
+    let one = &differing["shown"][0];
+    let second = it.runs().await[0].event.clone();
+    assert_eq!((one["event"].as_str(), one["subject"].as_str()), (Some(&*second.id.to_string()), Some(&*second.subject)));
+    assert_eq!(one["sides"][0]["did"], "not_matched");
+    assert_eq!(one["sides"][0]["saw"][0], serde_json::json!(["order.total", "150.00 EUR"]));
+    assert_eq!(one["sides"][1]["writes"][0], serde_json::json!({ "uses": "order.tag", "with": { "tags": ["big"] } }));
+    assert_eq!(one["sides"][1]["end"], "done");
+    // The same writes were asked and answered live, by another version.
+    assert_eq!(report["sides"][0]["calls"]["order.tag"]["on_record"], 1);
+    assert_eq!(report["sides"][1]["calls"]["message.send"]["on_record"], 2);
+
+    assert_eq!(it.shop.calls().len(), reached, "nothing reached the shop");
+    assert!(on_disk(&it) == before, "nothing was written");
+
+    let same = beside(&it, &[("tag.yaml", TAG)], &["rules", "backtest", "tag.yaml", "--since", "2026-11-01", "--against", "live"]);
+    assert_eq!(same.code, 0, "{}{}", same.out, same.err);
+    assert!(same.out.contains("Every event comes out the same."), "{}", same.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_reads_well() {
+    let it = TestApp::start(&[("tag.yaml", TAG)]).await;
+    for (number, total) in [(1, 50), (2, 150), (3, 300)] {
+        it.order(&order(number, total)).await;
+    }
+    it.settle().await;
+    it.advance(Duration::from_secs(601)).await;
+    let changed = TAG.replace("100 EUR", "200 EUR").replace("tags: [big]", "tags: [huge]");
+    let args = ["rules", "backtest", "tag.yaml", "--since", "2026-11-01", "--until", "2026-11-24", "--against", "live"];
+    let said = beside(&it, &[("tag.yaml", &changed)], &args);
+    insta::assert_snapshot!(without_ids(&said.out));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_a_version_see_each_other_in_memory_and_lanes() {
+    let it = TestApp::start(&[("tag.yaml", TAG)]).await;
+    // Three orders of one customer, five minutes apart, and one much later.
+    for number in 1..=3 {
+        it.order(&order(number, 150)).await;
+        it.advance(Duration::from_secs(300)).await;
+    }
+    it.advance(Duration::from_secs(3600)).await;
+    it.order(&order(4, 150)).await;
+    it.settle().await;
+    it.advance(Duration::from_secs(601)).await;
+
+    let counting = |overlap: &str| {
+        format!(
+            "id: count\nstatus: draft\ntriggers: [{{ event: order.created }}]\nkey: customer.id\noverlap: {overlap}\n\
+             allow: [order.tag]\nsteps:\n  - {{ uses: wait, with: {{ for: 10m }} }}\n  - {{ id: n, uses: memory.add, \
+             with: {{ key: n, by: 1 }} }}\n  - {{ uses: order.tag, with: {{ tags: [\"n {{{{ steps.n.value }}}}\"] }} }}\n"
+        )
+    };
+    let report = |overlap: &str| {
+        let args = ["rules", "backtest", "count.yaml", "--since", "2026-11-01", "--json"];
+        let said = beside(&it, &[("count.yaml", &counting(overlap))], &args);
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        said.json()["sides"][0]["ends"].clone()
+    };
+    assert_eq!(report("queue"), serde_json::json!({ "done": 4 }));
+    assert_eq!(report("skip"), serde_json::json!({ "done": 2, "skipped": 2 }));
+    assert_eq!(report("restart"), serde_json::json!({ "done": 2, "replaced": 2 }));
+
+    let memory = counting("parallel").replace("steps.n.value", "if");
+    let said = beside(&it, &[("count.yaml", &memory)], &["rules", "backtest", "count.yaml"]);
+    assert_eq!(said.code, 1, "a rule with mistakes is not tried: {}", said.out);
+    assert!(said.err.contains("count.yaml:") && said.err.contains("hint: "), "{}", said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_past_answers_what_was_asked_and_nothing_comes_before_its_time() {
+    let asks = "
+id: ask
+status: live
+triggers: [{ event: order.created }]
+allow: [order.tag]
+steps:
+  - { id: now, uses: order.get }
+  - { uses: order.tag, with: { tags: [\"{{ steps.now.total }}\", \"{{ order.total }}\"] } }
+";
+    let it = TestApp::start(&[("ask.yaml", asks)]).await;
+    it.order(&order(1, 50)).await;
+    it.settle().await;
+    // Later the order is another one, in the shop and in the store.
+    it.clock.advance(Duration::from_secs(60));
+    let mut later = order(1, 900);
+    later.updated_at = it.now();
+    it.shop.put(later.clone());
+    assert_eq!(it.deliver(&it.signer.order("orders/updated", &later, it.now())).await, 200);
+    it.settle().await;
+
+    let changed = asks.replace("tags: [", "tags: [changed, ");
+    let args = ["rules", "backtest", "ask.yaml", "--since", "2026-11-01", "--against", "live", "--json"];
+    let report = beside(&it, &[("ask.yaml", &changed)], &args).json();
+    let writes = |side: &str| report.pointer(&format!("/differing/shown/0/sides/{side}/writes/0/with/tags")).cloned();
+    assert_eq!(writes("0"), Some(serde_json::json!(["changed", "50.00 EUR", "50.00 EUR"])));
+    assert_eq!(writes("1"), Some(serde_json::json!(["50.00 EUR", "50.00 EUR"])));
+    let calls = &report["sides"][0]["calls"];
+    assert_eq!((&calls["order.get"]["on_record"], &calls["order.tag"]["stand_ins"]), (&1.into(), &1.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_tried_says_why_and_what_to_do() {
+    let it = TestApp::start(&[("tag.yaml", TAG)]).await;
+    let refused = |args: &[&str], what: &[&str]| {
+        let said = beside(&it, &[("tag.yaml", TAG)], &[&["rules", "backtest"], args].concat());
+        assert_eq!(said.code, 1, "{args:?}: {}", said.out);
+        assert!(what.iter().all(|what| said.err.contains(what)), "{args:?}: {}", said.err);
+    };
+    refused(&["none.yaml"], &["there is no rule file none.yaml", "hint: name a rule file"]);
+    refused(&["other"], &["no version of a rule `other` was ever live", "rules that were: tag"]);
+    refused(&["tag", "--against", "zz"], &["no version `zz` of `tag` is kept", "kept are, the newest first: "]);
+    refused(&["tag", "--since", "soon"], &["`soon` is not a moment", "`30d`"]);
+    refused(&["tag", "--since", "2026-11-02", "--until", "2026-11-01"], &["--since is not before --until"]);
+    refused(&["tag", "--shop", "b"], &["there is no shop `b`", "the configuration has: acme"]);
+}
