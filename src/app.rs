@@ -131,6 +131,7 @@ impl App {
         let address = listener.local_addr()?;
         let answers = answers::Answers {
             store: store.clone(),
+            registry,
             engine: engine.clone(),
             rules: states,
             model: model.as_ref().map(|model| model.name().to_owned()),

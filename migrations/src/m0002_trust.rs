@@ -24,6 +24,14 @@ CREATE INDEX calls_awaits ON calls (shop, awaits) WHERE awaits IS NOT NULL AND s
 
 -- Whether an event only tells of what we did ourselves: the run and call that did it.
 ALTER TABLE contexts ADD COLUMN echo TEXT;
+-- When it was matched: the `now` of conditions.
+ALTER TABLE contexts ADD COLUMN matched INTEGER NOT NULL DEFAULT 0;
+
+-- Which versions listened to events, in a fixed order; the id is the content's digest.
+CREATE TABLE listeners (
+    id INTEGER PRIMARY KEY,
+    rules TEXT NOT NULL
+);
 
 -- Which events are about what (`order/123`), for event types that some rule waits for.
 CREATE TABLE event_about (

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::rules_folder::State;
 use crate::domain::{Event, EventId, NewEvent, Run, RunId, ShopId};
-use crate::engine::{Command, Decision, Engine, EngineError, Touched, Verdictless};
+use crate::engine::{self, Command, Decision, Engine, EngineError, Registry, Touched, Verdictless};
 use crate::http::{
     Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError, Steering,
 };
@@ -18,6 +18,7 @@ use crate::store::{EventFilter, RunFilter, Store, StoreError};
 #[derive(Clone)]
 pub(super) struct Answers {
     pub(super) store: Store,
+    pub(super) registry: Arc<Registry>,
     pub(super) engine: Arc<Engine>,
     pub(super) rules: BTreeMap<ShopId, Arc<State>>,
     pub(super) model: Option<String>,
@@ -84,7 +85,7 @@ impl Reading for Answers {
         json["data"] = json!(stored.event.records);
         json["context"] = json!(stored.context);
         json["runs"] = runs.iter().map(run_head).collect();
-        json["why_not"] = json!(stored.why_not);
+        json["why_not"] = json!(engine::why_not(&self.store, &self.registry, shop, &stored).await.map_err(failed)?);
         json["payload"] = json!(payload);
         Ok(Some(json))
     }

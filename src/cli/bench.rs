@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::bench_engine::{self, EngineBench};
 use super::load::{self, Measured};
 use super::{out, say};
 use crate::app::{App, Instead};
@@ -30,6 +31,8 @@ pub(super) struct BenchArgs {
 enum Verb {
     /// How many signed deliveries a second are on disk before they are answered
     Intake(Intake),
+    /// How many events a second go from a delivery to a finished run, with 10, 100 and 1,000 rules
+    Engine(EngineBench),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -49,7 +52,10 @@ struct Intake {
 }
 
 pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
-    let Verb::Intake(args) = args.verb;
+    let args = match args.verb {
+        Verb::Intake(args) => args,
+        Verb::Engine(args) => return bench_engine::run(&args).await.map(|()| ExitCode::SUCCESS),
+    };
     match args.load {
         Some(address) => {
             let measured = load::send(address, args.connections, Duration::from_secs(args.seconds.into())).await?;
@@ -163,7 +169,7 @@ fn table(ways: &[Way]) -> String {
 }
 
 /// CPU time that this process has had, in microseconds. Linux counts it in hundredths of a second.
-fn cpu_us() -> Option<f64> {
+pub(super) fn cpu_us() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The name of the program stands in brackets and may hold blanks; counted are the words behind it.
     let mut words = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
@@ -172,10 +178,10 @@ fn cpu_us() -> Option<f64> {
 }
 
 /// A folder that is removed again.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn make(within: &Path) -> anyhow::Result<Self> {
+    pub(super) fn make(within: &Path) -> anyhow::Result<Self> {
         let folder = within.join(format!("storehand-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self(folder))

@@ -9,6 +9,7 @@
 mod archive;
 mod backtest;
 mod bench;
+mod bench_engine;
 mod client;
 mod demo;
 mod doctor;

@@ -161,5 +161,5 @@ fn say_findings(loaded: &Loaded, least: Severity) {
 }
 
 fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+    out::counted(number as u64, what)
 }

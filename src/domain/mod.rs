@@ -10,8 +10,10 @@ mod capability;
 mod catalog;
 mod clock;
 mod door;
+mod duration;
 mod event;
 mod ids;
+mod limits;
 mod money;
 mod platform;
 pub mod record;
@@ -25,8 +27,10 @@ pub use capability::{Attempt, Capability, Example, Kind, Lookup, MemoryOp, Repea
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use door::{Answer, AskOptions, Asked, Door, Failure, Retry, digest};
+pub(crate) use duration::parse_duration;
 pub use event::{Context, Envelope, Event, Facts, Inputs, NewEvent};
 pub use ids::{EventId, IdMaker, ParseIdError, RunId, ShopId};
+pub use limits::{Limits, MoneyRate, ParseRateError, Rate};
 pub use money::{Currency, Money, ParseMoneyError};
 pub use platform::{Mailer, Outgoing, Platform, Shop};
 pub use record::{Field, FieldKind, Record, Text, Value};
@@ -34,7 +38,7 @@ pub use records::{
     Address, Customer, Dispute, Inventory, Line, Message, Order, Product, RecordKey, RecordKind, Records, Refund,
     Return, ReturnLine,
 };
-pub use run::{Awaits, Call, CallState, End, LogLine, Mode, Run, RunState, WhyNot};
+pub use run::{Awaits, Call, CallState, End, Heard, Listeners, LogLine, Mode, Run, RunState, WhyNot};
 pub use schema::{Shape, Validator, validate};
 pub use secret::{Secret, Secrets};
 pub use source::{Delivery, Received, Refused, Reply, Source, Verified};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
 
 use super::door::{Answer, AskOptions, Failure};
 use super::event::{Context, Event};
@@ -218,6 +219,40 @@ pub enum CallState {
     Unknown,
     /// There is an answer.
     Answered,
+}
+
+/// The versions that listen to events of a type, in a fixed order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listeners {
+    /// The digest of the rest: the same versions have the same id, in every process.
+    pub id: i64,
+    /// Rule and version.
+    pub rules: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl Listeners {
+    /// These versions.
+    pub fn new(rules: Vec<(Arc<str>, Arc<str>)>) -> Self {
+        let mut hash = Sha256::new();
+        for (rule, version) in &rules {
+            hash.update(format!("{rule} {version}\n"));
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let id = digest.iter().take(8).fold(0_i64, |id, byte| id << 8 | i64::from(*byte));
+        Self { id, rules }
+    }
+}
+
+/// What came of a version that listened to an event, as it is kept. Which values it saw is worked out again when
+/// somebody asks: matching is pure, and what it looked at is kept with the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It runs.
+    Runs,
+    /// This one of its conditions (0 is the first) was the first that did not hold.
+    False(u32),
+    /// It did not run for another reason: it is paused, it broke off.
+    Because(String),
 }
 
 /// Why a rule that listened to an event did not run.

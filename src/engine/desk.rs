@@ -97,6 +97,8 @@ pub(super) struct Desk {
     /// While catching up: the last event read from the disk, and those read that may still be handed over too.
     catching_up: Option<EventId>,
     read_from_disk: HashSet<EventId>,
+    /// Ids of listeners that are on disk, or will be with this turn.
+    pub(super) kept_listeners: HashSet<i64>,
     when_idle: Vec<oneshot::Sender<()>>,
     pub(super) closing: bool,
 }
@@ -149,6 +151,7 @@ impl Desk {
             waiting,
             catching_up: None,
             read_from_disk: HashSet::new(),
+            kept_listeners: HashSet::new(),
             when_idle: Vec::new(),
             closing: false,
         }
@@ -401,6 +404,7 @@ impl Desk {
         self.runs.clear();
         self.parked.clear();
         self.read_from_disk.clear();
+        self.kept_listeners.clear();
         self.catching_up = Some(EventId(0));
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::EngineError;
@@ -62,25 +63,7 @@ impl Intake {
             return Err(EngineError::Full);
         }
         let now = self.clock.now();
-        let source: Arc<str> = format!("/{source}/{shop}").into();
-        let accepts = events.into_iter().map(|new| Accept {
-            event: Arc::new(Event {
-                id: self.ids.event(now),
-                shop: shop.clone(),
-                source: source.clone(),
-                kind: new.kind.unwrap_or_else(|| Event::UNHANDLED.into()),
-                topic: new.topic,
-                subject: new.subject,
-                time: new.time,
-                received: now,
-                records: Arc::new(new.records),
-                mentions: new.mentions,
-                late: false,
-                echo: None,
-            }),
-            delivery_key: new.delivery_key,
-            payload: new.payload,
-        });
+        let accepts = events.into_iter().map(|new| accept_as(new, shop, source, &self.ids, now));
         let (reply, answer) = oneshot::channel();
         let sent = self.queue.send(Arrival { events: accepts.collect(), reply });
         sent.map_err(|_| EngineError::Closing)?;
@@ -95,6 +78,28 @@ impl Intake {
     /// The count of those that wait for their commit, and to be handed to the desk.
     pub(super) fn waiting_count(&self) -> Arc<AtomicUsize> {
         self.waiting.clone()
+    }
+}
+
+/// An event on its way to the disk, with an id of ours.
+pub fn accept_as(new: NewEvent, shop: &ShopId, source: &str, ids: &IdMaker, now: Timestamp) -> Accept {
+    Accept {
+        event: Arc::new(Event {
+            id: ids.event(now),
+            shop: shop.clone(),
+            source: format!("/{source}/{shop}").into(),
+            kind: new.kind.unwrap_or_else(|| Event::UNHANDLED.into()),
+            topic: new.topic,
+            subject: new.subject,
+            time: new.time,
+            received: now,
+            records: Arc::new(new.records),
+            mentions: new.mentions,
+            late: false,
+            echo: None,
+        }),
+        delivery_key: new.delivery_key,
+        payload: new.payload,
     }
 }
 

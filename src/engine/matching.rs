@@ -10,11 +10,12 @@ use super::enrich::{Enriched, Known, enrich, keys};
 use super::happening::{Ran, What};
 use super::perform::uncaught;
 use super::progress::{lane_name, live};
+use super::why;
 use crate::domain::{
-    Clock, Context, End, Event, Facts, Mode, Order, Platform, RecordKey, RecordKind, Run, RunId, RunState, Verdict,
-    WhyNot,
+    Clock, Context, End, Event, Facts, Heard, Mode, Order, Platform, RecordKey, RecordKind, Run, RunId, RunState,
+    Verdict,
 };
-use crate::rules::{self, Match, Overlap, Rule};
+use crate::rules::{self, Overlap, Rule};
 use crate::store::{Accept, Matched, StoreError};
 
 /// Attempts to read a record that an event speaks of and nobody knows.
@@ -59,7 +60,7 @@ impl Desk {
     /// The orders that this event speaks of and nobody knows, if a rule listens and the platform can be asked.
     fn to_be_read(&self, event: &Event, known: &Known) -> Option<(Vec<RecordKey>, Arc<dyn Platform>)> {
         let platform = self.parts.shop.platform.clone()?;
-        self.parts.rules.listening(&event.kind).first()?;
+        self.parts.rules.listening(&event.kind)?;
         let unknown = event.mentions.iter().filter(|key| key.kind == RecordKind::Order && !known.has(key));
         let unknown: Vec<RecordKey> = unknown.cloned().collect();
         (!unknown.is_empty()).then_some((unknown, platform))
@@ -90,9 +91,11 @@ impl Desk {
             turn.changes.derived.push(self.fell_low(&event, &context));
         }
         let context = Arc::new(context);
-        let (mut ran, mut why_not) = (Vec::new(), Vec::new());
+        let (mut ran, mut why_not, mut heard) = (Vec::new(), Vec::new(), Vec::new());
         let rules = self.parts.rules.clone();
-        for (rule, mode) in rules.listening(&event.kind) {
+        let listening = rules.listening(&event.kind);
+        let is_watched = self.parts.happenings.receiver_count() > 0;
+        for (rule, mode) in listening.iter().flat_map(|it| &it.rules) {
             let facts = Facts {
                 event: event.clone(),
                 context: context.records.clone(),
@@ -101,26 +104,29 @@ impl Desk {
                 now: turn.now,
             };
             // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
-            let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::matches(rule, &facts)));
-            match matched.unwrap_or_else(|_| broke_off()) {
-                Match::WhyNot(why) => why_not.push(WhyNot {
-                    rule: rule.id.clone(),
-                    version: rule.version.clone(),
-                    clause: why.clause,
-                    line: why.line,
-                    saw: why.saw,
-                    error: why.error,
-                }),
-                Match::Holds => {
-                    let because = rule.clauses();
-                    let run = self.begin_run(turn, (rule, *mode), &facts, &context).await?;
-                    ran.push(Ran { rule: rule.id.as_str().into(), run, because });
-                }
+            let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::first_false(rule, &facts)));
+            let came = match matched {
+                Err(_) => Heard::Because("working out its conditions broke off (a bug in Storehand)".to_owned()),
+                Ok(Some(at)) => Heard::False(u32::try_from(at).unwrap_or(u32::MAX)),
+                Ok(None) => Heard::Runs,
+            };
+            if came == Heard::Runs {
+                let run = self.begin_run(turn, (rule, *mode), &facts, &context).await?;
+                let because = if is_watched { rule.clauses() } else { Vec::new() };
+                ran.push(Ran { rule: rule.id.as_str().into(), run, because });
+            } else if is_watched {
+                why_not.extend(why::of(rule, &facts, &came));
             }
+            heard.push(came);
         }
         let missing = context.missing.clone();
-        turn.told.push(What::Matched { event: event.clone(), ran, why_not: why_not.clone(), missing });
-        turn.changes.matched.push(Matched { event, context: Context::clone(&context), why_not });
+        turn.told.push(What::Matched { event: event.clone(), ran, why_not, missing });
+        let listeners = listening.map(|it| it.listeners.clone()).unwrap_or_default();
+        if listening.is_some() && self.kept_listeners.insert(listeners.id) {
+            turn.changes.listeners.push(listeners.clone());
+        }
+        let context = Context::clone(&context);
+        turn.changes.matched.push(Matched { event, context, listeners, heard, at: turn.now });
         Ok(())
     }
 
@@ -188,11 +194,6 @@ impl Desk {
         };
         Accept { event: Arc::new(low), delivery_key: format!("low:{}", event.id), payload: "{}".into() }
     }
-}
-
-fn broke_off() -> Match {
-    let error = Some("working out the conditions broke off (a bug in Storehand)".to_owned());
-    Match::WhyNot(rules::WhyNot { clause: String::new(), line: 1, saw: Vec::new(), error })
 }
 
 async fn read_order(platform: &dyn Platform, key: &RecordKey, clock: &dyn Clock) -> Option<Order> {

@@ -25,7 +25,9 @@ mod perform;
 mod progress;
 mod registry;
 mod rehearse;
+pub mod replay;
 pub mod rule_tests;
+mod why;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,8 +39,10 @@ use tokio::task::JoinHandle;
 pub use advance::{CALLS_A_RUN, Step, advance};
 pub use command::{Command, Touched};
 pub use happening::{Happening, Ran, What};
+pub use intake::accept_as;
 pub use perform::{Decision, Verdictless};
 pub use registry::Registry;
+pub use why::why_not;
 
 use crate::domain::{Clock, IdMaker, NewEvent, Shop, ShopId};
 use crate::rules::RuleSet;

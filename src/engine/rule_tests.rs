@@ -131,7 +131,8 @@ struct Mocks<'t>(&'t BTreeMap<String, Json>, &'t Registry);
 
 impl Answerer for Mocks<'_> {
     fn answer(&mut self, call: &Call) -> Option<Answer> {
-        let names = [call.options.label.as_deref(), Some(call.path.as_str()), Some(call.capability.as_str())];
+        // By path first: one item of a list.
+        let names = [Some(call.path.as_str()), call.options.label.as_deref(), Some(call.capability.as_str())];
         let mock = names.into_iter().flatten().find_map(|name| self.0.get(name))?;
         if let Some(answer) = self.1.get(&call.capability).and_then(|capability| capability.mocked(&call.input, mock)) {
             return Some(answer);
@@ -342,6 +343,22 @@ steps:
         let rule = "allow: [order.tag]\nsteps:\n  - { uses: order.tag, with: { tags: \"{{ order.id }}\" } }";
         let found = messages(rule, "expect: { calls: [], outcome: done }");
         assert!(found.len() == 1 && found[0].contains("tags: \"1042\" is not of type \"array\""), "{found:?}");
+    }
+
+    #[test]
+    fn items_of_a_list_are_mocked_by_path_or_all_alike() {
+        let rule = "allow: [order.tag]\nsteps:\n  - { id: found, uses: memory.get, for_each: '[\"a\", \"b\", \"c\"]', \
+                    if: item != \"c\", with: { key: \"{{ item }}\" } }\n  - { uses: order.tag, for_each: steps.found, \
+                    if: item != (), with: { tags: [\"{{ item.value }}\"] } }";
+        for (mocks, tags) in [
+            ("found: { value: x }", ["x", "x"]),
+            ("found/2: { value: y }, found: { value: x }", ["x", "y"]),
+            ("found/1: { value: z }, memory.get: { value: x }", ["z", "x"]),
+        ] {
+            let [first, second] = tags.map(|tag| format!("{{ uses: order.tag, with: {{ tags: [{tag}] }} }}"));
+            let test = format!("mocks: {{ {mocks} }}, expect: {{ outcome: done, calls: [{first}, {second}] }}");
+            assert_eq!(messages(rule, &test), Vec::<String>::new(), "{test}");
+        }
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::duration;
 use super::finding::{Code, Report, shown};
 use super::keys::Keys;
 use super::near::{ascii, nearest, write_ascii, write_nearest};
 use super::yaml::{Data, Node};
+use crate::domain::parse_duration;
 
 /// Checks that `node` is a group of keys, that every key is known, and gives it back. `later` are keys of the
 /// format that are not built yet.
@@ -140,7 +140,7 @@ pub(super) fn word<T: serde::de::DeserializeOwned>(
 /// A length of time.
 pub(super) fn span(report: &mut Report, node: &Node, what: &str) -> Option<Duration> {
     let written = node.text().unwrap_or_default();
-    match duration::parse(written) {
+    match parse_duration(written) {
         Ok(span) => Some(span),
         Err(how) => {
             report

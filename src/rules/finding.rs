@@ -78,6 +78,8 @@ pub enum Code {
     NotAllowed,
     /// An `allow` that nothing needs.
     UnusedAllow,
+    /// A limit that nothing in the rule counts against.
+    UnusedLimit,
     /// A rule's own test could not be run, or could not fail.
     Test,
     /// Part of the format, and not built yet.

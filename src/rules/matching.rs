@@ -35,38 +35,29 @@ pub struct WhyNot {
 /// A condition that compares with what is not known, or between currencies, has no answer. `not` of it has none
 /// either, `any` has one where another part holds, and a rule whose condition has no answer does not run.
 pub fn matches(rule: &Rule, facts: &Facts) -> Match {
-    unmet(rule, facts).map_or(Match::Holds, |unmet| Match::WhyNot(unmet.explain(facts)))
+    first_false(rule, facts).map_or(Match::Holds, |at| Match::WhyNot(why_not(rule, facts, at)))
 }
 
-/// The first condition that does not hold, not put into words yet; `None` where all hold.
-pub fn unmet<'r>(rule: &'r Rule, facts: &Facts) -> Option<Unmet<'r>> {
-    if rule.conditions.is_empty() {
-        return None;
-    }
+/// The first of a rule's conditions (0 is the first) that does not hold; `None`: the rule runs. Pure.
+pub fn first_false(rule: &Rule, facts: &Facts) -> Option<usize> {
     let evaluator = Evaluator::new(facts);
-    rule.conditions.iter().find_map(|condition| match truth(condition, &evaluator) {
-        Truth::Yes => None,
-        Truth::No(condition) => Some(Unmet { condition, trouble: None }),
-        Truth::Unknown(condition, trouble) => Some(Unmet { condition, trouble: Some(trouble) }),
-    })
+    rule.conditions.iter().position(|condition| !matches!(truth(condition, &evaluator), Truth::Yes))
 }
 
-/// A condition that does not hold.
-#[derive(Clone, Debug)]
-pub struct Unmet<'r> {
-    condition: &'r Condition,
-    trouble: Option<Trouble>,
-}
-
-impl Unmet<'_> {
-    /// Whether it is the same condition of the same rule.
-    pub fn is_same(&self, other: &Self) -> bool {
-        std::ptr::eq(self.condition, other.condition)
-    }
-
-    /// What it says and what it saw.
-    pub fn explain(&self, facts: &Facts) -> WhyNot {
-        why_not(self.condition, self.trouble.clone(), &Evaluator::new(facts))
+/// What that condition saw. Pure, so it can be asked as long as the rule's version and the facts are kept.
+pub fn why_not(rule: &Rule, facts: &Facts, at: usize) -> WhyNot {
+    let evaluator = Evaluator::new(facts);
+    let Some(condition) = rule.conditions.get(at) else {
+        let error = Some(format!("the rule has no condition {}", at + 1));
+        return WhyNot { clause: String::new(), line: 1, saw: Vec::new(), error };
+    };
+    match truth(condition, &evaluator) {
+        Truth::No(clause) => describe(clause, None, &evaluator),
+        Truth::Unknown(clause, trouble) => describe(clause, Some(trouble.message()), &evaluator),
+        // What it looked at was forgotten meanwhile, or another release works it out in another way.
+        Truth::Yes => {
+            describe(condition, Some("it did not hold then, and does now that it is looked at again"), &evaluator)
+        }
     }
 }
 
@@ -130,7 +121,7 @@ fn truth<'r>(condition: &'r Condition, evaluator: &Evaluator<'_>) -> Truth<'r> {
     }
 }
 
-fn why_not(condition: &Condition, trouble: Option<Trouble>, evaluator: &Evaluator<'_>) -> WhyNot {
+fn describe(condition: &Condition, trouble: Option<&str>, evaluator: &Evaluator<'_>) -> WhyNot {
     let mut saw = Vec::new();
     let mut line = None;
     visit(condition, &mut |expr, at| {
@@ -141,12 +132,7 @@ fn why_not(condition: &Condition, trouble: Option<Trouble>, evaluator: &Evaluato
             }
         }
     });
-    WhyNot {
-        clause: in_one_line(condition),
-        line: line.unwrap_or(1),
-        saw,
-        error: trouble.map(|trouble| trouble.message().to_owned()),
-    }
+    WhyNot { clause: in_one_line(condition), line: line.unwrap_or(1), saw, error: trouble.map(str::to_owned) }
 }
 
 fn visit(condition: &Condition, each: &mut dyn FnMut(&super::expr::Expr, usize)) {

@@ -13,7 +13,6 @@
 
 mod advance;
 mod between;
-mod duration;
 mod eval;
 pub mod expr;
 mod fields;
@@ -35,6 +34,7 @@ mod rule;
 mod schema;
 pub mod script;
 mod set;
+mod simple;
 mod steps;
 mod template;
 mod tuning;
@@ -50,11 +50,11 @@ pub use advance::{Outcome, Progress, advance};
 pub use file::{Read, read};
 pub use finding::{Code, Finding, Severity};
 pub use load::{Loaded, load, load_folder};
-pub use matching::{Match, Unmet, WhyNot, lane_key, matches, unmet};
+pub use matching::{Match, WhyNot, first_false, lane_key, matches, why_not};
 pub use rule::{
     Body, Condition, Expect, ExpectedCall, Input, InputKind, OnChange, OnError, OnViolation, Overlap, Rule, RuleTest,
     Status, Step, Trigger, With,
 };
 pub use schema::json_schema;
-pub use set::{RuleSet, Standing};
+pub use set::{Listening, RuleSet, Standing};
 pub use tuning::{Tuning, from_bundle};

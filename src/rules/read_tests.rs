@@ -13,6 +13,7 @@ use super::keys;
 use super::near::write_nearest;
 use super::read_steps::{beside, capability};
 use super::rule::{Expect, ExpectedCall, RuleTest, Step, Trigger};
+use super::steps::MOST_ITEMS;
 use super::yaml::{Data, Node};
 use crate::domain::{Catalog, Field, FieldKind, Kind, Money, Records};
 
@@ -206,7 +207,7 @@ fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<St
     let mut mocks = BTreeMap::new();
     for (key, value) in entries {
         let Some(name) = key.text() else { continue };
-        let step = steps.iter().find(|step| step.id == name);
+        let step = mocked(steps, name);
         let uses = step.map_or(name, |step| step.uses.as_str());
         if step.is_some() || subject.used.contains(uses) {
             if let Some(spec) = subject.catalog.capabilities.get(uses)
@@ -222,16 +223,32 @@ fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<St
         } else {
             let known = steps.iter().map(|step| step.id.as_str()).chain(subject.used.iter().map(String::as_str));
             let known: Vec<&str> = known.collect();
+            let step = name.split_once('/').and_then(|(id, _)| steps.iter().find(|step| step.id == id));
+            let hint = step.map(|Step { id, for_each, .. }| match for_each {
+                Some(_) => format!("the items are `{id}/1` to `{id}/{MOST_ITEMS}`; `{id}` answers all of them"),
+                None => format!("the step has no `for_each:`; write `{id}`"),
+            });
             report
                 .error(
                     key.at.clone(),
                     Code::Test,
                     format!("`{}` is no step and no capability of this rule", shown(name)),
                 )
-                .maybe(write_nearest(name, known));
+                .maybe(hint.or_else(|| write_nearest(name, known)));
         }
     }
     mocks
+}
+
+/// The step that a mock answers: all of it by its id, one item of its list by `ID/2`.
+fn mocked<'s>(steps: &'s [Step], name: &str) -> Option<&'s Step> {
+    let (id, item) = match name.split_once('/') {
+        Some((id, item)) => (id, Some(item)),
+        None => (name, None),
+    };
+    let is_item = |item: &str| !item.starts_with(['0', '+']) && item.parse().is_ok_and(|n: usize| n <= MOST_ITEMS);
+    let step = steps.iter().find(|step| step.id == id)?;
+    item.is_none_or(|item| step.for_each.is_some() && is_item(item)).then_some(step)
 }
 
 fn expect(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Expect> {

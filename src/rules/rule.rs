@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use super::expr::{Expr, Template};
 use super::script::Script;
-use crate::domain::{Inputs, Retry, Value};
+use crate::domain::{Inputs, Limits, Retry, Value};
 
 /// One version of one rule.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub struct Rule {
     pub overlap: Overlap,
     /// What happens to waiting runs when a new version goes live.
     pub on_change: OnChange,
+    /// How often and for how much it may act.
+    pub limits: Limits,
     /// The writes that it may make.
     pub allow: Vec<String>,
     /// What it does.
@@ -183,10 +185,13 @@ pub enum Body {
 /// One use of a capability.
 #[derive(Debug)]
 pub struct Step {
-    /// The path of its call, and its name under `steps.`: `id:` where given, else its number (`1` is the first).
+    /// The path of its call, and its name under `steps.`: `id:` where given, else its number (`1` is the first). With
+    /// `for_each`, the path of the call for the first item is `ID/1`.
     pub id: String,
     /// The capability.
     pub uses: String,
+    /// Once for each item of this list, one after another; the item is `item` in what follows.
+    pub for_each: Option<Expr>,
     /// What it is asked.
     pub with: With,
     /// Only where this holds.
@@ -238,7 +243,7 @@ pub struct RuleTest {
     pub name: String,
     /// A neutral event: the fixture's or the inline JSON.
     pub event: Json,
-    /// Answers by step id, or by capability where no step of that id exists.
+    /// Answers by path (`draft/2`), by step id, or by capability where no step of that id exists.
     pub mocks: BTreeMap<String, Json>,
     /// How far the clock is moved after the run has come to rest.
     pub advance: Duration,

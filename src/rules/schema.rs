@@ -17,6 +17,10 @@ pub fn json_schema(catalog: &Catalog) -> Json {
         "key" => expression(),
         "overlap" => json!({ "enum": ["queue", "parallel", "restart", "skip"], "default": "queue" }),
         "on_change" => json!({ "enum": ["finish_old", "cancel"], "default": "finish_old" }),
+        "limits" => object(keys::LIMITS, &[], |name| match name {
+            "money" => json!({ "type": "string", "pattern": "/" }),
+            _ => json!({ "type": "string", "pattern": "^[0-9]+/[0-9]*(s|m|h|d|w)$" }),
+        }),
         "allow" => json!({ "type": "array", "items": capabilities(catalog, |spec| spec.kind == Kind::Write) }),
         "steps" => json!({ "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/step" } }),
         "script" => json!({ "type": "string", "pattern": "\\.rhai$" }),
@@ -103,6 +107,7 @@ fn step(catalog: &Catalog) -> Json {
         "id" => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }),
         "uses" => capabilities(catalog, |_| true),
         "if" => expression(),
+        "for_each" => json!({ "type": "string" }),
         "retry" => object(keys::RETRY, &[], |name| match name {
             "attempts" => json!({ "type": "integer", "minimum": 1, "maximum": 20 }),
             _ => json!({ "$ref": "#/$defs/duration" }),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::rule::{Rule, Status};
-use crate::domain::{Catalog, Mode};
+use crate::domain::{Catalog, Listeners, Mode};
 
 /// A rule in all the versions that are in force.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +29,16 @@ impl Standing {
 #[derive(Debug, Default)]
 pub struct RuleSet {
     by_id: BTreeMap<String, Standing>,
-    /// Those that start runs, in the order of their ids, each live version before its shadow.
-    by_type: HashMap<&'static str, Vec<(Arc<Rule>, Mode)>>,
+    by_type: HashMap<&'static str, Listening>,
+}
+
+/// Who listens to events of a type.
+#[derive(Debug, Default)]
+pub struct Listening {
+    /// In the order of their ids, each live version before its shadow.
+    pub rules: Vec<(Arc<Rule>, Mode)>,
+    /// The same by name.
+    pub listeners: Arc<Listeners>,
 }
 
 impl RuleSet {
@@ -41,16 +49,20 @@ impl RuleSet {
 
     /// These rules, in these versions.
     pub fn standing(by_id: BTreeMap<String, Standing>, catalog: &Catalog) -> Self {
-        let mut by_type: HashMap<&'static str, Vec<(Arc<Rule>, Mode)>> = HashMap::new();
+        let mut by_type: HashMap<&'static str, Listening> = HashMap::new();
         for standing in by_id.values() {
             let roles = [(&standing.live, Mode::Live), (&standing.shadow, Mode::Shadow)];
             for (rule, mode) in roles.into_iter().filter_map(|(rule, mode)| Some((rule.as_ref()?, mode))) {
                 for event in catalog.events() {
                     if rule.triggers.iter().any(|trigger| trigger.hears(event.name)) {
-                        by_type.entry(event.name).or_default().push((Arc::clone(rule), mode));
+                        by_type.entry(event.name).or_default().rules.push((Arc::clone(rule), mode));
                     }
                 }
             }
+        }
+        for listening in by_type.values_mut() {
+            let name = |(rule, _): &(Arc<Rule>, Mode)| (rule.id.as_str().into(), rule.version.as_str().into());
+            listening.listeners = Arc::new(Listeners::new(listening.rules.iter().map(name).collect()));
         }
         Self { by_id, by_type }
     }
@@ -73,8 +85,8 @@ impl RuleSet {
         })
     }
 
-    /// The versions that listen to events of this type.
-    pub fn listening(&self, kind: &str) -> &[(Arc<Rule>, Mode)] {
-        self.by_type.get(kind).map_or(&[][..], Vec::as_slice)
+    /// The versions that listen to events of this type, where there are any.
+    pub fn listening(&self, kind: &str) -> Option<&Listening> {
+        self.by_type.get(kind)
     }
 }

@@ -45,12 +45,18 @@ impl Recorded {
         moment(self.event.received)
     }
 
+    /// When it was matched.
+    pub fn matched(&self) -> Timestamp {
+        // Rows of the first release do not say.
+        moment(if self.context.matched > 0 { self.context.matched } else { self.event.received })
+    }
+
     /// The event with what it was matched with.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`].
     pub fn read(self) -> Result<StoredEvent, StoreError> {
-        events::with_context(self.event, Some(self.context))
+        events::with_context(self.event, Some(self.context), Vec::new())
     }
 }
 
@@ -63,8 +69,6 @@ pub struct PastRun {
     pub event: EventId,
     /// Who answered its calls.
     pub mode: Mode,
-    /// When it began.
-    pub started: Timestamp,
 }
 
 /// A kept version of a rule.
@@ -168,7 +172,7 @@ impl Archive {
     pub async fn events(&self, shop: &ShopId, kinds: &[String], span: Span) -> Result<Vec<Recorded>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT e.id, e.source, e.kind, e.topic, e.subject, e.time, e.received, e.records, e.mentions, \
-                    c.late, c.context, c.echo \
+                    c.late, c.context, c.echo, c.matched \
              FROM contexts c JOIN events e ON e.id = c.event \
              WHERE c.event > ? AND c.event <= ? AND c.shop = ? AND e.kind IN (SELECT value FROM json_each(?)) \
              ORDER BY c.event",
@@ -212,8 +216,8 @@ impl Archive {
     /// # Errors
     /// [`StoreError`].
     pub async fn runs(&self, shop: &ShopId, rule: &str, span: Span) -> Result<Vec<PastRun>, StoreError> {
-        let rows: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
-            "SELECT id, event, mode, started FROM runs INDEXED BY runs_event \
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(
+            "SELECT id, event, mode FROM runs INDEXED BY runs_event \
              WHERE event > ? AND event <= ? AND rule = ? AND mode < 2 AND shop = ? ORDER BY event, mode",
         )
         .bind(span.after.0)
@@ -223,11 +227,10 @@ impl Archive {
         .fetch_all(self.pool())
         .await
         .map_err(refused)?;
-        let run = |(id, event, mode, started): (i64, i64, i64, i64)| PastRun {
+        let run = |(id, event, mode): (i64, i64, i64)| PastRun {
             run: RunId(id),
             event: EventId(event),
             mode: if mode == 0 { Mode::Live } else { Mode::Shadow },
-            started: moment(started),
         };
         Ok(rows.into_iter().map(run).collect())
     }
@@ -288,14 +291,14 @@ const OLDER: &str = "start this one's server on it once, which brings its tables
 const NEWER: &str = "look at it with the Storehand whose server writes it";
 
 /// A row of [`Archive::events`]: of the event, then of its context.
-type Row = (i64, String, String, String, String, i64, i64, String, String, bool, String, Option<String>);
+type Row = (i64, String, String, String, String, i64, i64, String, String, bool, String, Option<String>, i64);
 
 fn recorded(shop: &ShopId, row: Row) -> Recorded {
-    let (id, source, kind, topic, subject, time, received, records, mentions, late, context, echo) = row;
+    let (id, source, kind, topic, subject, time, received, records, mentions, late, context, echo, matched) = row;
     let shop = shop.to_string();
     Recorded {
         event: event::Model { id, shop: shop.clone(), source, kind, topic, subject, time, received, records, mentions },
-        context: context::Model { event: id, shop, late, context, why_not: "[]".into(), echo },
+        context: context::Model { event: id, shop, late, context, why_not: String::new(), echo, matched },
     }
 }
 

@@ -8,8 +8,8 @@ use sea_orm::{DatabaseTransaction, Set};
 use serde_json::Value as Json;
 
 use super::events::{self, Accept, context, json, unmatched};
-use super::{Store, StoreError, StoredRecord, calls, memory, records, runs};
-use crate::domain::{Call, Context, End, Event, Mode, Run, RunId, RunState, ShopId, WhyNot};
+use super::{Store, StoreError, StoredRecord, calls, heard, memory, records, runs};
+use crate::domain::{Call, Context, End, Event, Heard, Listeners, Mode, Run, RunId, RunState, ShopId};
 
 /// An event that was matched.
 #[derive(Clone, Debug)]
@@ -18,8 +18,12 @@ pub struct Matched {
     pub event: Arc<Event>,
     /// What it was matched with.
     pub context: Context,
-    /// For each rule that listened and did not match, why.
-    pub why_not: Vec<WhyNot>,
+    /// Who listened.
+    pub listeners: Arc<Listeners>,
+    /// What came of each of them, in their order.
+    pub heard: Vec<Heard>,
+    /// When it was matched.
+    pub at: Timestamp,
 }
 
 /// Where a run stands now.
@@ -40,6 +44,8 @@ pub struct Moved {
 pub struct Changes {
     /// Events that were matched.
     pub matched: Vec<Matched>,
+    /// Listeners that may not be kept yet.
+    pub listeners: Vec<Arc<Listeners>>,
     /// Records that are newer than what is kept.
     pub records: Vec<StoredRecord>,
     /// Events that we made of others (`inventory.low`).
@@ -79,6 +85,7 @@ impl Store {
 }
 
 async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Result<Vec<Arc<Event>>, DbErr> {
+    heard::keep_listeners(tx, &changes.listeners).await?;
     for some in changes.matched.chunks(500) {
         let rows = some.iter().map(|matched| {
             // Most events know all they need: what would be written twice is left out.
@@ -88,7 +95,8 @@ async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Res
                 shop: Set(shop.to_string()),
                 late: Set(matched.event.late),
                 context: Set(if same { String::new() } else { json(&matched.context) }),
-                why_not: Set(json(&matched.why_not)),
+                why_not: Set(heard::written(&matched.listeners, &matched.heard)),
+                matched: Set(matched.at.as_millisecond()),
                 echo: Set(matched.event.echo.as_ref().map(ToString::to_string)),
             }
         });

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Set, Statement};
 
+use super::heard::{self, HeardBy};
 use super::{Store, StoreError, runs};
-use crate::domain::{Context, Event, EventId, RecordKey, Records, ShopId, WhyNot};
+use crate::domain::{Context, Event, EventId, RecordKey, Records, ShopId};
 
 /// Rows of the table `events`.
 pub(super) mod event {
@@ -83,6 +84,7 @@ pub(super) mod context {
         pub context: String,
         pub why_not: String,
         pub echo: Option<String>,
+        pub matched: i64,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -117,8 +119,10 @@ pub struct StoredEvent {
     pub event: Arc<Event>,
     /// What it was matched with; `None` where it is not matched yet.
     pub context: Option<Context>,
-    /// For each rule that listened and did not match, why.
-    pub why_not: Vec<WhyNot>,
+    /// What came of each version that listened.
+    pub heard: HeardBy,
+    /// When it was matched.
+    pub matched: Option<Timestamp>,
 }
 
 /// Which events to list.
@@ -224,7 +228,8 @@ pub(super) async fn one(
     let found = event::Entity::find_by_id(id.0).filter(event::Column::Shop.eq(shop.as_str())).one(readers).await?;
     let Some(row) = found else { return Ok(None) };
     let matched = context::Entity::find_by_id(id.0).one(readers).await?;
-    with_context(row, matched).map(Some)
+    let heard = heard::read(readers, &[matched.as_ref().map_or("", |row| &row.why_not)]).await?;
+    with_context(row, matched, heard.into_iter().next().unwrap_or_default()).map(Some)
 }
 
 #[derive(FromQueryResult)]
@@ -344,19 +349,24 @@ fn read(row: event::Model, late: bool, echo: Option<String>) -> Result<Event, St
     })
 }
 
-pub(super) fn with_context(row: event::Model, matched: Option<context::Model>) -> Result<StoredEvent, StoreError> {
+pub(super) fn with_context(
+    row: event::Model,
+    matched: Option<context::Model>,
+    heard: HeardBy,
+) -> Result<StoredEvent, StoreError> {
+    let at = matched.as_ref().map(|row| moment(row.matched));
     let event = Arc::new(read(
         row,
         matched.as_ref().is_some_and(|row| row.late),
         matched.as_ref().and_then(|row| row.echo.clone()),
     )?);
-    let (context, why_not) = match matched {
-        None => (None, Vec::new()),
+    let context = match matched {
+        None => None,
         Some(row) if row.context.is_empty() => {
             let same = Context { records: event.records.clone(), missing: Vec::new() };
-            (Some(same), serde_json::from_str(&row.why_not)?)
+            Some(same)
         }
-        Some(row) => (Some(serde_json::from_str(&row.context)?), serde_json::from_str(&row.why_not)?),
+        Some(row) => Some(serde_json::from_str(&row.context)?),
     };
-    Ok(StoredEvent { event, context, why_not })
+    Ok(StoredEvent { event, context, heard, matched: at })
 }

@@ -155,7 +155,7 @@ impl Store {
             events::event::Entity::find().filter(events::event::Column::Id.is_in(event_ids)).all(&self.readers).await?
         {
             let context = contexts.remove(&row.id);
-            found.insert(row.id, events::with_context(row, context)?);
+            found.insert(row.id, events::with_context(row, context, Vec::new())?);
         }
         let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
         let mut calls = calls::of_runs(&self.readers, ids).await?;

@@ -137,10 +137,10 @@ async fn a_report_reads_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_of_a_version_see_each_other_in_memory_and_lanes() {
     let it = TestApp::start(&[("tag.yaml", TAG)]).await;
-    // Three orders of one customer, five minutes apart, and one much later.
+    // Three orders of one customer, four minutes apart, and one much later.
     for number in 1..=3 {
         it.order(&order(number, 150)).await;
-        it.advance(Duration::from_secs(300)).await;
+        it.advance(Duration::from_secs(240)).await;
     }
     it.advance(Duration::from_secs(3600)).await;
     it.order(&order(4, 150)).await;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::tz::TimeZone;
 
 use super::local;
-use crate::cli::out;
+use crate::cli::out::{self, counted};
 use crate::engine::backtest::{Difference, Outcome, Report, Totals};
 use crate::rules::WhyNot;
 
@@ -47,11 +47,11 @@ pub(super) fn text(report: &Report, names: &[String], zone: &TimeZone) -> String
     }
     let mut notes = report.notes.clone();
     if report.never_matched > 0 {
-        notes.push(format!("{} events were not matched yet and are left out", report.never_matched));
+        notes.push(format!("left out, since not matched yet: {}", counted(report.never_matched, "event")));
     }
     if let Some(unread) = &report.unread {
-        let (count, event, why) = (unread.count, unread.event, &unread.why);
-        notes.push(format!("{count} events cannot be read and are left out, {event} among them: {why}"));
+        let (count, event, why) = (counted(unread.count, "event"), unread.event, &unread.why);
+        notes.push(format!("left out, since not to be read: {count}, {event} among them: {why}"));
     }
     if !notes.is_empty() {
         told += "\nNote:\n";
@@ -91,7 +91,7 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
             let parts = [
                 (calls.on_record, "on record"),
                 (calls.performed, "written now"),
-                (calls.stand_ins, "examples"),
+                (calls.stand_ins, if calls.stand_ins == 1 { "example" } else { "examples" }),
                 (calls.refused, "refused"),
             ];
             let parts: Vec<String> =
@@ -102,7 +102,10 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     }
     row("messages to customers", &|side| match side.messages.count {
         0 => String::new(),
-        count => format!("{count} to {} customers, {} at most to one", side.messages.customers, side.messages.most),
+        count => {
+            let customers = counted(side.messages.customers, "customer");
+            format!("{count} to {customers}, at most {} to one", side.messages.most)
+        }
     });
     rows
 }

@@ -11,7 +11,7 @@ use super::report::WhyNotTotals;
 use super::{BacktestError, Question};
 use crate::domain::{Event, EventId, Facts, Inputs, RecordKey, Records, RunId, ShopId};
 use crate::engine::registry::Registry;
-use crate::rules::{Rule, Unmet, WhyNot, unmet};
+use crate::rules::{Rule, WhyNot, first_false, why_not};
 use crate::store::{Archive, PastRun, Recorded, Span, StoredEvent};
 
 /// What is needed to look at a page.
@@ -99,14 +99,14 @@ impl Looking {
     /// Reads a page and matches its events.
     pub(super) async fn look(self: Arc<Self>, archive: Archive, span: Span) -> Result<Page, BacktestError> {
         let rows = archive.events(&self.shop, &self.kinds, span).await?;
+        let looking = self.clone();
+        let mut page = tokio::task::spawn_blocking(move || looking.match_all(span, rows)).await?;
         let mut runs: HashMap<EventId, Vec<PastRun>> = HashMap::new();
-        if !rows.is_empty() {
+        if !page.arrivals.is_empty() {
             for run in archive.runs(&self.shop, &self.rules[0].id, span).await? {
                 runs.entry(run.event).or_default().push(run);
             }
         }
-        let looking = self.clone();
-        let (mut page, runs) = tokio::task::spawn_blocking(move || looking.match_all(span, rows, runs)).await?;
         let wanted = page.arrivals.iter().filter_map(|arrival| runs.get(&arrival.event.id));
         let wanted: Vec<RunId> = wanted.flatten().map(|run| run.run).collect();
         let mut calls = archive.calls(&wanted).await?;
@@ -118,12 +118,7 @@ impl Looking {
         Ok(page)
     }
 
-    fn match_all(
-        &self,
-        span: Span,
-        rows: Vec<Recorded>,
-        runs: HashMap<EventId, Vec<PastRun>>,
-    ) -> (Page, HashMap<EventId, Vec<PastRun>>) {
+    fn match_all(&self, span: Span, rows: Vec<Recorded>) -> Page {
         let mut page = Page {
             to: span.to,
             read: rows.len() as u64,
@@ -132,22 +127,20 @@ impl Looking {
             unmet: Vec::new(),
             arrivals: Vec::new(),
         };
-        let mut unmet: Vec<Seen<'_>> = self.rules.iter().map(|_| Seen::default()).collect();
+        let mut unmet: Vec<Seen> = self.rules.iter().map(|_| Seen::default()).collect();
         for row in rows.into_iter().filter(|row| (self.since..self.until).contains(&row.received())) {
             page.looked_at += 1;
-            let (id, received) = (row.id(), row.received());
-            // The moment at which it was matched is on record where a run began then.
-            let at = runs.get(&id).and_then(|runs| runs.first()).map_or(received, |run| run.started);
+            let (id, at) = (row.id(), row.matched());
             match row.read() {
                 Ok(stored) => page.arrivals.extend(self.match_one(stored, at, &mut unmet)),
                 Err(error) => page.unread.push((id, error.to_string())),
             }
         }
-        page.unmet = unmet.into_iter().map(Seen::into_totals).collect();
-        (page, runs)
+        page.unmet = unmet.into_iter().map(|seen| seen.0.into_values().collect()).collect();
+        page
     }
 
-    fn match_one<'r>(&'r self, stored: StoredEvent, at: Timestamp, seen: &mut [Seen<'r>]) -> Option<Arrival> {
+    fn match_one(&self, stored: StoredEvent, at: Timestamp, seen: &mut [Seen]) -> Option<Arrival> {
         let context = stored.context.unwrap_or_default();
         let mut arrival = Arrival {
             event: stored.event,
@@ -157,22 +150,22 @@ impl Looking {
             heard: Vec::new(),
             past: Arc::default(),
         };
-        let look = |(rule, seen): (&'r Arc<Rule>, &mut Seen<'r>)| {
+        let look = |(rule, seen): (&Arc<Rule>, &mut Seen)| {
             if !rule.triggers.iter().any(|trigger| trigger.hears(&arrival.event.kind)) {
                 return Looked::Deaf;
             }
             let facts = arrival.facts(rule.values());
-            let Some(not) = unmet(rule, &facts) else { return Looked::Holds };
-            seen.add(&not, &facts);
-            Looked::Not(not)
+            let Some(at) = first_false(rule, &facts) else { return Looked::Holds };
+            seen.add(rule, &facts, at);
+            Looked::False(at)
         };
-        let looked: Vec<Looked<'_>> = self.rules.iter().zip(seen).map(look).collect();
+        let looked: Vec<Looked> = self.rules.iter().zip(seen).map(look).collect();
         if !looked.iter().any(|looked| matches!(looked, Looked::Holds)) {
             return None;
         }
-        let heard = |(rule, looked): (&Arc<Rule>, Looked<'_>)| match looked {
+        let heard = |(rule, looked): (&Arc<Rule>, Looked)| match looked {
             Looked::Deaf => Heard::Deaf,
-            Looked::Not(not) => Heard::WhyNot(not.explain(&arrival.facts(rule.values()))),
+            Looked::False(at) => Heard::WhyNot(why_not(rule, &arrival.facts(rule.values()), at)),
             Looked::Holds => Heard::Holds,
         };
         arrival.heard = self.rules.iter().zip(looked).map(heard).collect();
@@ -181,29 +174,21 @@ impl Looking {
 }
 
 /// What a version makes of an event, before it is put into words.
-enum Looked<'r> {
+enum Looked {
     Deaf,
-    Not(Unmet<'r>),
+    /// This of its conditions does not hold.
+    False(usize),
     Holds,
 }
 
-/// The conditions of a version that did not hold for a page's events.
+/// The conditions of a version that did not hold for a page's events, by their place.
 #[derive(Default)]
-struct Seen<'r>(Vec<(Unmet<'r>, WhyNotTotals)>);
+struct Seen(HashMap<usize, WhyNotTotals>);
 
-impl<'r> Seen<'r> {
-    fn add(&mut self, not: &Unmet<'r>, facts: &Facts) {
-        match self.0.iter_mut().find(|(known, _)| known.is_same(not)) {
-            Some((_, totals)) => totals.count += 1,
-            // Only the first is put into words: that costs as much as matching.
-            None => {
-                let totals = WhyNotTotals { count: 1, event: facts.event.id, why: not.explain(facts) };
-                self.0.push((not.clone(), totals));
-            }
-        }
-    }
-
-    fn into_totals(self) -> Vec<WhyNotTotals> {
-        self.0.into_iter().map(|(_, totals)| totals).collect()
+impl Seen {
+    fn add(&mut self, rule: &Rule, facts: &Facts, at: usize) {
+        // Only the first is put into words: that costs as much as matching.
+        let first = || WhyNotTotals { count: 0, event: facts.event.id, why: why_not(rule, facts, at) };
+        self.0.entry(at).or_insert_with(first).count += 1;
     }
 }

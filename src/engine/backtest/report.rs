@@ -377,6 +377,10 @@ impl Comparison {
     }
 }
 
+fn counted(calls: u64) -> String {
+    if calls == 1 { "1 call".to_owned() } else { format!("{calls} calls") }
+}
+
 /// What was not as it would have been.
 pub(super) fn notes(sides: &[Side], question: &Question) -> Vec<String> {
     let mut notes = Vec::new();
@@ -385,7 +389,7 @@ pub(super) fn notes(sides: &[Side], question: &Question) -> Vec<String> {
         let asks = |side: &Side| side.totals.calls.keys().any(|name| name.starts_with("model."));
         let asks = question.model.is_none() && sides.iter().any(asks);
         let model = if asks { " (`--with-model` asks the model)" } else { "" };
-        notes.push(format!("{stand_ins} calls have no answer on record and got their capability's example{model}"));
+        notes.push(format!("not on record, and answered with the capability's example: {}{model}", counted(stand_ins)));
     }
     let uses_memory = |side: &Side| side.totals.calls.keys().any(|name| name.starts_with("memory."));
     if sides.iter().any(uses_memory) {
@@ -397,7 +401,7 @@ pub(super) fn notes(sides: &[Side], question: &Question) -> Vec<String> {
     }
     let hurried: u64 = sides.iter().map(|side| side.hurried).sum();
     if hurried > 0 {
-        notes.push(format!("{hurried} runs went on before their time, because very many waited at once"));
+        notes.push(format!("very many runs waited at once: {hurried} of them went on before their time"));
     }
     notes
 }
