@@ -6,6 +6,7 @@
 mod answers;
 mod rules_folder;
 mod shop;
+mod telling;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -131,6 +132,7 @@ impl App {
         let address = listener.local_addr()?;
         let answers = answers::Answers {
             store: store.clone(),
+            clock: clock.clone(),
             registry,
             engine: engine.clone(),
             rules: states,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Value as Json, json};
 
 use super::rules_folder::State;
-use crate::domain::{Event, EventId, NewEvent, Run, RunId, ShopId};
+use crate::domain::{Clock, Event, EventId, NewEvent, Run, RunId, ShopId};
 use crate::engine::{self, Command, Decision, Engine, EngineError, Registry, Touched, Verdictless};
 use crate::http::{
     Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError, Steering,
@@ -19,6 +19,7 @@ use crate::store::{EventFilter, RunFilter, Store, StoreError};
 pub(super) struct Answers {
     pub(super) store: Store,
     pub(super) registry: Arc<Registry>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) engine: Arc<Engine>,
     pub(super) rules: BTreeMap<ShopId, Arc<State>>,
     pub(super) model: Option<String>,
@@ -64,7 +65,7 @@ impl Steering for Answers {
     }
 }
 
-fn failed(error: StoreError) -> ReadingError {
+pub(super) fn failed(error: StoreError) -> ReadingError {
     ReadingError(error.to_string())
 }
 
@@ -98,27 +99,11 @@ impl Reading for Answers {
     }
 
     async fn run(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError> {
-        let runs = self.store.runs(shop, &[id]).await.map_err(failed)?;
-        Ok(runs.first().map(|run| {
-            let mut json = run_head(run);
-            json["calls"] = run
-                .calls
-                .iter()
-                .map(|call| {
-                    json!({
-                        "path": call.path,
-                        "capability": call.capability,
-                        "state": call.state,
-                        "attempts": call.attempts,
-                        "due": call.due,
-                        "input": call.input,
-                        "answer": call.answer,
-                        "trouble": call.trouble,
-                    })
-                })
-                .collect();
-            json
-        }))
+        self.whole_run(shop, id).await
+    }
+
+    async fn export(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError> {
+        self.exported_run(shop, id, self.clock.now()).await
     }
 
     async fn checks(&self) -> Vec<Check> {
@@ -152,11 +137,12 @@ fn head(event: &Event) -> Json {
     })
 }
 
-fn run_head(run: &Run) -> Json {
+pub(super) fn run_head(run: &Run) -> Json {
     json!({
         "id": run.id,
         "rule": run.rule,
         "version": run.version,
+        "mode": run.mode,
         "event": run.event.id,
         "subject": run.event.subject,
         "lane": run.lane,

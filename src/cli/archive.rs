@@ -1,12 +1,13 @@
-//! What is on record in the store's file, for commands that look at it without a server.
+//! Rules and what is on record of them, for commands that look at files without a server.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Hinted;
 use crate::config::Config;
 use crate::domain::ShopId;
 use crate::engine::Registry;
-use crate::rules::{self, Rule};
+use crate::rules::{self, Rule, Severity};
 use crate::store::Archive;
 
 /// A version of a rule as it was kept.
@@ -83,4 +84,31 @@ async fn never_live(archive: &Archive, shop: &ShopId, rule: &str) -> anyhow::Res
         rules => format!("rules that were: {}; a rule file is named by its path", rules.join(", ")),
     };
     Ok(Hinted::new(format!("no version of a rule `{rule}` was ever live"), hint).into())
+}
+
+/// The rule in a file, as this shop has tuned it.
+pub(super) fn from_file(
+    path: &Path,
+    config: &Config,
+    shop: &ShopId,
+    registry: &Registry,
+) -> anyhow::Result<Arc<Rule>> {
+    if !path.is_file() {
+        let message = format!("there is no rule file {}", path.display());
+        return Err(Hinted::new(message, "name a rule file, or the id of a rule").into());
+    }
+    let loaded = rules::load(&[path.to_owned()], registry.catalog());
+    let errors: Vec<String> = loaded
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(ToString::to_string)
+        .collect();
+    let rule = loaded.rules.into_iter().next().and_then(Arc::into_inner).filter(|_| errors.is_empty());
+    let rule = rule.ok_or_else(|| Hinted::new(errors.join("\n"), "mend the rule first: `storehand rules check` too"))?;
+    let tuning = config.shops[shop].inputs.get(&rule.id).cloned().unwrap_or_default();
+    let tuned = rule.tuned(&tuning).map_err(|mistakes| {
+        Hinted::new(mistakes.join("\n"), "the configuration tunes this rule with values that do not fit it")
+    })?;
+    Ok(Arc::new(tuned))
 }

@@ -12,16 +12,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::archive::{self, Kept};
+use super::archive::{self, Kept, from_file};
 use super::events::pretty;
 use super::since::moment;
 use super::{Global, Hinted, say};
 use crate::app;
-use crate::config::Config;
-use crate::domain::{Clock as _, ShopId, SystemClock};
-use crate::engine::Registry;
-use crate::engine::backtest::{Question, Reached, Report, backtest};
-use crate::rules::{self, Rule, Severity};
+use crate::domain::{Clock as _, SystemClock};
+use crate::engine::backtest::{Question, Reached, Report, backtest, pages_at_once};
 use crate::store::Archive;
 
 mod told;
@@ -67,8 +64,7 @@ pub(super) async fn run(args: BacktestArgs, global: &Global) -> anyhow::Result<E
     let shop = archive::shop(&config, args.shop.as_deref())?;
     let settings = &config.shops[shop];
     let registry = if args.with_model { app::unconnected_with_model(&config).await? } else { app::unconnected()? };
-    let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8));
-    let archive = Archive::open(&config.store.file, cores as u32 + 1).await?;
+    let archive = Archive::open(&config.store.file, pages_at_once() as u32 + 1).await?;
 
     let zone = TimeZone::get(&settings.time_zone).context("the shop's time zone")?;
     let now = SystemClock.now();
@@ -122,28 +118,6 @@ fn file(text: &str) -> Option<PathBuf> {
     let path = Path::new(text);
     let looks_like_one = text.contains(std::path::MAIN_SEPARATOR) || text.ends_with(".yaml") || text.ends_with(".yml");
     (looks_like_one || path.is_file()).then(|| path.to_owned())
-}
-
-/// The rule in a file, as this shop has tuned it.
-fn from_file(path: &Path, config: &Config, shop: &ShopId, registry: &Registry) -> anyhow::Result<Arc<Rule>> {
-    if !path.is_file() {
-        let message = format!("there is no rule file {}", path.display());
-        return Err(Hinted::new(message, "name a rule file, or the id of a rule").into());
-    }
-    let loaded = rules::load(&[path.to_owned()], registry.catalog());
-    let errors: Vec<String> = loaded
-        .findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .map(ToString::to_string)
-        .collect();
-    let rule = loaded.rules.into_iter().next().and_then(Arc::into_inner).filter(|_| errors.is_empty());
-    let rule = rule.ok_or_else(|| Hinted::new(errors.join("\n"), "mend the rule first: `storehand rules check` too"))?;
-    let tuning = config.shops[shop].inputs.get(&rule.id).cloned().unwrap_or_default();
-    let tuned = rule.tuned(&tuning).map_err(|mistakes| {
-        Hinted::new(mistakes.join("\n"), "the configuration tunes this rule with values that do not fit it")
-    })?;
-    Ok(Arc::new(tuned))
 }
 
 /// Progress, on a terminal only.

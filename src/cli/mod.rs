@@ -9,6 +9,7 @@
 mod archive;
 mod backtest;
 mod bench;
+mod bench_backtest;
 mod bench_engine;
 mod client;
 mod demo;
@@ -18,10 +19,13 @@ mod load;
 mod model;
 mod out;
 mod rules;
+mod replay;
 mod runs;
 mod serve;
 mod since;
+mod timeline;
 mod token;
+mod tried;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

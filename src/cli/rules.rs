@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::backtest::{self, BacktestArgs};
 use super::events::pretty;
-use super::{Global, Hinted, out, say};
+use super::{Global, Hinted, out, say, tried};
 use crate::app;
 use crate::engine::{Registry, rule_tests};
 use crate::rules::{self, Loaded, Rule, Severity, Trigger};
@@ -25,8 +25,8 @@ pub(super) struct RulesArgs {
 enum Verb {
     /// Find the mistakes in rule files: all of them, each with its place and what to write instead
     Check(Files),
-    /// Run the tests that rules carry
-    Test(Files),
+    /// Run the tests that rules carry, or try the rules on events that are on record
+    Test(Test),
     /// List rules with what they listen to
     List(Files),
     /// Say what a rule would have done on past events, with nothing leaving the building
@@ -43,10 +43,30 @@ struct Files {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+struct Test {
+    #[command(flatten)]
+    files: Files,
+    /// Events on record, by id: say what the rules make of each, with nothing leaving the building
+    #[arg(long, value_name = "EV1,EV2", value_delimiter = ',')]
+    events: Vec<String>,
+    /// The shop of these events, where the configuration has several
+    #[arg(long, requires = "events")]
+    shop: Option<String>,
+}
+
 pub(super) async fn run(args: RulesArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Check(files) => over(&files, |loaded, _| check(loaded, files.json)),
-        Verb::Test(files) => over(&files, |loaded, registry| test(loaded, files.json, registry)),
+        Verb::Test(args) if args.events.is_empty() => {
+            over(&args.files, |loaded, registry| test(loaded, args.files.json, registry))
+        }
+        Verb::Test(Test { files, events, shop }) => {
+            if let Some(code) = missing(&files) {
+                return Ok(code);
+            }
+            tried::run(&files.paths, &events, (shop.as_deref(), files.json), global).await
+        }
         Verb::List(files) => over(&files, |loaded, _| list(loaded, files.json)),
         Verb::Backtest(args) => backtest::run(args, global).await,
     }
@@ -54,14 +74,20 @@ pub(super) async fn run(args: RulesArgs, global: &Global) -> anyhow::Result<Exit
 
 /// Loads rule files and does something with them that says whether all is well.
 fn over(files: &Files, what: impl FnOnce(&Loaded, &Arc<Registry>) -> bool) -> anyhow::Result<ExitCode> {
-    if let Some(missing) = files.paths.iter().find(|path| !path.exists()) {
-        let hint = "name rule files or folders of them, such as rules/";
-        out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
-        return Ok(ExitCode::from(2));
+    if let Some(code) = missing(files) {
+        return Ok(code);
     }
     let registry = app::unconnected()?;
     let loaded = rules::load(&files.paths, registry.catalog());
     Ok(if what(&loaded, &registry) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says where one of the files is not there: wrong use.
+fn missing(files: &Files) -> Option<ExitCode> {
+    let missing = files.paths.iter().find(|path| !path.exists())?;
+    let hint = "name rule files or folders of them, such as rules/";
+    out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
+    Some(ExitCode::from(2))
 }
 
 /// Prints the JSON Schema of rule files.

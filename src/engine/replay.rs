@@ -42,8 +42,9 @@ pub struct Exported {
     pub event: ExportedEvent,
     /// The records as they were.
     pub context: Context,
-    /// Its rule's version as the store keeps it.
-    pub bundle: String,
+    /// Its rule's version as the store keeps it; `None` where it was not kept any more.
+    #[serde(default)]
+    pub bundle: Option<String>,
     /// Its calls, in the order in which they were asked.
     pub calls: Vec<ExportedCall>,
 }
@@ -134,7 +135,7 @@ pub enum ReplayError {
 
 impl Exported {
     /// Writes a run out.
-    pub fn of(run: &Run, shop: &ShopId, bundle: String, now: Timestamp) -> Self {
+    pub fn of(run: &Run, shop: &ShopId, bundle: Option<String>, now: Timestamp) -> Self {
         let event = &run.event;
         Self {
             format: FORMAT,
@@ -278,7 +279,10 @@ pub fn replay(exported: &Exported, registry: &Arc<Registry>) -> Result<Replayed,
     if exported.run.mode == Mode::Undo {
         return Err(ReplayError::Undo);
     }
-    let rule = rules::from_bundle(&exported.bundle, registry.catalog()).map_err(ReplayError::Rule)?;
+    let bundle = exported.bundle.as_ref().ok_or_else(|| {
+        ReplayError::Rule(format!("its version {} was not kept any more when it was written out", exported.run.version))
+    })?;
+    let rule = rules::from_bundle(bundle, registry.catalog()).map_err(ReplayError::Rule)?;
     let (rule, ended) = (Arc::new(rule), exported.run.ended);
     let facts = exported.facts(&rule);
     let recorded: HashMap<&str, &ExportedCall> = exported.calls.iter().map(|call| (call.path.as_str(), call)).collect();

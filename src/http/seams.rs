@@ -57,6 +57,9 @@ pub trait Reading: Send + Sync {
     /// A run with its calls.
     async fn run(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError>;
 
+    /// A run written out whole, to be replayed elsewhere.
+    async fn export(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError>;
+
     /// What must be in order before this process is of use: the store, the rules, the model.
     async fn checks(&self) -> Vec<Check>;
 

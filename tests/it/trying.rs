@@ -1,11 +1,12 @@
 //! Trying a rule before it is live: backtests over what a real server has recorded, beside it, and with nothing
 //! reaching the shop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use storehand::demo::Fault;
 
 use crate::support::{TestApp, order};
 
@@ -35,10 +36,22 @@ fn beside(it: &TestApp, rules: &[(&str, &str)], args: &[&str]) -> Said {
         store.display()
     );
     std::fs::write(folder.path().join("storehand.toml"), config).expect("a configuration");
+    storehand(folder.path(), args, &[])
+}
+
+/// Asks the server.
+fn ask(it: &TestApp, args: &[&str]) -> Said {
+    let token = it.app.first_token.as_ref().expect("the first token").reveal().to_owned();
+    let url = format!("http://{}", it.app.address);
+    storehand(&std::env::temp_dir(), args, &[("STOREHAND_TOKEN", &token), ("STOREHAND_URL", &url)])
+}
+
+fn storehand(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Said {
     let output = Command::new(env!("CARGO_BIN_EXE_storehand"))
         .args(args)
-        .current_dir(folder.path())
+        .current_dir(folder)
         .env_clear()
+        .envs(variables.iter().copied())
         .output()
         .expect("storehand");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
@@ -54,13 +67,18 @@ fn on_disk(it: &TestApp) -> Vec<(PathBuf, Vec<u8>)> {
         .to_vec()
 }
 
-/// The text with `ev_…` and `run_…` in place of ids, which are others each time.
+/// The text with `ev_…`, `run_…` and `…` in place of ids, which are others each time.
 fn without_ids(text: &str) -> String {
     let mut parts = Vec::new();
     for part in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
         let (word, end) = part.split_at(part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_').len());
         let kind = ["ev_", "run_"].into_iter().find(|kind| word.len() == kind.len() + 13 && word.starts_with(kind));
-        parts.push(kind.map_or_else(|| word.to_owned(), |kind| format!("{kind}…")) + end);
+        let is_digest = word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        parts.push(match kind {
+            Some(kind) => format!("{kind}…{end}"),
+            None if is_digest => format!("…{end}"),
+            None => format!("{word}{end}"),
+        });
     }
     parts.concat()
 }
@@ -216,4 +234,80 @@ async fn what_cannot_be_tried_says_why_and_what_to_do() {
     refused(&["tag", "--since", "soon"], &["`soon` is not a moment", "`30d`"]);
     refused(&["tag", "--since", "2026-11-02", "--until", "2026-11-01"], &["--since is not before --until"]);
     refused(&["tag", "--shop", "b"], &["there is no shop `b`", "the configuration has: acme"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_tried_on_single_events() {
+    let it = TestApp::start(&[("tag.yaml", TAG)]).await;
+    for (number, total) in [(1, 50), (2, 150)] {
+        it.order(&order(number, total)).await;
+    }
+    it.settle().await;
+    it.advance(Duration::from_secs(601)).await;
+    let listed = ask(&it, &["events", "list", "--json"]).json();
+    let id = |at: usize| listed["events"][at]["id"].as_str().expect("an id").to_owned();
+    let changed = TAG.replace("100 EUR", "120 EUR").replace("tags: [big]", "tags: [huge]");
+    let events = format!("{},{}", id(1), id(0));
+    let said = beside(&it, &[("tag.yaml", &changed)], &["rules", "test", "tag.yaml", "--events", &events]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    insta::assert_snapshot!(without_ids(&said.out));
+
+    let refused = |events: &str, what: &str| {
+        let said = beside(&it, &[("tag.yaml", TAG)], &["rules", "test", "tag.yaml", "--events", events]);
+        assert!(said.code == 1 && said.err.contains(what), "{}", said.err);
+        assert!(said.err.contains("hint: `storehand events list --shop acme` lists events"), "{}", said.err);
+    };
+    refused("ev_0000000000001", "the shop `acme` has no event ev_0000000000001 on record");
+    refused("order/1", "`order/1` is not a event id");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_shown_exported_and_comes_out_the_same_elsewhere() {
+    let it = TestApp::start(&[("tag.yaml", TAG)]).await;
+    it.shop.fail_next("tagsAdd", [Fault::Throttle]);
+    it.order(&order(2, 150)).await;
+    it.settle().await;
+    for _ in 0..4 {
+        it.advance(Duration::from_secs(5)).await;
+    }
+    let run = it.runs().await[0].id.to_string();
+    let waiting = ask(&it, &["runs", "show", &run]);
+    assert_eq!(waiting.code, 0, "{}", waiting.err);
+    insta::assert_snapshot!("a_waiting_run", without_ids(&waiting.out));
+    it.advance(Duration::from_secs(601)).await;
+    assert_eq!(it.ends().await, ["done"]);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("run.json");
+    let path = file.to_str().expect("a path");
+    let said = ask(&it, &["runs", "export", &run, "--out", path]);
+    assert!(said.code == 0 && said.out.contains("with the customer's data"), "{}{}", said.out, said.err);
+    let text = std::fs::read_to_string(&file).expect("the file");
+    for secret in ["shopify-secret", "shpat_test", "whsec_"] {
+        assert!(!text.contains(secret), "{secret} is in the file");
+    }
+    let replay = |text: &str| {
+        std::fs::write(&file, text).expect("written");
+        storehand(folder.path(), &["runs", "replay", "run.json"], &[])
+    };
+    let same = replay(&text);
+    assert_eq!(same.code, 0, "{}{}", same.out, same.err);
+    assert!(same.out.contains("comes out the same: 3 calls in 4 steps"), "{}", same.out);
+
+    // A run on record that its rule would not have had.
+    let other = replay(&text.replace("[\n        \"big\"", "[\n        \"small\""));
+    assert_eq!(other.code, 1, "{}", other.err);
+    let told = "comes out otherwise, at the beginning:\n  on record  `tag` asks order.tag {\"tags\":[\"small\"]}\n  \
+                replayed   `tag` asks order.tag {\"tags\":[\"big\"]}";
+    assert!(other.out.contains(told), "{}", other.out);
+
+    let refused = |text: &str, what: &[&str]| {
+        let said = replay(text);
+        assert!(said.code == 1 && what.iter().all(|what| said.err.contains(what)), "{}", said.err);
+    };
+    refused(&text.replace("\"format\": 1", "\"format\": 7"), &["in form 7", "up to 1", "hint: replay it with that release"]);
+    refused(&text[..text.len() / 2], &["is not a run as `storehand runs export` writes it", "hint: write it again"]);
+    refused("{}", &["missing field `format`"]);
+    let lacking = text.replace("uses: message.send", "uses: acme-loyalty.add");
+    refused(&lacking, &["cannot be run by this build", "acme-loyalty.add", "hint: replay it with the build that ran it"]);
 }

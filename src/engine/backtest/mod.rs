@@ -11,6 +11,7 @@
 
 mod answers;
 mod looking;
+mod one;
 mod report;
 mod side;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use one::{Came, Tried, TriedCall, try_on};
 pub use report::{
     CallTotals, Difference, Differing, FailureTotals, Messages, Outcome, Report, Totals, Unread, WhyNotTotals, Write,
 };
@@ -72,12 +74,18 @@ pub enum BacktestError {
     BrokeOff(#[from] tokio::task::JoinError),
 }
 
-/// Events that a page holds at most, of all shops.
-const PAGE: u32 = 2_000;
+/// Events that a page holds at most, of all shops: some megabytes.
+const PAGE: u32 = 1_000;
+
+/// Pages that are read and matched at once: two a core, so that one is matched while another is read.
+pub fn pages_at_once() -> usize {
+    2 * std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8))
+}
 
 /// Tries a rule on past events.
 ///
-/// Pages are read and matched by as many tasks as the machine has cores, and taken in in their order.
+/// Pages are read and matched several at once ([`pages_at_once`], each over a connection of `archive`), and taken in in
+/// their order.
 ///
 /// # Errors
 /// [`BacktestError`]. A single event that cannot be read is counted instead.
@@ -98,10 +106,9 @@ pub async fn backtest(
     let never_matched = archive.count_unmatched(&question.shop, Span { to: newest.min(last), ..whole }).await?;
 
     let mut trial = Trial::new(&question, registry);
-    let at_once = std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 8));
     let (mut rest, mut under_way) = (whole, VecDeque::new());
     loop {
-        while under_way.len() < at_once + 1
+        while under_way.len() < pages_at_once()
             && let Some(page) = archive.next_page(rest, PAGE).await?
         {
             rest.after = page.to;

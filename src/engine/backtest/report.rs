@@ -239,7 +239,7 @@ pub(super) fn word(end: Option<&End>) -> &'static str {
     }
 }
 
-fn failure(end: Option<&End>) -> Option<(String, String)> {
+pub(super) fn failure(end: Option<&End>) -> Option<(String, String)> {
     match end {
         Some(End::Failed { failure }) => Some((failure.code.clone(), failure.message.clone())),
         Some(End::Diverged { path, recorded, asked }) => {
