@@ -4,6 +4,7 @@
 //! It decides nothing about events, rules and runs.
 
 mod answers;
+mod approvals;
 mod rules_folder;
 mod shop;
 mod telling;

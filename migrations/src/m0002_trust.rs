@@ -13,6 +13,11 @@ ALTER TABLE runs ADD COLUMN dead INTEGER NOT NULL DEFAULT 0;
 DROP INDEX runs_event;
 CREATE UNIQUE INDEX runs_event ON runs (event, rule, mode);
 CREATE INDEX runs_dead ON runs (shop, id) WHERE dead = 1;
+-- Those that a start goes on with: few, however many wait.
+CREATE INDEX runs_busy ON runs (shop, id) WHERE state < 2;
+-- Which versions are still of use, without looking at each run.
+DROP INDEX runs_open;
+CREATE INDEX runs_open ON runs (shop, rule, lane, version, state) WHERE state < 3;
 
 -- When it was asked and answered, and its attempts with their troubles (JSON).
 ALTER TABLE calls ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;

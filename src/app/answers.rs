@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value as Json, json};
 
+use super::approvals;
 use super::rules_folder::State;
-use crate::domain::{Clock, Event, EventId, NewEvent, Run, RunId, ShopId};
-use crate::engine::{self, Command, Decision, Engine, EngineError, Registry, Touched, Verdictless};
+use crate::domain::{self, Clock, Event, EventId, NewEvent, Run, RunId, ShopId};
+use crate::engine::{self, Command, Decision, Engine, EngineError, Registry, Touched};
 use crate::http::{
     Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError, Steering,
 };
@@ -47,17 +48,18 @@ impl Steering for Answers {
         tracing::info!(%shop, who, ?what, "asked for");
         let command = match what {
             Steer::Decide { run, path, says } => {
-                let what = match says {
-                    Says::Accept { .. } => Verdictless::DoIt,
-                    Says::Reject { .. } => Verdictless::GiveUp,
-                    Says::Happened { answer } => Verdictless::Happened(answer),
+                let says = match says {
+                    Says::Accept { text } => domain::Says::Accept { text },
+                    Says::Reject { because } => domain::Says::Reject { because },
+                    Says::Happened { answer } => domain::Says::Happened { answer },
                 };
-                Command::Decide(Decision { run, path, what })
+                Command::Decide(Decision { run, path, by: who.to_owned(), says })
             }
         };
         let Touched(runs) = self.engine.command(shop, command).await.map_err(|error| match error {
             EngineError::NotFound(what) => SteerError::NotFound(what),
             EngineError::Conflict(what) => SteerError::Conflict(what),
+            EngineError::Invalid(what) => SteerError::Invalid(what),
             other => SteerError::Failed(other.to_string()),
         })?;
         let runs: Vec<Json> = runs.into_iter().map(|(run, what)| json!({ "run": run, "what": what })).collect();
@@ -106,8 +108,15 @@ impl Reading for Answers {
         self.exported_run(shop, id, self.clock.now()).await
     }
 
+    async fn approvals(&self, shop: &ShopId, page: Page<RunId>) -> Result<Vec<Json>, ReadingError> {
+        let ids = self.store.for_people(shop, page.before, page.limit as u64).await.map_err(failed)?;
+        let mut runs = self.store.runs(shop, &ids).await.map_err(failed)?;
+        runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.id));
+        Ok(runs.iter().flat_map(|run| approvals::of_run(run, &self.registry)).collect())
+    }
+
     async fn checks(&self) -> Vec<Check> {
-        let store = match self.store.count_events().await {
+        let store = match self.store.newest_id().await {
             Ok(_) => Check { name: "store", ok: true, detail: "open".into() },
             Err(_) => Check { name: "store", ok: false, detail: "cannot be read".into() },
         };

@@ -10,6 +10,7 @@
 //!
 //! It must not know rules, the store, HTTP servers, or in which mode it is called.
 
+mod approval_request;
 mod email;
 mod http_request;
 mod log;
@@ -21,6 +22,7 @@ mod order_get;
 mod order_tag;
 mod public_address;
 mod wait;
+mod wait_for;
 
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ pub struct Deps {
 /// Every capability there is, by name.
 pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
     vec![
+        Arc::new(approval_request::ApprovalRequest::new()),
         Arc::new(http_request::HttpRequest::new()),
         Arc::new(log::Log::new()),
         Arc::new(memory::Add::new()),
@@ -52,6 +55,7 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(order_get::OrderGet::new()),
         Arc::new(order_tag::OrderTag::new()),
         Arc::new(wait::Wait::new()),
+        Arc::new(wait_for::WaitFor::new()),
     ]
 }
 

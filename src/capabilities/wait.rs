@@ -10,8 +10,8 @@ use serde_json::{Value as Json, json};
 use super::read;
 use crate::domain::{Capability, Example, Facts, Kind, Repeat, Shape, Spec, Verdict, parse_duration};
 
-/// The longest wait: a year and a day.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The longest wait, whatever is waited for: a year and a day.
+pub(super) const LONGEST: &str = "366d";
 
 pub(super) struct Wait(Spec);
 
@@ -29,7 +29,7 @@ impl Wait {
             repeat: Repeat::Key,
             input: Shape::object(
                 &["for"],
-                &[("for", Shape::duration("How long, such as `10m`, `24h`, `7d`; a year at most."))],
+                &[("for", Shape::duration_up_to(LONGEST, "How long, such as `10m`, `24h`, `7d`; a year at most."))],
             ),
             output: Shape::object(&[], &[]),
             example: Example { input: json!({ "for": "10m" }), answer: json!({}) },
@@ -45,13 +45,16 @@ impl Capability for Wait {
     }
 
     fn work_out(&self, _facts: &Facts, now: Timestamp, input: &Json) -> Verdict {
-        let length = match read::<Input>(input) {
-            Ok(input) => parse_duration(&input.r#for).ok().filter(|length| *length <= LONGEST),
-            Err(verdict) => return verdict,
-        };
-        match length.and_then(|length| now.checked_add(length).ok()) {
-            Some(moment) => Verdict::Until(moment),
-            None => Verdict::refused("invalid_input", "`for` must be a length of time such as `10m`, a year at most"),
-        }
+        let ends = read::<Input>(input).and_then(|input| end_of(now, "for", &input.r#for));
+        ends.map_or_else(|verdict| verdict, Verdict::Until)
     }
+}
+
+/// When a wait of this length ends that begins now; `name` is the input that says it.
+pub(super) fn end_of(now: Timestamp, name: &str, text: &str) -> Result<Timestamp, Verdict> {
+    let long_enough = parse_duration(text).ok().filter(|it| parse_duration(LONGEST).is_ok_and(|longest| *it <= longest));
+    long_enough.and_then(|length| now.checked_add(length).ok()).ok_or_else(|| {
+        let problem = format!("`{name}` is `{text}`; write a length of time such as `10m` or `7d`, `{LONGEST}` at most");
+        Verdict::refused("invalid_input", problem)
+    })
 }

@@ -6,6 +6,7 @@
 //! *Architecture Invariant*: the only room that reads arguments and writes to stdout. It decides nothing about
 //! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
 
+mod approvals;
 mod archive;
 mod backtest;
 mod bench;
@@ -66,6 +67,8 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List what waits for a person, and decide it
+    Approvals(approvals::ApprovalsArgs),
     /// Measure what this machine can take
     Bench(bench::BenchArgs),
     /// Play a shop's morning against the real server, with nothing set up
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
+        Command::Approvals(args) => approvals::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
+use super::decision::Decided;
 use super::door::{Answer, Failure};
 use super::event::Facts;
 use super::ids::RunId;
@@ -176,8 +177,14 @@ pub trait Capability: Send + Sync {
         Answer::Done(Json::Object(serde_json::Map::new()))
     }
 
+    /// Control: the answer where a person has decided; asked only of calls that wait for one.
+    fn decided(&self, _input: &Json, _decided: &Decided) -> Answer {
+        Answer::Failed(Failure::new("internal", format!("{} asks nobody (a bug in Storehand)", self.spec().name)))
+    }
+
     /// The answer that a rule test's mock stands for, where it is written in the capability's own short way
-    /// (`ok: approved`).
+    /// (`ok: approved`). The words that may be written so stand under `mocks` in the schema of its answer, where the
+    /// checker finds them.
     fn mocked(&self, _input: &Json, _mock: &Json) -> Option<Answer> {
         None
     }

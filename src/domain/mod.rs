@@ -6,9 +6,11 @@
 //!
 //! *Architecture Invariant*: no IO, no async runtime, no platform's payload, no row, no wire type.
 
+mod about;
 mod capability;
 mod catalog;
 mod clock;
+mod decision;
 mod door;
 mod duration;
 mod event;
@@ -23,9 +25,11 @@ mod schema;
 mod secret;
 mod source;
 
+pub use about::{about, is_of_kind};
 pub use capability::{Attempt, Capability, Example, Kind, Lookup, MemoryOp, Repeat, Spec, TextSink, Verdict};
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use decision::{Decided, Says};
 pub use door::{Answer, AskOptions, Asked, Door, Failure, Retry, digest};
 pub(crate) use duration::parse_duration;
 pub use event::{Context, Envelope, Event, Facts, Inputs, NewEvent};

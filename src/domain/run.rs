@@ -150,10 +150,24 @@ impl Call {
 
     /// Notes something in its log. Where that is full the line before the last goes: how it began stays to be seen.
     pub fn note(&mut self, at: Timestamp, what: impl Into<String>) {
+        self.write(LogLine { at, what: what.into(), by: None });
+    }
+
+    /// Notes what a person did.
+    pub fn note_by(&mut self, at: Timestamp, by: &str, what: impl Into<String>) {
+        self.write(LogLine { at, what: what.into(), by: Some(by.to_owned()) });
+    }
+
+    fn write(&mut self, line: LogLine) {
         if self.log.len() >= Self::MOST_LINES {
             self.log.remove(Self::MOST_LINES - 1);
         }
-        self.log.push(LogLine { at, what: what.into() });
+        self.log.push(line);
+    }
+
+    /// What a person did last.
+    pub fn last_by(&self) -> Option<&LogLine> {
+        self.log.iter().rev().find(|line| line.by.is_some())
     }
 }
 
@@ -164,6 +178,9 @@ pub struct LogLine {
     pub at: Timestamp,
     /// What, for people.
     pub what: String,
+    /// Who did it, where a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// What else than the clock answers a pending call. As text: `event:order.fulfilled order/123`, `person`, `resume`.

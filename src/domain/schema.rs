@@ -43,6 +43,13 @@ impl Shape {
         json!({ "description": description })
     }
 
+    /// A length of time that is `longest` at most: whoever makes the attempt looks again, since a schema does not.
+    pub fn duration_up_to(longest: &str, description: &str) -> Json {
+        let mut schema = Self::duration(description);
+        schema["longest"] = longest.into();
+        schema
+    }
+
     /// A length of time, such as `10m`, `24h`, `7d`.
     pub fn duration(description: &str) -> Json {
         json!({ "type": "string", "format": "duration", "pattern": "^[0-9]+(ms|s|m|h|d|w)$", "description": description })

@@ -2,15 +2,15 @@
 //! answered, and no two of them can decide the same thing twice.
 
 use super::EngineError;
+use super::decide::Decision;
 use super::desk::{Desk, Turn};
-use super::perform::Decision;
 use crate::domain::RunId;
 use crate::store::StoreError;
 
 /// What a person asks to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// What became of a call of which nobody else can tell.
+    /// A call that waits for a person.
     Decide(Decision),
 }
 

@@ -22,10 +22,11 @@ use super::happening::{Happening, What};
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
 use super::registry::Registry;
+use super::waits::Happened;
 use super::{EngineError, Settings};
 use crate::domain::{CallState, Clock, Event, EventId, Facts, IdMaker, Order, RecordKey, Run, RunId, RunState, Shop};
 use crate::rules::{Rule, RuleSet};
-use crate::store::{Changes, Store, StoreError};
+use crate::store::{Changes, Due, Store, StoreError};
 
 /// What a desk is told.
 pub(super) enum Note {
@@ -82,6 +83,8 @@ pub(super) struct Desk {
     pub(super) runs: HashMap<RunId, Live>,
     /// Rules of versions that waiting runs are on.
     pub(super) versions: HashMap<(Arc<str>, Arc<str>), Arc<Rule>>,
+    /// The event types that runs may wait for, such as `order.paid` and `order.*`.
+    pub(super) awaited: BTreeSet<String>,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
     /// Lets so many reads of the platform go on at once.
@@ -90,6 +93,8 @@ pub(super) struct Desk {
     pub(super) attempts_under_way: usize,
     /// The next moment at which a call is due, as far as is known; never later than it is.
     next_due: Option<Timestamp>,
+    /// Whether a call that is due was left for now, since an event that came in time may still answer it.
+    pub(super) is_held_up: bool,
     /// Changes when there are events on disk that the desk was not handed.
     behind: watch::Receiver<()>,
     /// Events that are on their way to the disk and to the notes.
@@ -107,6 +112,8 @@ pub(super) struct Desk {
 #[derive(Default)]
 pub(super) struct Turn {
     pub(super) now: Timestamp,
+    /// Whether the desk has been told more than this turn takes.
+    pub(super) more_notes: bool,
     pub(super) changes: Changes,
     /// Runs made in this turn.
     pub(super) born: Vec<RunId>,
@@ -116,6 +123,8 @@ pub(super) struct Turn {
     pub(super) moved: BTreeSet<RunId>,
     /// Calls that are new or changed.
     pub(super) calls: BTreeSet<(RunId, String)>,
+    /// Events of this turn that runs may wait for.
+    pub(super) happened: Vec<Happened>,
     /// Runs to be advanced.
     pub(super) ready: VecDeque<RunId>,
     /// Attempts to be started once all this is on disk.
@@ -132,6 +141,9 @@ pub(super) struct Turn {
 const EVENTS_A_TURN: usize = 256;
 const DUE_A_TURN: u64 = 256;
 
+/// How soon a call is looked at again whose time is held up by an event that is on its way.
+const HELD_UP: Duration = Duration::from_secs(1);
+
 /// Events in hand past which no more are taken: those that come stay on disk until there is room.
 const EVENTS_IN_HAND: usize = 1024;
 
@@ -143,10 +155,12 @@ impl Desk {
             lanes: Lanes::default(),
             runs: HashMap::new(),
             versions: HashMap::new(),
+            awaited: BTreeSet::new(),
             parked: HashMap::new(),
             tasks: JoinSet::new(),
             attempts_under_way: 0,
             next_due: None,
+            is_held_up: false,
             behind,
             waiting,
             catching_up: None,
@@ -179,7 +193,7 @@ impl Desk {
             if !open {
                 self.closing = true;
             }
-            let mut turn = Turn { now: self.parts.clock.now(), ..Turn::default() };
+            let mut turn = Turn { now: self.parts.clock.now(), more_notes: !notes.is_empty(), ..Turn::default() };
             let result = self.turn(&mut turn, inbox, returned, &mut events).await;
             let carried_out = std::mem::take(&mut turn.carried_out);
             match result {
@@ -258,7 +272,10 @@ impl Desk {
         for note in inbox {
             match note {
                 Note::Events(some) => events.extend(some),
-                Note::Rules(rules) => self.parts.rules = rules,
+                Note::Rules(rules) => {
+                    self.learn_awaited(&rules);
+                    self.parts.rules = rules;
+                }
                 Note::Command(command, reply) => commands.push((command, reply)),
                 Note::WhenIdle(reply) => self.when_idle.push(reply),
                 Note::Close => self.closing = true,
@@ -277,20 +294,32 @@ impl Desk {
                 Err(error) => drop(reply.send(Err(error))),
             }
         }
-        let due_now = self.next_due.is_some_and(|due| due <= turn.now);
-        if due_now && self.free_hands() > 0 {
-            let due = self.parts.store.due(&self.parts.shop.id, turn.now, DUE_A_TURN).await?;
-            self.take_due(turn, due).await?;
-        }
+        // What was held up until an event's reads of the platform had ended is due now.
+        let is_held_up = std::mem::take(&mut self.is_held_up) && !fetched.is_empty();
+        let due_now = is_held_up || self.next_due.is_some_and(|due| due <= turn.now);
+        // Events before clocks: one that came in time answers the call that waits for it, however late it is looked at.
         if !self.closing {
             let batch = self.next_events(events).await?;
             self.match_events(turn, batch, fetched).await?;
+        }
+        if due_now && self.free_hands() > 0 {
+            let caught_up = self.catching_up.is_none() && events.is_empty() && !turn.more_notes;
+            let which = if caught_up { Due::All } else { Due::ButEvents };
+            let due = self.parts.store.due(&self.parts.shop.id, turn.now, which, DUE_A_TURN).await?;
+            self.take_due(turn, due).await?;
+            if self.is_held_up {
+                // Those that are left must not keep others from their turn.
+                let due = self.parts.store.due(&self.parts.shop.id, turn.now, Due::ButEvents, DUE_A_TURN).await?;
+                self.take_due(turn, due).await?;
+            }
         }
         self.advance_all(turn).await?;
         let (derived, earliest) = self.write(turn).await?;
         self.next_due = if due_now {
             // The turn is written: that this cannot be read now is the next turn's trouble.
-            self.parts.store.next_due(&self.parts.shop.id).await.unwrap_or(Some(turn.now))
+            let next = self.parts.store.next_due(&self.parts.shop.id).await.unwrap_or(Some(turn.now));
+            let soon = turn.now.saturating_add(HELD_UP).unwrap_or(Timestamp::MAX);
+            if self.is_held_up { next.map(|next| next.max(soon)) } else { next }
         } else {
             self.next_due.into_iter().chain(earliest).min()
         };
@@ -406,6 +435,8 @@ impl Desk {
         self.read_from_disk.clear();
         self.kept_listeners.clear();
         self.catching_up = Some(EventId(0));
+        self.is_held_up = false;
+        self.remember_awaited().await?;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

@@ -54,7 +54,7 @@ impl Desk {
             self.match_event(turn, enriched).await?;
         }
         turn.changes.records = known.into_fresh();
-        Ok(())
+        self.answer_waits(turn).await
     }
 
     /// The orders that this event speaks of and nobody knows, if a rule listens and the platform can be asked.
@@ -91,6 +91,7 @@ impl Desk {
             turn.changes.derived.push(self.fell_low(&event, &context));
         }
         let context = Arc::new(context);
+        self.note_happened(turn, &event, &context);
         let (mut ran, mut why_not, mut heard) = (Vec::new(), Vec::new(), Vec::new());
         let rules = self.parts.rules.clone();
         let listening = rules.listening(&event.kind);

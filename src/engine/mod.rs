@@ -14,6 +14,7 @@
 mod advance;
 pub mod backtest;
 mod command;
+mod decide;
 mod desk;
 mod enrich;
 mod happening;
@@ -27,6 +28,7 @@ mod registry;
 mod rehearse;
 pub mod replay;
 pub mod rule_tests;
+mod waits;
 mod why;
 
 use std::collections::BTreeMap;
@@ -38,9 +40,9 @@ use tokio::task::JoinHandle;
 
 pub use advance::{CALLS_A_RUN, Step, advance};
 pub use command::{Command, Touched};
+pub use decide::Decision;
 pub use happening::{Happening, Ran, What};
 pub use intake::accept_as;
-pub use perform::{Decision, Verdictless};
 pub use registry::Registry;
 pub use why::why_not;
 
@@ -68,6 +70,9 @@ pub enum EngineError {
     /// It does not stand as the command supposes (any more): somebody was quicker, or it was never so.
     #[error("{0}")]
     Conflict(String),
+    /// It cannot be done as asked, however it stands.
+    #[error("{0}")]
+    Invalid(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -199,7 +204,7 @@ impl Engine {
     /// Has a person's command carried out; returns when what it did is on disk.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`] and [`EngineError::Conflict`], and then nothing was done.
+    /// [`EngineError::NotFound`], [`EngineError::Conflict`] and [`EngineError::Invalid`], and then nothing was done.
     pub async fn command(&self, shop: &ShopId, command: Command) -> Result<Touched, EngineError> {
         let (reply, answer) = oneshot::channel();
         let note = Note::Command(command, reply);

@@ -8,13 +8,11 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
-use super::EngineError;
-use super::command::Touched;
 use super::desk::{Desk, Returned, Turn};
 use super::happening::{Happening, What};
 use super::memory;
 use crate::domain::{
-    Answer, Attempt, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId, RunState, Verdict,
+    Answer, Attempt, Call, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId, RunState, Verdict,
 };
 use crate::store::StoreError;
 
@@ -39,28 +37,6 @@ pub(super) struct Finished {
 enum Ended {
     Attempt(Verdict),
     Looked(Lookup),
-}
-
-/// What a person says of a call of which nobody can tell whether it happened.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdictless {
-    /// It happened; this is its answer.
-    Happened(Json),
-    /// It did not: do it.
-    DoIt,
-    /// Leave it: the call fails with `unknown_given_up`.
-    GiveUp,
-}
-
-/// A person's decision about an unknown call.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The run.
-    pub run: RunId,
-    /// The call's path.
-    pub path: String,
-    /// What they say.
-    pub what: Verdictless,
 }
 
 impl Job {
@@ -108,7 +84,13 @@ impl Desk {
         self.load(turn, unknown).await?;
         for (run, path) in due {
             let Some(live) = self.runs.get(&run).filter(|live| !live.under_way.contains(&path)) else { continue };
-            let Some(call) = live.run.call(&path) else { continue };
+            // What the disk calls due, this turn may have answered or put off already.
+            let open = |call: &&Call| call.state <= CallState::Lost && call.due <= turn.now;
+            let Some(call) = live.run.call(&path).filter(open) else { continue };
+            if call.awaits.as_ref().is_some_and(|awaits| self.may_still_come(awaits, call.due)) {
+                self.is_held_up = true;
+                continue;
+            }
             let spec = self.parts.registry.get(&call.capability).map(|capability| capability.spec());
             match spec.map(|spec| spec.kind) {
                 // Only a clock's call becomes due without an attempt.
@@ -258,7 +240,7 @@ impl Desk {
     }
 
     /// Writes down that the call is to be looked at again at `due`.
-    fn postpone(&mut self, turn: &mut Turn, id: RunId, path: &str, state: CallState, due: Timestamp, why: String) {
+    pub(super) fn postpone(&mut self, turn: &mut Turn, id: RunId, path: &str, state: CallState, due: Timestamp, why: String) {
         let Some(call) = self.runs.get_mut(&id).and_then(|live| live.run.call_mut(path)) else { return };
         (call.state, call.due) = (state, due);
         if !why.is_empty() {
@@ -314,38 +296,6 @@ impl Desk {
             turn.memory.insert(key, value);
         }
         Ok(answer)
-    }
-
-    /// A person says what became of an unknown call.
-    pub(super) async fn decide(
-        &mut self,
-        turn: &mut Turn,
-        decision: &Decision,
-    ) -> Result<Result<Touched, EngineError>, StoreError> {
-        self.load(turn, vec![decision.run]).await?;
-        let call = self.runs.get(&decision.run).and_then(|live| live.run.call(&decision.path));
-        if call.is_none_or(|call| call.state != CallState::Unknown) {
-            let (run, path) = (decision.run, &decision.path);
-            return Ok(Err(EngineError::Conflict(format!("{run} has no unknown call `{path}`"))));
-        }
-        let what = match &decision.what {
-            Verdictless::Happened(answer) => {
-                self.answer(turn, decision.run, &decision.path, Answer::Done(answer.clone()));
-                "taken as done"
-            }
-            Verdictless::DoIt => {
-                let why = "a person said that it did not happen".to_owned();
-                self.postpone(turn, decision.run, &decision.path, CallState::Pending, turn.now, why);
-                turn.ready.push_back(decision.run);
-                "to be done"
-            }
-            Verdictless::GiveUp => {
-                let failure = Failure::new("unknown_given_up", "a person gave it up");
-                self.answer(turn, decision.run, &decision.path, Answer::Failed(failure));
-                "given up"
-            }
-        };
-        Ok(Ok(Touched(vec![(decision.run, what.to_owned())])))
     }
 }
 

@@ -11,7 +11,9 @@ use super::desk::{Desk, Live, Turn};
 use super::happening::What;
 use super::lanes::LaneName;
 use super::perform::{harmless, keeps_lane};
-use crate::domain::{Answer, Call, CallState, End, Facts, Failure, Kind, Repeat, Run, RunId, RunState, Verdict};
+use crate::domain::{
+    Answer, Awaits, Call, CallState, End, Facts, Failure, Kind, Mode, Repeat, Run, RunId, RunState, Verdict,
+};
 use crate::rules::{self, Body, Overlap, Rule};
 use crate::store::{Moved, StoreError};
 
@@ -94,7 +96,17 @@ impl Desk {
         let Some(capability) = self.parts.registry.get(&call.capability) else { return Ok(()) };
         match capability.work_out(&live.facts, turn.now, &call.input) {
             Verdict::Until(due) => call.due = due,
-            Verdict::Await(awaits, until) => (call.awaits, call.due) = (Some(awaits), until),
+            // In the shadow nobody is asked.
+            Verdict::Await(Awaits::Person, _) if live.run.mode == Mode::Shadow => {
+                let answer = capability.stand_in(&call.input);
+                self.answer(turn, id, path, answer);
+            }
+            Verdict::Await(awaits, until) => {
+                (call.awaits, call.due) = (Some(awaits.clone()), until);
+                if let Some(answer) = self.has_happened(turn, id, &awaits).await? {
+                    self.answer(turn, id, path, answer);
+                }
+            }
             Verdict::Memory(op) => {
                 let answer = self.remember(turn, op).await?;
                 self.answer(turn, id, path, answer);
@@ -160,7 +172,7 @@ impl Desk {
         }
         let absent: Vec<RunId> = absent.into_iter().collect();
         for mut run in self.parts.store.runs(&self.parts.shop.id, &absent).await? {
-            match self.version(&run).await? {
+            match self.version(run.rule.clone(), run.version.clone()).await? {
                 Ok(rule) => {
                     turn.loaded.push(run.id);
                     self.runs.insert(run.id, live(run, rule));
@@ -185,19 +197,23 @@ impl Desk {
         Ok(())
     }
 
-    /// The version of its rule that a run is on.
-    async fn version(&mut self, run: &Run) -> Result<Result<Arc<Rule>, String>, StoreError> {
-        let name = (run.rule.clone(), run.version.clone());
+    /// A version of a rule that runs are on.
+    pub(super) async fn version(
+        &mut self,
+        rule: Arc<str>,
+        version: Arc<str>,
+    ) -> Result<Result<Arc<Rule>, String>, StoreError> {
+        let name = (rule, version);
         if let Some(rule) = self.versions.get(&name) {
             return Ok(Ok(rule.clone()));
         }
-        let standing = self.parts.rules.get(&run.rule).cloned().unwrap_or_default();
+        let standing = self.parts.rules.get(&name.0).cloned().unwrap_or_default();
         let in_force = standing.live.into_iter().chain(standing.shadow);
-        let current = in_force.into_iter().find(|rule| *rule.version == *run.version);
+        let current = in_force.into_iter().find(|rule| *rule.version == *name.1);
         let rule = match current {
             Some(rule) => Ok(rule),
-            None => match self.parts.store.version(&self.parts.shop.id, &run.rule, &run.version).await? {
-                None => Err(format!("version {} of rule `{}` is not kept", run.version, run.rule)),
+            None => match self.parts.store.version(&self.parts.shop.id, &name.0, &name.1).await? {
+                None => Err(format!("version {} of rule `{}` is not kept", name.1, name.0)),
                 Some(bundle) => rules::from_bundle(&bundle, self.parts.registry.catalog()).map(Arc::new),
             },
         };

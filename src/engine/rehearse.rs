@@ -86,6 +86,20 @@ impl Rehearsal {
         open.map(|call| call.due).min().filter(|_| self.end.is_none())
     }
 
+    /// Answers a call that waits for something from outside.
+    pub(super) fn answer(&mut self, path: &str, answer: Answer, now: Timestamp) {
+        self.now = self.now.max(now);
+        if let Some(call) = self.calls.iter_mut().find(|call| call.path == path && call.answer.is_none()) {
+            settle(call, answer, self.now);
+        }
+    }
+
+    /// Its calls that wait for something from outside.
+    pub(super) fn awaiting(&self) -> impl Iterator<Item = (&Call, &Awaits)> {
+        let open = self.calls.iter().filter(|call| call.answer.is_none() && self.end.is_none());
+        open.filter_map(|call| Some((call, call.awaits.as_ref()?)))
+    }
+
     /// Ends it from outside.
     pub(super) fn end_as(&mut self, end: End) {
         self.end = Some(end);
@@ -126,7 +140,7 @@ impl Rehearsal {
                     call.due = due;
                     return;
                 }
-                // Nobody is asked.
+                // Nobody is asked: what the rule says is to be assumed.
                 Verdict::Await(Awaits::Person, _) => {
                     self.stood_in.insert(call.path.clone());
                     capability.stand_in(&call.input)

@@ -362,6 +362,52 @@ steps:
     }
 
     #[test]
+    fn an_approval_is_mocked_in_a_word_or_assumed() {
+        let rule = |assume: &str| {
+            format!(
+                "allow: [order.tag]\nsteps:\n  - {{ id: ok, uses: approval.request, with: {{ to: support, show: \"tag \
+                 {{{{ order.id }}}}\", timeout: 24h{assume} }} }}\n  - {{ uses: order.tag, with: {{ tags: [\"{{{{ \
+                 steps.ok.text }}}}\"] }} }}"
+            )
+        };
+        let made = |tag: &str| format!("expect: {{ outcome: done, calls: [{{ uses: order.tag, with: {{ tags: [{tag}] }} }}] }}");
+        let none = "expect: { outcome: declined, calls: [] }".to_owned();
+        for (assume, mock, expect) in [
+            ("", "", made("tag 1042")),
+            (", assume: approved", "", made("tag 1042")),
+            (", assume: rejected", "", none.clone()),
+            (", assume: rejected", "ok: approved", made("tag 1042")),
+            ("", "ok: rejected", none.clone()),
+            ("", "approval.request: rejected", none.clone()),
+            ("", "ok: { decision: rejected }", none.clone()),
+            ("", "ok: timed_out", none),
+            (", on_timeout: approve", "ok: timed_out", made("tag 1042")),
+            (", on_timeout: fail", "ok: timed_out", "expect: { outcome: failed, calls: [] }".to_owned()),
+            ("", "ok: { text: other }", made("other")),
+            ("", "ok: { error: { code: broken } }", "expect: { outcome: failed, calls: [] }".to_owned()),
+        ] {
+            let test = format!("mocks: {{ {mock} }}, {expect}");
+            assert_eq!(messages(&rule(assume), &test), Vec::<String>::new(), "{assume} {mock}");
+        }
+    }
+
+    #[test]
+    fn a_wait_for_an_event_is_mocked_or_ends_when_the_clock_reaches_it() {
+        let rule = "allow: [order.tag]\nsteps:\n  - { id: sent, uses: wait_for, with: { event: order.fulfilled, within: 7d } }\n  \
+                    - { uses: order.tag, if: '!steps.sent.timed_out', with: { tags: [\"{{ steps.sent.order.name }}\"] } }\n  \
+                    - { uses: order.tag, if: steps.sent.timed_out, with: { tags: [late] } }";
+        let made = |tag: &str| format!("expect: {{ outcome: done, calls: [{{ uses: order.tag, with: {{ tags: [{tag}] }} }}] }}");
+        for (test, expect) in [
+            ("mocks: { sent: { order: { name: \"#7\" } } }", made("'#7'")),
+            ("mocks: { sent: timed_out }", made("late")),
+            ("advance: 7d", made("late")),
+            ("advance: 6d", "expect: { outcome: waiting, calls: [] }".to_owned()),
+        ] {
+            assert_eq!(messages(rule, &format!("{test}, {expect}")), Vec::<String>::new(), "{test}");
+        }
+    }
+
+    #[test]
     fn an_empty_key_fails_the_run() {
         let rule = "key: order.note\nallow: [order.tag]\nsteps:\n  - { uses: order.tag, with: { tags: [a] } }";
         let found = messages(rule, "expect: { calls: [] }");

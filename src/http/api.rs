@@ -103,6 +103,12 @@ pub(super) async fn export(State(http): State<Arc<Http>>, Path(id): Path<String>
     found(http.reading.export(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "run", &id)
 }
 
+pub(super) async fn approvals(State(http): State<Arc<Http>>, asked: AskedQuery) -> Answer {
+    let asked = understood(asked)?;
+    let list = http.reading.approvals(asked.shop(&http)?, asked.page()?).await.map_err(failed)?;
+    Ok(JsonBody(json!({ "approvals": list })))
+}
+
 pub(super) async fn metrics(State(http): State<Arc<Http>>) -> impl IntoResponse {
     let text = http.metrics.text(http.accept.waiting()) + http.reading.metrics().as_str();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)

@@ -82,6 +82,7 @@ pub fn router(http: Http) -> Router {
         .route("/v1/runs", get(api::runs))
         .route("/v1/runs/{id}", get(api::run))
         .route("/v1/runs/{id}/export", get(api::export))
+        .route("/v1/approvals", get(api::approvals))
         .route("/v1/approvals/{run}/{*path}", post(steer::approval))
         .route_layer(from_fn_with_state(http.answer_timeout, guard::in_time))
         .route_layer(from_fn_with_state(Arc::clone(&http), guard::with_token));

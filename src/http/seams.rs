@@ -60,6 +60,9 @@ pub trait Reading: Send + Sync {
     /// A run written out whole, to be replayed elsewhere.
     async fn export(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError>;
 
+    /// What waits for a person, newest first: approvals, and calls of which nobody else can tell whether they happened.
+    async fn approvals(&self, shop: &ShopId, page: Page<RunId>) -> Result<Vec<Json>, ReadingError>;
+
     /// What must be in order before this process is of use: the store, the rules, the model.
     async fn checks(&self) -> Vec<Check>;
 

@@ -71,6 +71,23 @@ pub(super) fn check(
         let place = Place::of(&error, node, around, schema, what);
         place.report(report, &error, extent);
     }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        if let (Some(at), Some(longest)) = (node.and_then(|node| node.get(name)), schema["longest"].as_str()) {
+            too_long(report, at, longest, &format!("`{name}` of {what}"));
+        }
+    }
+}
+
+/// A length of time that is longer than may be: no keyword of JSON Schema says so.
+fn too_long(report: &mut Report, at: &Node, longest: &str, name: &str) {
+    let written = at.text().unwrap_or_default();
+    if let (Ok(length), Ok(most)) = (parse_duration(written), parse_duration(longest))
+        && length > most
+    {
+        report
+            .error(at.at.clone(), Code::Input, format!("{name} is `{}`, and `{longest}` is the longest", shown(written)))
+            .hint(format!("write `{longest}` or less"));
+    }
 }
 
 /// Where a value does not fit.

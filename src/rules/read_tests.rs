@@ -218,11 +218,8 @@ fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<St
         let step = mocked(steps, name);
         let uses = step.map_or(name, |step| step.uses.as_str());
         if step.is_some() || subject.used.contains(uses) {
-            if let Some(spec) = subject.catalog.capabilities.get(uses)
-                && matches!(value.data, Data::Map(_))
-                && value.get("error").is_none()
-            {
-                input::check(report, Some(value), key, &spec.output, &format!("the answer of `{uses}`"), Extent::Part);
+            if let Some(spec) = subject.catalog.capabilities.get(uses) {
+                mock(report, key, value, uses, &spec.output);
             }
             mocks.insert(name.to_owned(), value.json());
         } else if subject.steps.is_none() && !subject.catalog.capabilities.contains_key(name) {
@@ -246,6 +243,25 @@ fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<St
         }
     }
     mocks
+}
+
+/// Holds a mock against what its capability answers. Some answers have a word that stands for them, which the schema
+/// names: `ok: approved`.
+fn mock(report: &mut Report, key: &Node, value: &Node, uses: &str, answer: &Json) {
+    let what = format!("the answer of `{uses}`");
+    let words: Vec<&str> = answer["mocks"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+    match value.json() {
+        Json::Object(given) if given.contains_key("error") => {}
+        Json::Object(_) => input::check(report, Some(value), key, answer, &what, Extent::Part),
+        Json::String(word) if words.contains(&word.as_str()) => {}
+        Json::String(word) if !words.is_empty() => {
+            let all: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            report
+                .error(value.at.clone(), Code::Test, format!("{what} cannot be `{}`", shown(&word)))
+                .hint(write_nearest(&word, words).unwrap_or_else(|| format!("write {}, or its keys", all.join(", "))));
+        }
+        _ => {}
+    }
 }
 
 /// The step that a mock answers: all of it by its id, one item of its list by `ID/2`.

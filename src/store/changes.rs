@@ -8,6 +8,7 @@ use sea_orm::{DatabaseTransaction, Set};
 use serde_json::Value as Json;
 
 use super::events::{self, Accept, context, json, unmatched};
+use super::waits::{self, AboutRow};
 use super::{Store, StoreError, StoredRecord, calls, heard, memory, records, runs};
 use crate::domain::{Call, Context, End, Event, Heard, Listeners, Mode, Run, RunId, RunState, ShopId};
 
@@ -44,6 +45,8 @@ pub struct Moved {
 pub struct Changes {
     /// Events that were matched.
     pub matched: Vec<Matched>,
+    /// What those of them are about that somebody may wait for.
+    pub about: Vec<AboutRow>,
     /// Listeners that may not be kept yet.
     pub listeners: Vec<Arc<Listeners>>,
     /// Records that are newer than what is kept.
@@ -64,6 +67,7 @@ impl Changes {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.matched.is_empty()
+            && self.about.is_empty()
             && self.records.is_empty()
             && self.derived.is_empty()
             && self.runs.is_empty()
@@ -104,6 +108,7 @@ async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Res
         let ids = some.iter().map(|matched| matched.event.id.0);
         unmatched::Entity::delete_many().filter(unmatched::Column::Event.is_in(ids)).exec(tx).await?;
     }
+    waits::keep(tx, shop, &changes.about).await?;
     records::keep(tx, shop, changes.records).await?;
     let mut fresh = Vec::new();
     if !changes.derived.is_empty() {

@@ -19,6 +19,7 @@ mod records;
 mod rule_versions;
 mod runs;
 mod tokens;
+mod waits;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTr
 use storehand_migrations::{Migrator, MigratorTrait};
 
 pub use archive::{Archive, KeptVersion, PastRun, Recorded, Span};
+pub use calls::Due;
 pub use changes::{Changes, Matched, Moved};
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
 pub use heard::HeardBy;
@@ -35,6 +37,7 @@ pub use records::StoredRecord;
 pub use rule_versions::RuleVersion;
 pub use runs::RunFilter;
 pub use tokens::TokenRow;
+pub use waits::AboutRow;
 
 /// How to open the store.
 #[derive(Clone, Debug)]

@@ -72,8 +72,8 @@ impl Store {
     pub async fn interrupted(&self, shop: &ShopId) -> Result<Vec<RunId>, StoreError> {
         let rows = Entity::find()
             .filter(Column::Shop.eq(shop.as_str()))
-            .filter(Column::State.lt(state_number(RunState::Ended)))
-            .filter(Column::State.lt(state_number(RunState::Waiting)))
+            // Queued or active: the index's own condition in its own words, here and below.
+            .filter(Expr::cust("state < 2"))
             .order_by_asc(Column::Id)
             .select_only()
             .column(Column::Id)
@@ -92,7 +92,7 @@ impl Store {
             .filter(Column::Shop.eq(shop.as_str()))
             .filter(Column::Rule.eq(rule))
             .filter(Column::Lane.eq(lane))
-            .filter(Column::State.lt(state_number(RunState::Ended)))
+            .filter(Expr::cust("state < 3"))
             .select_only()
             .column(Column::Id)
             .into_tuple::<i64>()

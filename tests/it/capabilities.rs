@@ -2,6 +2,7 @@
 
 mod http_request;
 mod specs;
+mod waits;
 mod writes;
 
 use std::collections::BTreeMap;

@@ -71,12 +71,12 @@ async fn a_mail_of_which_nobody_can_tell_is_left_unknown() {
     let unknown = it.app.store.unknown(&crate::support::acme()).await.expect("unknown calls");
     assert_eq!(unknown.len(), 1);
     let (run, path) = unknown[0].clone();
-    let what = storehand::engine::Verdictless::Happened(serde_json::json!({ "message_id": "x" }));
+    let says = storehand::domain::Says::Happened { answer: serde_json::json!({ "message_id": "x" }) };
     it.app
         .engine
         .command(
             &crate::support::acme(),
-            storehand::engine::Command::Decide(storehand::engine::Decision { run, path, what }),
+            storehand::engine::Command::Decide(storehand::engine::Decision { run, path, by: "ana".into(), says }),
         )
         .await
         .expect("decided");

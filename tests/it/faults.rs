@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use storehand::demo::{DemoOrder, DemoShop, Fault, Signed};
-use storehand::domain::{Answer, RunState};
-use storehand::engine::{Decision, EngineError, Verdictless};
+use storehand::domain::{Answer, RunId, RunState, Says};
+use storehand::engine::{Decision, EngineError};
 
 use crate::support::{TestApp, acme, order};
 
@@ -36,6 +36,10 @@ fn placed(it: &TestApp, number: u32) -> (DemoOrder, Signed) {
     it.shop.put(order.clone());
     let delivery = it.signer.order("orders/create", &order, it.now());
     (order, delivery)
+}
+
+fn decision(run: RunId, path: &str, says: Says) -> Decision {
+    Decision { run, path: path.to_owned(), by: "ana".to_owned(), says }
 }
 
 fn changes(it: &TestApp, what: &str) -> usize {
@@ -96,10 +100,10 @@ async fn refuses(when: &str) {
     let unknown = it.app.store.unknown(&acme()).await.expect("unknown calls");
     for (run, path) in &unknown {
         assert_eq!(path, "send");
-        let what = Verdictless::Happened(serde_json::json!({ "message_id": "m" }));
+        let says = Says::Happened { answer: serde_json::json!({ "message_id": "m" }) };
         it.app
             .engine
-            .command(&acme(), storehand::engine::Command::Decide(Decision { run: *run, path: path.clone(), what }))
+            .command(&acme(), storehand::engine::Command::Decide(decision(*run, path, says)))
             .await
             .expect("decided");
     }
@@ -222,8 +226,8 @@ async fn only_an_unknown_call_can_be_decided() {
     it.settle().await;
     let run = it.runs().await.remove(0);
     assert_eq!(run.state, RunState::Ended);
-    for path in ["send", "nothing"] {
-        let decision = Decision { run: run.id, path: path.into(), what: Verdictless::DoIt };
+    for path in ["send", "tag"] {
+        let decision = decision(run.id, path, Says::Accept { text: None });
         let refused = it.app.engine.command(&acme(), storehand::engine::Command::Decide(decision)).await;
         assert!(matches!(refused, Err(EngineError::Conflict(_))), "{refused:?}");
     }
@@ -243,10 +247,10 @@ async fn a_person_may_have_an_unknown_call_done_or_given_up() {
     it.settle().await;
     assert_eq!(it.ends().await, ["waiting", "waiting"], "a restart decides nothing");
     let unknown = it.app.store.unknown(&acme()).await.expect("unknown calls");
-    for ((run, path), what) in unknown.into_iter().zip([Verdictless::DoIt, Verdictless::GiveUp]) {
+    for ((run, path), says) in unknown.into_iter().zip([Says::Accept { text: None }, Says::Reject { because: None }]) {
         it.app
             .engine
-            .command(&acme(), storehand::engine::Command::Decide(Decision { run, path, what }))
+            .command(&acme(), storehand::engine::Command::Decide(decision(run, &path, says)))
             .await
             .expect("decided");
     }

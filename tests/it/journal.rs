@@ -1,5 +1,6 @@
 //! The journal's promise, over the real engine and store: whatever fails and whenever the process ends, every run
-//! ends once, every write is made once or left `unknown`, and replaying the journal gives the run that was.
+//! ends once, every write is made once or left `unknown`, every wait is ended by what was to end it, and replaying the
+//! journal gives the run that was.
 //!
 //! A crash is the end of the runtime that the engine runs in, at a random moment; the next life begins on the same
 //! file. `STOREHAND_CASES=2000` looks at more cases than the default run's 20 s allow.
@@ -13,22 +14,24 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use storehand::domain::{Answer, Call, CallState, Clock, End, Facts, IdMaker, ManualClock, Run, RunId, RunState};
-use storehand::engine::{Command, Decision, Engine, Parts, Registry, Settings, Step, Verdictless, What, advance};
+use storehand::domain::{
+    Answer, Awaits, Call, CallState, Clock, End, Event, Facts, IdMaker, ManualClock, Run, RunId, RunState, Says, is_of_kind,
+};
+use storehand::engine::{Command, Decision, Engine, EngineError, Parts, Registry, Settings, Step, What, advance};
 use storehand::rules::{Rule, RuleSet};
-use storehand::store::{self, RunFilter, Store};
+use storehand::store::{self, EventFilter, RunFilter, Store};
 
 use crate::random_rules::{RandomRule, random_rule};
 use crate::support::{acme, start_of_time};
-use crate::world::{World, event, shop};
+use crate::world::{KINDS, World, event_of, shop};
 
 /// What becomes of one store over a few lives.
 #[derive(Clone, Debug)]
 struct Case {
     seed: u64,
     rules: Vec<RandomRule>,
-    /// What each event is about.
-    events: Vec<u8>,
+    /// What each event is about, and its type.
+    events: Vec<(u8, usize)>,
     crashes: Vec<Crash>,
     has_threads: bool,
 }
@@ -51,7 +54,8 @@ fn case() -> impl Strategy<Value = Case> {
         (0_u64..60_000).prop_map(Crash::Micros),
     ];
     let rules = proptest::collection::vec(random_rule(), 1..4);
-    let events = proptest::collection::vec(0_u8..3, 1..9);
+    let kind = prop_oneof![3 => Just(0), 2 => 1..KINDS.len()];
+    let events = proptest::collection::vec((0_u8..3, kind), 1..12);
     (any::<u64>(), rules, events, proptest::collection::vec(crash, 0..5), any::<bool>())
         .prop_map(|(seed, rules, events, crashes, has_threads)| Case { seed, rules, events, crashes, has_threads })
 }
@@ -93,6 +97,9 @@ struct Scene {
     /// What was on disk when a life began, and must stay so.
     known: Mutex<Known>,
     draws: AtomicUsize,
+    /// Who has said something of an approval, and who was told that it counts.
+    people: Mutex<BTreeMap<(RunId, String), Vec<String>>>,
+    decided: Mutex<BTreeMap<(RunId, String), String>>,
 }
 
 #[derive(Default)]
@@ -118,6 +125,8 @@ fn look_at(case: &Case) -> Result<(usize, usize), String> {
         told: Mutex::default(),
         known: Mutex::default(),
         draws: AtomicUsize::new(0),
+        people: Mutex::default(),
+        decided: Mutex::default(),
     });
     let mut lives = 0;
     for crash in case.crashes.iter().map(Some).chain([None]) {
@@ -206,6 +215,7 @@ impl Scene {
             let idle = tokio::time::timeout(Duration::from_secs(20), engine.idle()).await;
             idle.map_err(|_| "it does not come to rest within 20 s")?;
             let unknown = self.decide(&engine, &store).await?;
+            self.approve(&engine, &store).await?;
             let due = store.next_due(&acme()).await.map_err(|error| error.to_string())?;
             let all = self.delivered.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|it| *it);
             match due {
@@ -243,13 +253,13 @@ impl Scene {
 
     /// Delivers some of what is not known to be on disk, and some of what is.
     async fn deliver(&self, engine: &Engine) -> Result<(), String> {
-        for (i, about) in self.case.events.iter().enumerate() {
+        for (i, (about, kind)) in self.case.events.iter().enumerate() {
             let known = self.delivered.lock().unwrap_or_else(PoisonError::into_inner)[i];
             if self.draw() % 4 < if known { 3 } else { 1 } {
                 continue;
             }
-            let accepted =
-                engine.accept(&acme(), "shopify", vec![event(i, *about)]).await.map_err(|e| e.to_string())?;
+            let event = event_of(KINDS[*kind], i, *about, self.clock.now());
+            let accepted = engine.accept(&acme(), "shopify", vec![event]).await.map_err(|e| e.to_string())?;
             if known && accepted[0].fresh {
                 return Err(format!("event {i} was accepted twice"));
             }
@@ -265,19 +275,63 @@ impl Scene {
         for (run, path) in unknown {
             let key = format!("{run}/{path}");
             let happened = self.world.seen().effects.contains_key(&key);
-            let what = match self.draw() % 3 {
+            let says = match self.draw() % 3 {
                 0 => continue,
-                _ if happened => Verdictless::Happened(self.world.answer(&key)),
-                1 => Verdictless::GiveUp,
+                _ if happened => Says::Happened { answer: self.world.answer(&key) },
+                1 => Says::Reject { because: None },
                 _ => {
                     self.world.seen().ordered.insert(key);
-                    Verdictless::DoIt
+                    Says::Accept { text: None }
                 }
             };
-            let decided = engine.command(&acme(), Command::Decide(Decision { run, path: path.clone(), what })).await;
+            let decided = engine.command(&acme(), Command::Decide(Decision { run, path: path.clone(), by: "ana".into(), says })).await;
             decided.map_err(|error| format!("{run} {path}: {error}"))?;
         }
         Ok(many)
+    }
+
+    /// People look at some of the approvals that wait, sometimes two at once, and say what they like.
+    async fn approve(&self, engine: &Engine, store: &Store) -> Result<(), String> {
+        let ids = store.for_people(&acme(), None, 1000).await.map_err(|error| error.to_string())?;
+        let runs = store.runs(&acme(), &ids).await.map_err(|error| error.to_string())?;
+        let asked = |run: &Run| -> Vec<(RunId, String)> {
+            let waits = |call: &&Call| call.state == CallState::Pending && call.awaits == Some(Awaits::Person);
+            run.calls.iter().filter(waits).map(|call| (run.id, call.path.clone())).collect()
+        };
+        for (run, path) in runs.iter().flat_map(asked) {
+            let decide = async |by: String| {
+                let says = match self.draw() % 3 {
+                    0 => Says::Accept { text: None },
+                    1 => Says::Accept { text: Some("other words".into()) },
+                    _ => Says::Reject { because: Some("no".into()) },
+                };
+                let name = (run, path.clone());
+                self.people.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().push(by.clone());
+                let decision = Decision { run, path: path.clone(), by: by.clone(), says };
+                match engine.command(&acme(), Command::Decide(decision)).await {
+                    Ok(_) => Ok(Some(by)),
+                    // Somebody was quicker, or its time was over.
+                    Err(EngineError::Conflict(_)) => Ok(None),
+                    Err(error) => Err(format!("{run} {path}: {error}")),
+                }
+            };
+            let by = || format!("p{}", self.draw());
+            let decided = match self.draw() % 4 {
+                0 => continue,
+                1 => {
+                    let (one, other) = tokio::join!(decide(by()), decide(by()));
+                    vec![one?, other?]
+                }
+                _ => vec![decide(by()).await?],
+            };
+            let decided: Vec<String> = decided.into_iter().flatten().collect();
+            if decided.len() > 1 {
+                return Err(format!("{run} {path} was decided twice, by {decided:?}"));
+            }
+            let name = (run, path);
+            self.decided.lock().unwrap_or_else(PoisonError::into_inner).extend(decided.into_iter().map(|by| (name.clone(), by)));
+        }
+        Ok(())
     }
 
     /// What has ended has ended, and what was answered stays so.
@@ -316,7 +370,7 @@ impl Scene {
         let store = self.store().await?;
         let runs = self.runs(&store).await?;
         self.unchanged(&runs)?;
-        let expected = self.case.events.len() * self.rules.len();
+        let expected = self.case.events.iter().filter(|(_, kind)| *kind == 0).count() * self.rules.len();
         if runs.len() != expected {
             return Err(format!("{} runs, where there should be {expected}", runs.len()));
         }
@@ -329,11 +383,14 @@ impl Scene {
         if let Some(pair) = told.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(format!("the end of {} was told twice", pair[0]));
         }
+        let filter = EventFilter { most: 1000, ..EventFilter::default() };
+        let events = store.events(&acme(), &filter).await.map_err(|error| error.to_string())?;
         let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
         for run in &runs {
             self.replays(run)?;
             for call in &run.calls {
                 self.is_true(run, call)?;
+                self.waited(run, call, &events)?;
                 if let ("memory.add", Some(Answer::Done(_))) = (call.capability.as_str(), &call.answer) {
                     let key = call.input["key"].as_str().unwrap_or_default();
                     *sums.entry(key).or_default() += call.input["by"].as_i64().unwrap_or_default();
@@ -390,6 +447,57 @@ impl Scene {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What ended a wait is what was to end it: the first event that counts, the time where there was none, a person
+    /// who said so.
+    fn waited(&self, run: &Run, call: &Call, events: &[Arc<Event>]) -> Result<(), String> {
+        let problem = |what: &str| Err(format!("{} {} {}: {what}: {call:?}", run.id, call.path, call.capability));
+        let is_cancelled = matches!(&call.answer, Some(Answer::Failed(failure)) if failure.code == "cancelled");
+        if is_cancelled {
+            return Ok(());
+        }
+        match (call.capability.as_str(), &call.answer) {
+            ("wait_for", Some(Answer::Done(answer))) => {
+                let kind = call.input["event"].as_str().unwrap_or_default();
+                let about = call.input["order_id"].as_str().map_or_else(
+                    || run.event.subject.to_string(),
+                    |order| format!("order/{order}"),
+                );
+                let counts = |event: &&Arc<Event>| {
+                    is_of_kind(&event.kind, kind) && *event.subject == *about && event.is_since(&run.event)
+                };
+                if answer["timed_out"] == true {
+                    let in_time = |event: &&Arc<Event>| event.received < call.due;
+                    if let Some(event) = events.iter().filter(counts).find(in_time) {
+                        return problem(&format!("its time was over, and {} {} came", event.id, event.kind));
+                    }
+                    return Ok(());
+                }
+                let by = |event: &&Arc<Event>| answer["event"]["id"] == event.id.to_string();
+                match events.iter().filter(counts).find(by) {
+                    Some(event) if event.received <= call.due => Ok(()),
+                    _ => problem("no such event counts"),
+                }
+            }
+            ("approval.request", Some(answer)) => {
+                let name = (run.id, call.path.clone());
+                let by = match answer {
+                    Answer::Done(answer) => answer["by"].as_str(),
+                    Answer::Failed(failure) => failure.detail["by"].as_str(),
+                };
+                let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+                let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+                match (by, decided.get(&name)) {
+                    (by, Some(decided)) if by != Some(decided.as_str()) => problem(&format!("{decided} decided it")),
+                    (Some(by), _) if !people.get(&name).is_some_and(|people| people.iter().any(|one| one == by)) => {
+                        problem("nobody of that name decided it")
+                    }
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Replayed over its calls, given one by one, a run asks for the same calls and comes to the same end.

@@ -1,5 +1,6 @@
 //! The integration tests, all in one binary: linking is the dear part.
 
+mod approvals;
 mod capabilities;
 mod cli;
 mod crash;
@@ -10,6 +11,7 @@ mod faults;
 mod journal;
 mod lanes;
 mod licences;
+mod many_waiting;
 mod models;
 mod random_rules;
 mod records;
@@ -18,4 +20,5 @@ mod shops;
 mod support;
 mod tidy;
 mod trying;
+mod waits;
 mod world;

@@ -30,10 +30,21 @@ enum Use {
     /// `world.key`, `world.look`, `world.once`, `world.read`; with so many attempts at the most.
     World(&'static str, Option<u32>),
     Wait(u32),
+    WaitFor(Awaited),
+    Approval(u32, &'static str),
     Add(u8, i32),
     Get(u8),
     Set(u8),
     Log,
+}
+
+/// An event to be waited for.
+#[derive(Clone, Debug)]
+struct Awaited {
+    kind: &'static str,
+    /// Of another order than the event's.
+    order: Option<u8>,
+    within_ms: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -56,14 +67,23 @@ enum Statement {
 fn uses() -> impl Strategy<Value = Use> {
     let attempts = || proptest::option::weighted(0.3, 1_u32..4);
     let world = prop_oneof![Just("world.key"), Just("world.look"), Just("world.once"), Just("world.read")];
+    let on_timeout = prop_oneof![Just("approve"), Just("reject"), Just("fail")];
     prop_oneof![
         9 => (world, attempts()).prop_map(|(name, attempts)| Use::World(name, attempts)),
         2 => (0_u32..5000).prop_map(Use::Wait),
+        3 => awaited().prop_map(Use::WaitFor),
+        2 => (0_u32..9000, on_timeout).prop_map(|(ms, on_timeout)| Use::Approval(ms, on_timeout)),
         2 => (0_u8..3, -5_i32..50).prop_map(|(key, by)| Use::Add(key, by)),
         1 => (0_u8..3).prop_map(Use::Get),
         1 => (0_u8..3).prop_map(Use::Set),
         1 => Just(Use::Log),
     ]
+}
+
+fn awaited() -> impl Strategy<Value = Awaited> {
+    let kind = prop_oneof![Just("order.paid"), Just("order.fulfilled"), Just("order.*")];
+    (kind, proptest::option::weighted(0.3, 0_u8..3), 0_u32..9000)
+        .prop_map(|(kind, order, within_ms)| Awaited { kind, order, within_ms })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -147,6 +167,8 @@ impl Use {
         match self {
             Self::World(name, _) => name,
             Self::Wait(_) => "wait",
+            Self::WaitFor(_) => "wait_for",
+            Self::Approval(..) => "approval.request",
             Self::Add(..) => "memory.add",
             Self::Get(_) => "memory.get",
             Self::Set(_) => "memory.set",
@@ -164,6 +186,17 @@ impl Use {
         match self {
             Self::World(..) => vec![("n", of.to_owned()), ("by", format!("\"{rule}\""))],
             Self::Wait(ms) => vec![("for", format!("\"{ms}ms\""))],
+            Self::WaitFor(Awaited { kind, order, within_ms }) => {
+                let order = order.map(|order| ("order_id", format!("\"{order}\"")));
+                let input = [("event", format!("\"{kind}\"")), ("within", format!("\"{within_ms}ms\""))];
+                input.into_iter().chain(order).collect()
+            }
+            Self::Approval(ms, on_timeout) => vec![
+                ("to", "\"support\"".to_owned()),
+                ("show", "\"go on?\"".to_owned()),
+                ("timeout", format!("\"{ms}ms\"")),
+                ("on_timeout", format!("\"{on_timeout}\"")),
+            ],
             Self::Add(key, by) => vec![("key", format!("\"sum{key}\"")), ("by", by.to_string())],
             Self::Get(key) => vec![("key", format!("\"set{key}\""))],
             Self::Set(key) => vec![("key", format!("\"set{key}\"")), ("value", of.to_owned())],
@@ -209,13 +242,11 @@ impl Step {
         {
             let _ = write!(line, ", if: steps.s{at}.value > {above}");
         }
-        if let Use::World(_, attempts) = self.uses {
-            if let Some(on_error) = self.on_error {
-                let _ = write!(line, ", on_error: {on_error}");
-            }
-            if let Some(attempts) = attempts {
-                let _ = write!(line, ", retry: {{ attempts: {attempts}, first: 1s, max: 9s }}");
-            }
+        if let (Use::World(..) | Use::Approval(..), Some(on_error)) = (&self.uses, self.on_error) {
+            let _ = write!(line, ", on_error: {on_error}");
+        }
+        if let Use::World(_, Some(attempts)) = self.uses {
+            let _ = write!(line, ", retry: {{ attempts: {attempts}, first: 1s, max: 9s }}");
         }
         line.push_str(" }\n");
         line

@@ -311,3 +311,51 @@ async fn a_run_is_shown_exported_and_comes_out_the_same_elsewhere() {
     let lacking = text.replace("uses: message.send", "uses: acme-loyalty.add");
     refused(&lacking, &["cannot be run by this build", "acme-loyalty.add", "hint: replay it with the build that ran it"]);
 }
+
+/// Chases an order that is not sent; `sent` and `late` say whether its tags are put.
+fn chase(sent: &str, late: &str) -> String {
+    format!(
+        "id: chase\nstatus: live\ntriggers: [{{ event: order.created }}]\nallow: [order.tag]\nsteps:\n  - {{ uses: wait, \
+         with: {{ for: 1h }} }}\n  - {{ id: sent, uses: wait_for, with: {{ event: order.fulfilled, within: 1d }} }}\n  - {{ \
+         uses: order.tag, if: '{sent}', with: {{ tags: [\"sent {{{{ steps.sent.order.number }}}}\"] }} }}\n  - {{ uses: \
+         order.tag, if: '{late}', with: {{ tags: [late] }} }}\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn later_events_answer_what_waits_for_them() {
+    // The live version writes nothing, so that all that the other one writes is a difference.
+    let it = TestApp::start(&[("chase.yaml", &chase("false", "false"))]).await;
+    for number in 1..=3 {
+        it.order(&order(number, 50)).await;
+    }
+    let sent = async |number: u32| {
+        let mut order = order(number, 50);
+        order.updated_at = it.now();
+        assert_eq!(it.deliver(&it.signer.order("orders/fulfilled", &order, it.now())).await, 200);
+        it.settle().await;
+    };
+    // The second is sent before its run comes to wait, the first in time, the third too late.
+    it.advance(Duration::from_secs(600)).await;
+    sent(2).await;
+    it.advance(Duration::from_secs(2 * 3600)).await;
+    sent(1).await;
+    it.advance(Duration::from_secs(48 * 3600)).await;
+    sent(3).await;
+
+    let rule = chase("!steps.sent.timed_out", "steps.sent.timed_out");
+    let writes = |until: &str| {
+        let args =
+            ["rules", "backtest", "chase.yaml", "--since", "2026-11-01", "--until", until, "--against", "live", "--json"];
+        let said = beside(&it, &[("chase.yaml", &rule)], &args);
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        let report = said.json();
+        assert_eq!((&report["looked_at"], &report["sides"][0]["ends"]["done"]), (&3.into(), &3.into()), "{report:#}");
+        let shown = report["differing"]["shown"].as_array().cloned().unwrap_or_default();
+        let tag = |one: &Json| one["sides"][0]["writes"][0]["with"]["tags"][0].as_str().unwrap_or_default().to_owned();
+        shown.iter().map(tag).collect::<Vec<_>>()
+    };
+    assert_eq!(writes("2026-12-24"), ["sent 1", "sent 2", "late"]);
+    // Only the orders are looked at, and what came later is known all the same.
+    assert_eq!(writes("2026-11-23T09:05:00Z"), ["sent 1", "sent 2", "late"]);
+}

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use storehand::capabilities;
 use storehand::domain::{
@@ -292,17 +293,22 @@ pub(crate) fn shop() -> Shop {
     }
 }
 
+/// The types of the events that there are; rules are triggered by the first.
+pub(crate) const KINDS: [&str; 3] = ["order.created", "order.paid", "order.fulfilled"];
+
 /// The `number`th event; each is another one.
 pub(crate) fn event(number: usize, about: u8) -> NewEvent {
-    let delivery = Delivery { headers: &[], query: &[], method: "POST", body: b"{}", received: start_of_time() };
+    event_of(KINDS[0], number, about, start_of_time())
+}
+
+/// The `number`th event, of this type.
+pub(crate) fn event_of(kind: &str, number: usize, about: u8, now: Timestamp) -> NewEvent {
+    let delivery = Delivery { headers: &[], query: &[], method: "POST", body: b"{}", received: now };
     let verified = delivery.verify(|_| Ok(())).expect("genuine");
     let payload: Json = json!({ "number": number });
     let subject = format!("order/{about}");
-    verified.event(
-        Some("order.created"),
-        "orders/create",
-        &subject,
-        format!("delivery {number}"),
-        payload.to_string().into(),
-    )
+    let (key, payload) = (format!("delivery {number}"), payload.to_string());
+    let mut event = verified.event(Some(kind), kind, &subject, key, payload.into());
+    event.records = serde_json::from_value(json!({ "order": { "id": about.to_string() } })).expect("records");
+    event
 }

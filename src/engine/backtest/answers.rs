@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::{Answer, Attempt, Call, Facts, Failure, Kind, Mode, RunId, Shop, Verdict};
+use super::happened::Happened;
+use crate::domain::{Answer, Attempt, Awaits, Call, Facts, Failure, Kind, Mode, RunId, Shop, Verdict};
 use crate::engine::registry::Registry;
 use crate::engine::rehearse::Answerer;
 
@@ -60,6 +62,8 @@ pub(super) struct Answers<'a> {
     pub(super) registry: &'a Registry,
     pub(super) facts: &'a Facts,
     pub(super) model: Option<&'a Arc<Shop>>,
+    /// What has happened that a call may wait for.
+    pub(super) happened: &'a Happened,
     /// By path.
     pub(super) sources: &'a mut BTreeMap<String, Source>,
 }
@@ -70,6 +74,16 @@ impl Answerer for Answers<'_> {
         let (answer, source) = recorded.or_else(|| Some((self.ask_model(call)?, Source::Model)))?;
         self.sources.insert(call.path.clone(), source);
         Some(answer)
+    }
+
+    fn awaited(
+        &mut self,
+        _call: &Call,
+        awaits: &Awaits,
+        now: Timestamp,
+        _until: Timestamp,
+    ) -> Option<(Timestamp, Answer)> {
+        self.happened.first(awaits, &self.facts.event).map(|answer| (now, answer))
     }
 }
 

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use super::answers::Past;
 use super::report::WhyNotTotals;
 use super::{BacktestError, Question};
-use crate::domain::{Event, EventId, Facts, Inputs, RecordKey, Records, RunId, ShopId};
+use crate::domain::{Event, EventId, Facts, Inputs, RecordKey, Records, RunId, ShopId, about, is_of_kind};
 use crate::engine::registry::Registry;
+use crate::engine::waits::awaits;
 use crate::rules::{Rule, WhyNot, first_false, why_not};
 use crate::store::{Archive, PastRun, Recorded, Span, StoredEvent};
 
@@ -18,8 +19,10 @@ use crate::store::{Archive, PastRun, Recorded, Span, StoredEvent};
 pub(super) struct Looking {
     shop: ShopId,
     rules: Vec<Arc<Rule>>,
-    /// The event types that one of them listens to.
+    /// The event types that one of them listens to, or waits for.
     kinds: Vec<String>,
+    /// Those that one of them waits for, and families of them.
+    awaited: Vec<String>,
     since: Timestamp,
     until: Timestamp,
     registry: Arc<Registry>,
@@ -37,11 +40,11 @@ pub(super) struct Page {
     pub(super) unread: Vec<(EventId, String)>,
     /// By version: the conditions that did not hold.
     pub(super) unmet: Vec<Vec<WhyNotTotals>>,
-    /// The events that a version runs on.
+    /// The events that a version runs on, or may wait for.
     pub(super) arrivals: Vec<Arrival>,
 }
 
-/// An event that a version runs on.
+/// An event that a version runs on, or may wait for.
 pub(super) struct Arrival {
     pub(super) event: Arc<Event>,
     pub(super) context: Arc<Records>,
@@ -50,6 +53,8 @@ pub(super) struct Arrival {
     pub(super) at: Timestamp,
     /// By version.
     pub(super) heard: Vec<Heard>,
+    /// What it is about, where a version may wait for it.
+    pub(super) about: Vec<String>,
     /// What its runs were answered.
     pub(super) past: Arc<Past>,
 }
@@ -65,6 +70,24 @@ pub(super) enum Heard {
 }
 
 impl Arrival {
+    /// Whether a version runs on it.
+    pub(super) fn is_run_on(&self) -> bool {
+        self.heard.iter().any(|heard| matches!(heard, Heard::Holds))
+    }
+
+    fn new(stored: StoredEvent, at: Timestamp) -> Self {
+        let context = stored.context.unwrap_or_default();
+        Self {
+            event: stored.event,
+            context: context.records,
+            missing: context.missing,
+            at,
+            heard: Vec::new(),
+            about: Vec::new(),
+            past: Arc::default(),
+        }
+    }
+
     pub(super) fn facts(&self, inputs: Arc<Inputs>) -> Facts {
         Facts {
             event: self.event.clone(),
@@ -80,11 +103,14 @@ impl Looking {
     pub(super) fn new(question: &Question, registry: &Arc<Registry>) -> Self {
         let rules: Vec<_> = [Some(&question.rule), question.against.as_ref()].into_iter().flatten().cloned().collect();
         let heard = |kind: &str| rules.iter().any(|rule| rule.triggers.iter().any(|trigger| trigger.hears(kind)));
+        let awaited: Vec<String> = rules.iter().flat_map(|rule| awaits(rule)).collect();
+        let wanted = |kind: &str| heard(kind) || awaited.iter().any(|awaited| is_of_kind(kind, awaited));
         let kinds = registry.catalog().events().iter().map(|event| event.name.to_owned());
         Self {
             shop: question.shop.clone(),
-            kinds: kinds.filter(|kind| heard(kind)).collect(),
+            kinds: kinds.filter(|kind| wanted(kind)).collect(),
             rules,
+            awaited,
             since: question.since,
             until: question.until,
             registry: registry.clone(),
@@ -93,7 +119,7 @@ impl Looking {
 
     /// Whether a run may wait for events past those that it is tried on.
     pub(super) fn awaits_events(&self) -> bool {
-        false
+        !self.awaited.is_empty()
     }
 
     /// Reads a page and matches its events.
@@ -102,12 +128,13 @@ impl Looking {
         let looking = self.clone();
         let mut page = tokio::task::spawn_blocking(move || looking.match_all(span, rows)).await?;
         let mut runs: HashMap<EventId, Vec<PastRun>> = HashMap::new();
-        if !page.arrivals.is_empty() {
+        if page.arrivals.iter().any(Arrival::is_run_on) {
             for run in archive.runs(&self.shop, &self.rules[0].id, span).await? {
                 runs.entry(run.event).or_default().push(run);
             }
         }
-        let wanted = page.arrivals.iter().filter_map(|arrival| runs.get(&arrival.event.id));
+        let run_on = page.arrivals.iter().filter(|arrival| arrival.is_run_on());
+        let wanted = run_on.filter_map(|arrival| runs.get(&arrival.event.id));
         let wanted: Vec<RunId> = wanted.flatten().map(|run| run.run).collect();
         let mut calls = archive.calls(&wanted).await?;
         for arrival in &mut page.arrivals {
@@ -128,11 +155,29 @@ impl Looking {
             arrivals: Vec::new(),
         };
         let mut unmet: Vec<Seen> = self.rules.iter().map(|_| Seen::default()).collect();
-        for row in rows.into_iter().filter(|row| (self.since..self.until).contains(&row.received())) {
-            page.looked_at += 1;
+        for row in rows {
+            let in_time = (self.since..self.until).contains(&row.received());
+            let listens = |rule: &Arc<Rule>| rule.triggers.iter().any(|trigger| trigger.hears(row.kind()));
+            let heard = in_time && self.rules.iter().any(listens);
+            let awaited = self.awaited.iter().any(|awaited| is_of_kind(row.kind(), awaited));
+            page.looked_at += u64::from(heard);
+            if !heard && !awaited {
+                continue;
+            }
             let (id, at) = (row.id(), row.matched());
             match row.read() {
-                Ok(stored) => page.arrivals.extend(self.match_one(stored, at, &mut unmet)),
+                Ok(stored) => {
+                    let mut arrival = Arrival::new(stored, at);
+                    if heard {
+                        arrival.heard = self.match_one(&arrival, &mut unmet);
+                    }
+                    if awaited {
+                        arrival.about = about(&arrival.event, &arrival.context);
+                    }
+                    if arrival.is_run_on() || !arrival.about.is_empty() {
+                        page.arrivals.push(arrival);
+                    }
+                }
                 Err(error) => page.unread.push((id, error.to_string())),
             }
         }
@@ -140,16 +185,8 @@ impl Looking {
         page
     }
 
-    fn match_one(&self, stored: StoredEvent, at: Timestamp, seen: &mut [Seen]) -> Option<Arrival> {
-        let context = stored.context.unwrap_or_default();
-        let mut arrival = Arrival {
-            event: stored.event,
-            context: context.records,
-            missing: context.missing,
-            at,
-            heard: Vec::new(),
-            past: Arc::default(),
-        };
+    /// What each version makes of an event; nothing where none of them runs on it.
+    fn match_one(&self, arrival: &Arrival, seen: &mut [Seen]) -> Vec<Heard> {
         let look = |(rule, seen): (&Arc<Rule>, &mut Seen)| {
             if !rule.triggers.iter().any(|trigger| trigger.hears(&arrival.event.kind)) {
                 return Looked::Deaf;
@@ -161,15 +198,14 @@ impl Looking {
         };
         let looked: Vec<Looked> = self.rules.iter().zip(seen).map(look).collect();
         if !looked.iter().any(|looked| matches!(looked, Looked::Holds)) {
-            return None;
+            return Vec::new();
         }
         let heard = |(rule, looked): (&Arc<Rule>, Looked)| match looked {
             Looked::Deaf => Heard::Deaf,
             Looked::False(at) => Heard::WhyNot(why_not(rule, &arrival.facts(rule.values()), at)),
             Looked::Holds => Heard::Holds,
         };
-        arrival.heard = self.rules.iter().zip(looked).map(heard).collect();
-        Some(arrival)
+        self.rules.iter().zip(looked).map(heard).collect()
     }
 }
 

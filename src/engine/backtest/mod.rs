@@ -10,6 +10,7 @@
 //! memory begins empty. All runs of a version go on in the order of time, so they see each other in memory and lanes.
 
 mod answers;
+mod happened;
 mod looking;
 mod one;
 mod report;
@@ -25,6 +26,7 @@ pub use report::{
     CallTotals, Difference, Differing, FailureTotals, Messages, Outcome, Report, Totals, Unread, WhyNotTotals, Write,
 };
 
+use self::happened::Happened;
 use super::registry::Registry;
 use crate::domain::{EventId, Shop, ShopId};
 use crate::rules::Rule;
@@ -105,7 +107,7 @@ pub async fn backtest(
     let whole = Span { after: EventId(first.0 - 1), to };
     let never_matched = archive.count_unmatched(&question.shop, Span { to: newest.min(last), ..whole }).await?;
 
-    let mut trial = Trial::new(&question, registry);
+    let mut trial = Trial::new(&question, registry, archive);
     let (mut rest, mut under_way) = (whole, VecDeque::new());
     loop {
         while under_way.len() < pages_at_once()
@@ -131,6 +133,7 @@ struct Trial {
     /// The rule's, then the one that it is held against.
     sides: Vec<Side>,
     comparison: Comparison,
+    happened: Happened,
     looked_at: u64,
     events_read: u64,
     unread: Option<Unread>,
@@ -139,12 +142,13 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(question: &Question, registry: &Arc<Registry>) -> Self {
+    fn new(question: &Question, registry: &Arc<Registry>, archive: &Archive) -> Self {
         let rules = [Some(&question.rule), question.against.as_ref()];
         let side = |rule: &Arc<Rule>| Side::new(rule.clone(), registry.clone(), question.model.clone());
         Self {
             sides: rules.into_iter().flatten().map(side).collect(),
             comparison: Comparison::new(question.shown),
+            happened: Happened::in_archive(archive, &question.shop),
             looked_at: 0,
             events_read: 0,
             unread: None,
@@ -163,18 +167,23 @@ impl Trial {
         }
         for arrival in page.arrivals {
             self.latest = self.latest.max(arrival.at);
+            self.happened.add(&arrival);
             for (number, side) in self.sides.iter_mut().enumerate() {
-                side.go_on(self.latest);
-                side.arrive(&arrival, number, self.latest);
+                side.go_on(self.latest, &self.happened);
+                side.happens(&arrival, self.latest, &self.happened);
+                side.arrive(&arrival, number, self.latest, &self.happened);
             }
             self.compare(Some(&arrival));
         }
+        let oldest = self.sides.iter().filter_map(Side::oldest).min().unwrap_or(self.latest);
+        self.happened.forget(oldest);
         self
     }
 
     fn finish(mut self, end: Timestamp) -> Self {
         let end = end.max(self.latest);
-        self.sides.iter_mut().for_each(|side| side.finish(end));
+        let happened = &self.happened;
+        self.sides.iter_mut().for_each(|side| side.finish(end, happened));
         self.compare(None);
         self
     }
@@ -184,7 +193,7 @@ impl Trial {
         if self.sides.len() < 2 {
             return self.sides.iter_mut().for_each(|side| side.over.clear());
         }
-        if let Some(arrival) = arrival {
+        if let Some(arrival) = arrival.filter(|arrival| arrival.is_run_on()) {
             self.comparison.begin(arrival);
         }
         for (number, side) in self.sides.iter_mut().enumerate() {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::answers::{Answers, Past, Source};
+use super::happened::Happened;
 use super::report::{failure, word};
 use super::BacktestError;
 use crate::domain::{Answer, Call, End, EventId, Facts, Kind, Mode, ShopId};
@@ -120,7 +121,8 @@ fn tried(rule: &Arc<Rule>, registry: &Arc<Registry>, stored: StoredEvent, past: 
     match lane {
         Err(failure) => run.end_as(End::Failed { failure }),
         Ok(_) => {
-            let mut answers = Answers { past, registry, facts: &facts, model: None, sources: &mut sources };
+            let (happened, sources) = (&Happened::nothing(), &mut sources);
+            let mut answers = Answers { past, registry, facts: &facts, model: None, happened, sources };
             run.go_on(registry, &mut answers, &mut Memory::new(), now.max(facts.now));
         }
     }
