@@ -9,9 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::read;
 use super::wait::{LONGEST, end_of};
-use crate::domain::{
-    Answer, Awaits, Capability, Decided, Example, Facts, Failure, Kind, Repeat, Says, Shape, Spec, Verdict,
-};
+use crate::domain::{Answer, Awaits, Capability, Decided, Example, Facts, Failure, Kind, Says, Shape, Spec, Verdict};
 
 pub(super) struct ApprovalRequest(Spec);
 
@@ -46,7 +44,8 @@ impl ApprovalRequest {
     pub(super) fn new() -> Self {
         let mut show = Shape::text(20_000, "What they are shown: what would be done, or the text that would be sent.");
         show["minLength"] = json!(1);
-        let mut to = Shape::text(100, "Who is asked, in your own words, such as `support`. Whoever has a token may decide.");
+        let mut to =
+            Shape::text(100, "Who is asked, in your own words, such as `support`. Whoever has a token may decide.");
         to["minLength"] = json!(1);
         let text_or_null = |description: &str| json!({ "type": ["string", "null"], "description": description });
         let mut output = Shape::object(
@@ -61,11 +60,8 @@ impl ApprovalRequest {
         );
         output["mocks"] = json!(["approved", "rejected", "timed_out"]);
         Self(Spec {
-            name: "approval.request",
             doc: "Asks a person, and goes on once they have approved. Where they say no the run ends as declined, \
                   unless the rule handles it.",
-            kind: Kind::Control,
-            repeat: Repeat::Key,
             input: Shape::object(
                 &["to", "show", "timeout"],
                 &[
@@ -100,6 +96,7 @@ impl ApprovalRequest {
                 }),
             },
             deadline: Duration::from_secs(1),
+            ..Spec::of("approval.request", Kind::Control)
         })
     }
 
@@ -169,14 +166,11 @@ impl Capability for ApprovalRequest {
     /// `approved`, `rejected`, `timed_out`, or parts of the answer, such as `{ text: … }` for an edit.
     fn mocked(&self, input: &Json, mock: &Json) -> Option<Answer> {
         let shown = input["show"].as_str().unwrap_or_default();
-        let no = || declined("the test's mock says no".to_owned(), json!({ "by": "the test" }));
+        let taken_for = |assume| Some(Self::taken_for(assume, shown, "the test's mock says no"));
         match mock {
-            Json::String(word) if word == "rejected" => Some(no()),
-            Json::Object(given) if given.get("decision").is_some_and(|it| it == "rejected") => Some(no()),
+            Json::String(word) if word == "approved" => taken_for(Assume::Approved),
+            Json::String(word) if word == "rejected" => taken_for(Assume::Rejected),
             Json::String(word) if word == "timed_out" => Some(self.timed_out(input)),
-            Json::String(word) if word == "approved" => {
-                Some(Self::taken_for(Assume::Approved, shown, "the test's mock says no"))
-            }
             Json::Object(given) if !given.contains_key("error") => {
                 let text = given.get("text").and_then(Json::as_str).unwrap_or(shown);
                 let mut answer: Map<String, Json> = Map::new();
@@ -195,7 +189,9 @@ impl Capability for ApprovalRequest {
     fn stand_in(&self, input: &Json) -> Answer {
         understood(input).map_or_else(
             |answer| answer,
-            |input| Self::taken_for(input.assume, &input.show, "nobody is asked here, and the rule says `assume: rejected`"),
+            |input| {
+                Self::taken_for(input.assume, &input.show, "nobody is asked here, and the rule says `assume: rejected`")
+            },
         )
     }
 }

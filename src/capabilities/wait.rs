@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::read;
-use crate::domain::{Capability, Example, Facts, Kind, Repeat, Shape, Spec, Verdict, parse_duration};
+use crate::domain::{Capability, Example, Facts, Kind, Shape, Spec, Verdict, parse_duration};
 
 /// The longest wait, whatever is waited for: a year and a day.
 pub(super) const LONGEST: &str = "366d";
@@ -23,10 +23,7 @@ struct Input {
 impl Wait {
     pub(super) fn new() -> Self {
         Self(Spec {
-            name: "wait",
             doc: "Goes on later. Runs of the same lane need not wait for it.",
-            kind: Kind::Control,
-            repeat: Repeat::Key,
             input: Shape::object(
                 &["for"],
                 &[("for", Shape::duration_up_to(LONGEST, "How long, such as `10m`, `24h`, `7d`; a year at most."))],
@@ -34,6 +31,7 @@ impl Wait {
             output: Shape::object(&[], &[]),
             example: Example { input: json!({ "for": "10m" }), answer: json!({}) },
             deadline: Duration::from_secs(1),
+            ..Spec::of("wait", Kind::Control)
         })
     }
 }
@@ -52,9 +50,11 @@ impl Capability for Wait {
 
 /// When a wait of this length ends that begins now; `name` is the input that says it.
 pub(super) fn end_of(now: Timestamp, name: &str, text: &str) -> Result<Timestamp, Verdict> {
-    let long_enough = parse_duration(text).ok().filter(|it| parse_duration(LONGEST).is_ok_and(|longest| *it <= longest));
+    let long_enough =
+        parse_duration(text).ok().filter(|it| parse_duration(LONGEST).is_ok_and(|longest| *it <= longest));
     long_enough.and_then(|length| now.checked_add(length).ok()).ok_or_else(|| {
-        let problem = format!("`{name}` is `{text}`; write a length of time such as `10m` or `7d`, `{LONGEST}` at most");
+        let problem =
+            format!("`{name}` is `{text}`; write a length of time such as `10m` or `7d`, `{LONGEST}` at most");
         Verdict::refused("invalid_input", problem)
     })
 }

@@ -13,8 +13,7 @@ use super::read;
 use super::wait::{LONGEST, end_of};
 use crate::domain::record::RecordType;
 use crate::domain::{
-    Answer, Awaits, Capability, EVENT_TYPES, EventType, Example, Facts, Kind, Records, Repeat, Shape, Spec, Verdict,
-    about,
+    Answer, Awaits, Capability, EVENT_TYPES, EventType, Example, Facts, Kind, Records, Shape, Spec, Verdict, about,
 };
 
 pub(super) struct WaitFor(Spec);
@@ -46,11 +45,8 @@ impl WaitFor {
         let mut output = Shape::object(&["timed_out"], &answer);
         output["mocks"] = json!(["timed_out"]);
         Self(Spec {
-            name: "wait_for",
             doc: "Goes on when something happens, at once where it has happened since the run began, or when the time \
                   is over.",
-            kind: Kind::Control,
-            repeat: Repeat::Key,
             input: Shape::object(
                 &["event", "within"],
                 &[
@@ -64,7 +60,10 @@ impl WaitFor {
                     ),
                     (
                         "within",
-                        Shape::duration_up_to(LONGEST, "How long to wait, such as `7d`; a year at most. Then the answer is `timed_out`."),
+                        Shape::duration_up_to(
+                            LONGEST,
+                            "How long to wait, such as `7d`; a year at most. Then the answer is `timed_out`.",
+                        ),
                     ),
                     ("order_id", id("Of which order. Default: the event's own order, else its customer.")),
                     ("customer_id", id("Of which customer.")),
@@ -85,6 +84,7 @@ impl WaitFor {
                 }),
             },
             deadline: Duration::from_secs(1),
+            ..Spec::of("wait_for", Kind::Control)
         })
     }
 

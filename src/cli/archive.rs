@@ -5,16 +5,10 @@ use std::sync::Arc;
 
 use super::Hinted;
 use crate::config::Config;
-use crate::domain::ShopId;
+use crate::domain::{Roles, ShopId, previous};
 use crate::engine::Registry;
 use crate::rules::{self, Rule, Severity};
 use crate::store::Archive;
-
-/// A version of a rule as it was kept.
-pub(super) struct Kept {
-    pub(super) rule: Arc<Rule>,
-    pub(super) version: String,
-}
 
 /// The shop that is meant.
 pub(super) fn shop<'c>(config: &'c Config, named: Option<&str>) -> Result<&'c ShopId, Hinted> {
@@ -31,16 +25,33 @@ pub(super) fn shop<'c>(config: &'c Config, named: Option<&str>) -> Result<&'c Sh
     }
 }
 
-/// The live version of a rule.
-pub(super) async fn live(
+/// The version of a rule that plays a part: `live`, `shadow`, `previous`; else the one whose name begins like this.
+pub(super) async fn named(
     archive: &Archive,
     shop: &ShopId,
-    rule: &str,
+    (rule, name): (&str, &str),
     registry: &Registry,
 ) -> anyhow::Result<Arc<Rule>> {
-    let versions = archive.versions(shop, rule).await?;
-    let Some(newest) = versions.first() else { return Err(never_live(archive, shop, rule).await?) };
-    Ok(version(archive, shop, rule, &newest.version, registry).await?.rule)
+    if !matches!(name, "live" | "shadow" | "previous") {
+        return version(archive, shop, rule, name, registry).await;
+    }
+    let history = archive.role_changes(shop, rule).await?;
+    let roles = Roles::of(&history).versions();
+    let found = match name {
+        "live" => roles.live,
+        "shadow" => roles.shadow,
+        _ => previous(&history).map(str::to_owned),
+    };
+    match found {
+        Some(found) => version(archive, shop, rule, &found, registry).await,
+        None if history.is_empty() => Err(never_live(archive, shop, rule).await?),
+        None => {
+            let versions = archive.versions(shop, rule).await?;
+            let names = versions.iter().take(10).map(|kept| kept.version.as_str()).collect::<Vec<_>>().join(", ");
+            let hint = format!("name one of those that are kept, the newest first: {names}");
+            Err(Hinted::new(format!("`{rule}` has no {name} version now"), hint).into())
+        }
+    }
 }
 
 /// The version of a rule whose name begins like this.
@@ -50,7 +61,7 @@ pub(super) async fn version(
     rule: &str,
     begins: &str,
     registry: &Registry,
-) -> anyhow::Result<Kept> {
+) -> anyhow::Result<Arc<Rule>> {
     let versions = archive.versions(shop, rule).await?;
     let mut fitting = versions.iter().filter(|kept| !begins.is_empty() && kept.version.starts_with(begins));
     let names = || versions.iter().take(10).map(|kept| kept.version.as_str()).collect::<Vec<_>>().join(", ");
@@ -74,7 +85,7 @@ pub(super) async fn version(
             "name another version, or use the Storehand that ran it",
         )
     })?;
-    Ok(Kept { rule: Arc::new(rule), version })
+    Ok(Arc::new(rule))
 }
 
 async fn never_live(archive: &Archive, shop: &ShopId, rule: &str) -> anyhow::Result<anyhow::Error> {

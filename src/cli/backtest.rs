@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::archive::{self, Kept, from_file};
+use super::archive::{self, from_file};
 use super::events::pretty;
 use super::since::moment;
 use super::{Global, Hinted, say};
@@ -42,7 +42,7 @@ pub(super) struct BacktestArgs {
     /// Until when [default: now]
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// Another version to hold it against: `live`, or the beginning of a version's name
+    /// Another version to hold it against: `live`, `shadow`, `previous`, or the beginning of a version's name
     #[arg(long, value_name = "VERSION")]
     against: Option<String>,
     /// Ask the language model where its answer is not on record; slow
@@ -75,14 +75,12 @@ pub(super) async fn run(args: BacktestArgs, global: &Global) -> anyhow::Result<E
     }
     let (rule, name) = match file(&args.rule) {
         Some(path) => (from_file(&path, &config, shop, &registry)?, path.display().to_string()),
-        None => (archive::live(&archive, shop, &args.rule, &registry).await?, "live".to_owned()),
+        None => (archive::named(&archive, shop, (&args.rule, "live"), &registry).await?, "live".to_owned()),
     };
     let against = match args.against.as_deref() {
         None => None,
-        Some("live") => Some((archive::live(&archive, shop, &rule.id, &registry).await?, "live".to_owned())),
-        Some(version) => {
-            let Kept { rule, version } = archive::version(&archive, shop, &rule.id, version, &registry).await?;
-            Some((rule, version))
+        Some(name) => {
+            Some((archive::named(&archive, shop, (&rule.id, name), &registry).await?, name.to_owned()))
         }
     };
     let names: Vec<String> = std::iter::once(name).chain(against.iter().map(|(_, name)| name.clone())).collect();

@@ -22,8 +22,8 @@ use super::load::{self, SECRET};
 use super::{out, say};
 use crate::capabilities;
 use crate::domain::{
-    Attempt, Capability, Delivery, Example, IdMaker, Kind, NewEvent, Repeat, Secret, Secrets, Shape, Shop, ShopId,
-    Spec, SystemClock, Verdict,
+    Attempt, Capability, Delivery, IdMaker, Kind, NewEvent, Repeat, Secret, Secrets, Shop, ShopId, Spec, SystemClock,
+    Verdict,
 };
 use crate::engine::{self, Engine, Registry};
 use crate::rules::{self, Rule, RuleSet};
@@ -245,14 +245,10 @@ struct Counts {
 impl Counts {
     fn new(made: Arc<AtomicU64>) -> Self {
         let spec = Spec {
-            name: "bench.write",
             doc: "Counts.",
-            kind: Kind::Write,
             repeat: Repeat::Key,
-            input: Shape::object(&[], &[]),
-            output: Shape::object(&[], &[]),
-            example: Example { input: json!({}), answer: json!({}) },
             deadline: Duration::from_secs(5),
+            ..Spec::of("bench.write", Kind::Write)
         };
         Self { spec, made }
     }

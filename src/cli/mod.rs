@@ -19,6 +19,7 @@ mod events;
 mod load;
 mod model;
 mod out;
+mod rule_versions;
 mod rules;
 mod replay;
 mod runs;
@@ -77,7 +78,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
-    /// Check and list rule files, run the tests that they carry
+    /// Check rule files and run their tests; list rules, compare their versions, put one live or go back
     Rules(rules::RulesArgs),
     /// Get, convert, and talk to the language model
     Model(model::ModelArgs),

@@ -1,18 +1,22 @@
-//! `storehand rules …` over files: check them, run their tests, list them; and `storehand schema`.
+//! `storehand rules …`: over files, check them, run their tests, list them; the verbs that speak of versions are in
+//! `rule_versions`. And `storehand schema`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::backtest::{self, BacktestArgs};
 use super::events::pretty;
+use super::rule_versions::{self, Activate, At, Diff, Of, Rollback};
 use super::{Global, Hinted, out, say, tried};
 use crate::app;
 use crate::engine::{Registry, rule_tests};
-use crate::rules::{self, Loaded, Rule, Severity, Trigger};
+use crate::rules::{self, Loaded, Rule, Schedule, Severity};
 
 /// `storehand rules`
 #[derive(Debug, Args)]
@@ -27,10 +31,18 @@ enum Verb {
     Check(Files),
     /// Run the tests that rules carry, or try the rules on events that are on record
     Test(Test),
-    /// List rules with what they listen to
-    List(Files),
+    /// List the rules of a running server with the versions in force, or those of files
+    List(List),
     /// Say what a rule would have done on past events, with nothing leaving the building
     Backtest(BacktestArgs),
+    /// Tell which versions of a rule were in force when, and from where
+    History(Of),
+    /// Show how two versions of a rule differ, and what its shadow did otherwise than the live version
+    Diff(Diff),
+    /// Put a version of a rule live: the one in its file, or another one
+    Activate(Activate),
+    /// Put the version live that was live before
+    Rollback(Rollback),
 }
 
 #[derive(Debug, Args)]
@@ -55,36 +67,51 @@ struct Test {
     shop: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct List {
+    /// Rule files, and folders of them; the running server's rules where there are none
+    #[arg(value_name = "PATH", conflicts_with_all = ["shop", "url"])]
+    paths: Vec<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: At,
+}
+
 pub(super) async fn run(args: RulesArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Check(files) => over(&files, |loaded, _| check(loaded, files.json)),
-        Verb::Test(args) if args.events.is_empty() => {
-            over(&args.files, |loaded, registry| test(loaded, args.files.json, registry))
+        Verb::Check(Files { paths, json }) => over(&paths, |loaded, _| check(loaded, json)),
+        Verb::Test(Test { files: Files { paths, json }, events, .. }) if events.is_empty() => {
+            over(&paths, |loaded, registry| test(loaded, json, registry))
         }
-        Verb::Test(Test { files, events, shop }) => {
-            if let Some(code) = missing(&files) {
-                return Ok(code);
-            }
-            tried::run(&files.paths, &events, (shop.as_deref(), files.json), global).await
-        }
-        Verb::List(files) => over(&files, |loaded, _| list(loaded, files.json)),
+        Verb::Test(Test { files: Files { paths, json }, events, shop }) => match missing(&paths) {
+            Some(code) => Ok(code),
+            None => tried::run(&paths, &events, (shop.as_deref(), json), global).await,
+        },
+        Verb::List(List { paths, json, at }) if paths.is_empty() => rule_versions::list(&at, json).await,
+        Verb::List(List { paths, json, .. }) => over(&paths, |loaded, _| list(loaded, json)),
         Verb::Backtest(args) => backtest::run(args, global).await,
+        Verb::History(of) => rule_versions::history(&of).await,
+        Verb::Diff(diff) => rule_versions::diff(&diff).await,
+        Verb::Activate(activate) => activate.run().await,
+        Verb::Rollback(rollback) => rollback.run().await,
     }
 }
 
-/// Loads rule files and does something with them that says whether all is well.
-fn over(files: &Files, what: impl FnOnce(&Loaded, &Arc<Registry>) -> bool) -> anyhow::Result<ExitCode> {
-    if let Some(code) = missing(files) {
+/// Does something with the rules of these files that says whether all is well.
+fn over(paths: &[PathBuf], what: impl FnOnce(&Loaded, &Arc<Registry>) -> bool) -> anyhow::Result<ExitCode> {
+    if let Some(code) = missing(paths) {
         return Ok(code);
     }
     let registry = app::unconnected()?;
-    let loaded = rules::load(&files.paths, registry.catalog());
+    let loaded = rules::load(paths, registry.catalog());
     Ok(if what(&loaded, &registry) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Says where one of the files is not there: wrong use.
-fn missing(files: &Files) -> Option<ExitCode> {
-    let missing = files.paths.iter().find(|path| !path.exists())?;
+/// Says where one of these is not there: wrong use.
+fn missing(paths: &[PathBuf]) -> Option<ExitCode> {
+    let missing = paths.iter().find(|path| !path.exists())?;
     let hint = "name rule files or folders of them, such as rules/";
     out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
     Some(ExitCode::from(2))
@@ -157,13 +184,13 @@ fn test(loaded: &Loaded, json: bool, registry: &Arc<Registry>) -> bool {
 }
 
 fn list(loaded: &Loaded, json: bool) -> bool {
-    let triggers =
-        |rule: &Rule| -> Vec<String> { rule.triggers.iter().map(|Trigger::Event(name)| name.clone()).collect() };
+    let triggers = |rule: &Rule| -> Vec<String> { rule.triggers.iter().map(ToString::to_string).collect() };
+    let now = Timestamp::now();
     if json {
         let rules = loaded.rules.iter().map(|rule| {
             json!({
                 "id": rule.id, "name": rule.name, "status": rule.status, "triggers": triggers(rule),
-                "allow": rule.allow, "version": rule.version, "file": rule.file, "tests": rule.tests.len(),
+                "next": rule.schedules().map(|it| next(it, now)).collect::<Vec<_>>(), "allow": rule.allow, "version": rule.version, "file": rule.file, "tests": rule.tests.len(),
             })
         });
         say(pretty(&json!({ "rules": rules.collect::<Vec<_>>(), "findings": loaded.findings })));
@@ -173,12 +200,21 @@ fn list(loaded: &Loaded, json: bool) -> bool {
             let status = json!(rule.status).as_str().unwrap_or_default().to_owned();
             let name = rule.name.get("").or_else(|| rule.name.get("en")).or_else(|| rule.name.values().next());
             let (name, file) = (name.cloned().unwrap_or_default(), rule.file.display().to_string());
-            vec![rule.id.clone(), status, triggers(rule).join(", "), name, file]
+            let next: Vec<String> = rule.schedules().map(|it| next(it, now)).collect();
+            vec![rule.id.clone(), status, triggers(rule).join(", "), next.join(", "), name, file]
         };
         let rows: Vec<Vec<String>> = loaded.rules.iter().map(|rule| row(rule)).collect();
-        say(out::table(&["RULE", "STATUS", "LISTENS TO", "NAME", "FILE"], &rows));
+        say(out::table(&["RULE", "STATUS", "LISTENS TO", "NEXT", "NAME", "FILE"], &rows));
     }
     loaded.count(Severity::Error) == 0
+}
+
+/// When a schedule comes next, on the clocks that it goes by. A file does not say which are the shop's.
+fn next(schedule: &Schedule, now: Timestamp) -> String {
+    let zone = schedule.zone().cloned().unwrap_or(TimeZone::UTC);
+    let Some(next) = schedule.next_after(now, &zone) else { return "never".to_owned() };
+    let by = schedule.zone().and_then(TimeZone::iana_name).unwrap_or("in the shop's zone");
+    format!("{} {by}", zone.to_datetime(next).strftime("%F %H:%M"))
 }
 
 /// Says what was found, down to this severity.

@@ -47,11 +47,11 @@ impl Event {
     }
 }
 
-/// Whether an event type is the one that is waited for, or of its kind: `order.*`.
-pub fn is_of_kind(kind: &str, waited_for: &str) -> bool {
-    match waited_for.strip_suffix(".*") {
+/// Whether an event type is the one that is meant, or of the kind that is: `order.*`.
+pub fn is_of_kind(kind: &str, meant: &str) -> bool {
+    match meant.strip_suffix(".*") {
         Some(family) => kind.strip_prefix(family).is_some_and(|rest| rest.starts_with('.')),
-        None => kind == waited_for,
+        None => kind == meant,
     }
 }
 

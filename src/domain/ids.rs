@@ -163,7 +163,13 @@ impl IdMaker {
     /// Gives only ids past this one from now on, whatever the clock says: a process that starts on an old store goes
     /// past the ids that are in it.
     pub fn skip_past(&self, id: i64) {
-        self.last.fetch_max((id >> 22) << 12 | (id & 0xfff), Ordering::Relaxed);
+        // All of its millisecond: another process's number may sort behind its own.
+        self.last.fetch_max((id >> 22) << 12 | 0xfff, Ordering::Relaxed);
+    }
+
+    /// The least number that a maker gives at `time` or later.
+    pub fn first(time: Timestamp) -> i64 {
+        (time.as_millisecond() - EPOCH_MS).max(0) << 22
     }
 
     /// A new event id.
@@ -193,6 +199,17 @@ mod tests {
         assert_eq!(early.to_string().parse::<EventId>(), Ok(early));
         assert!("run_0000000000000".parse::<EventId>().is_err());
         assert!("ev_zzzzzzzzzzzzz".parse::<EventId>().is_err(), "past i64");
+    }
+
+    #[test]
+    fn a_process_goes_past_the_ids_of_the_one_before_it_whatever_the_clock_says() {
+        let now = "2026-11-23T10:00:00Z".parse().expect("time");
+        let before = IdMaker::new(900).event(now);
+        let after = IdMaker::new(3);
+        after.skip_past(before.0);
+        for now in [now, Timestamp::UNIX_EPOCH] {
+            assert!(after.event(now) > before);
+        }
     }
 
     #[test]

@@ -120,7 +120,7 @@ fn write_time(per: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         return write!(f, "{}ms", per.as_millis());
     }
     let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-    let (length, unit) = units.into_iter().find(|(length, _)| seconds % length == 0).unwrap_or((1, "s"));
+    let (length, unit) = units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length)).unwrap_or((1, "s"));
     match seconds / length {
         1 => f.write_str(unit),
         many => write!(f, "{many}{unit}"),

@@ -24,9 +24,12 @@ mod run;
 mod schema;
 mod secret;
 mod source;
+mod version;
 
 pub use about::{about, is_of_kind};
-pub use capability::{Attempt, Capability, Example, Kind, Lookup, MemoryOp, Repeat, Spec, TextSink, Verdict};
+pub use capability::{
+    Attempt, Capability, Example, Inverse, Kind, Lookup, Makes, MemoryOp, Repeat, Spec, TextSink, Verdict,
+};
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use decision::{Decided, Says};
@@ -46,3 +49,4 @@ pub use run::{Awaits, Call, CallState, End, Heard, Listeners, LogLine, Mode, Run
 pub use schema::{Shape, Validator, validate};
 pub use secret::{Secret, Secrets};
 pub use source::{Delivery, Received, Refused, Reply, Source, Verified};
+pub use version::{OnChange, Origin, Pin, Role, RoleChange, Roles, Versions, previous};

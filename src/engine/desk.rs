@@ -17,11 +17,13 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::change::Change;
 use super::command::{Command, Touched};
 use super::happening::{Happening, What};
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
 use super::registry::Registry;
+use super::schedules::Schedules;
 use super::waits::Happened;
 use super::{EngineError, Settings};
 use crate::domain::{CallState, Clock, Event, EventId, Facts, IdMaker, Order, RecordKey, Run, RunId, RunState, Shop};
@@ -85,6 +87,11 @@ pub(super) struct Desk {
     pub(super) versions: HashMap<(Arc<str>, Arc<str>), Arc<Rule>>,
     /// The event types that runs may wait for, such as `order.paid` and `order.*`.
     pub(super) awaited: BTreeSet<String>,
+    /// The rules' own times.
+    pub(super) schedules: Schedules,
+    /// Versions that went live, while runs wait on others; and whether there are some on disk that are not here.
+    pub(super) changes: Vec<Change>,
+    pub(super) changes_unread: bool,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
     /// Lets so many reads of the platform go on at once.
@@ -151,11 +158,14 @@ impl Desk {
     pub(super) fn new(parts: Parts, behind: watch::Receiver<()>, waiting: Arc<AtomicUsize>) -> Self {
         Self {
             reads: Arc::new(Semaphore::new(parts.settings.attempts_at_once)),
+            schedules: Schedules::new(&parts.shop.id, &parts.shop.time_zone),
             parts,
             lanes: Lanes::default(),
             runs: HashMap::new(),
             versions: HashMap::new(),
             awaited: BTreeSet::new(),
+            changes: Vec::new(),
+            changes_unread: true,
             parked: HashMap::new(),
             tasks: JoinSet::new(),
             attempts_under_way: 0,
@@ -187,7 +197,8 @@ impl Desk {
             }
             let (mut inbox, mut returned) = (Vec::new(), Vec::new());
             // Once it is closing no event is taken any more: what is left stays on disk.
-            let more = !self.closing && (!events.is_empty() || self.catching_up.is_some());
+            let more = !events.is_empty() || self.catching_up.is_some() || self.has_changes_to_follow();
+            let more = !self.closing && more;
             let room = self.closing || events.len() < EVENTS_IN_HAND;
             let open = self.wait(&mut notes, &mut inbox, &mut returned, more, room).await;
             if !open {
@@ -237,6 +248,8 @@ impl Desk {
     ) -> bool {
         let clock = self.parts.clock.clone();
         let due = self.next_due.filter(|_| self.free_hands() > 0);
+        let scheduled = self.schedules.next().filter(|_| !self.closing);
+        let due = due.into_iter().chain(scheduled).min();
         let mut open = true;
         tokio::select! {
             biased;
@@ -274,13 +287,15 @@ impl Desk {
                 Note::Events(some) => events.extend(some),
                 Note::Rules(rules) => {
                     self.learn_awaited(&rules);
-                    self.parts.rules = rules;
+                    self.reschedule(turn, &rules);
+                    (self.parts.rules, self.changes_unread) = (rules, true);
                 }
                 Note::Command(command, reply) => commands.push((command, reply)),
                 Note::WhenIdle(reply) => self.when_idle.push(reply),
                 Note::Close => self.closing = true,
             }
         }
+        self.follow_changes(turn).await?;
         let mut fetched = Vec::new();
         for one in returned {
             match one {
@@ -301,6 +316,7 @@ impl Desk {
         if !self.closing {
             let batch = self.next_events(events).await?;
             self.match_events(turn, batch, fetched).await?;
+            self.come_due(turn);
         }
         if due_now && self.free_hands() > 0 {
             let caught_up = self.catching_up.is_none() && events.is_empty() && !turn.more_notes;
@@ -369,6 +385,7 @@ impl Desk {
 
     /// Puts what the turn has changed in memory into its changes.
     fn gather(&mut self, turn: &mut Turn) {
+        self.look_for_changes_to_follow(turn);
         for id in &turn.born {
             if let Some(live) = self.runs.get(id) {
                 turn.changes.runs.push(Run { calls: Vec::new(), ..live.run.clone() });
@@ -421,7 +438,8 @@ impl Desk {
     }
 
     fn is_idle(&self) -> bool {
-        let due = self.next_due.is_some_and(|due| due <= self.parts.clock.now());
+        let next = self.next_due.into_iter().chain(self.schedules.next()).min();
+        let due = next.is_some_and(|due| due <= self.parts.clock.now()) || self.has_changes_to_follow();
         self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false)
     }
 
@@ -437,6 +455,7 @@ impl Desk {
         self.catching_up = Some(EventId(0));
         self.is_held_up = false;
         self.remember_awaited().await?;
+        self.changes_unread = true;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

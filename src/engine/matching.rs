@@ -15,7 +15,7 @@ use crate::domain::{
     Clock, Context, End, Event, Facts, Heard, Mode, Order, Platform, RecordKey, RecordKind, Run, RunId, RunState,
     Verdict,
 };
-use crate::rules::{self, Overlap, Rule};
+use crate::rules::{self, Overlap, Rule, Schedule};
 use crate::store::{Accept, Matched, StoreError};
 
 /// Attempts to read a record that an event speaks of and nobody knows.
@@ -60,7 +60,7 @@ impl Desk {
     /// The orders that this event speaks of and nobody knows, if a rule listens and the platform can be asked.
     fn to_be_read(&self, event: &Event, known: &Known) -> Option<(Vec<RecordKey>, Arc<dyn Platform>)> {
         let platform = self.parts.shop.platform.clone()?;
-        self.parts.rules.listening(&event.kind)?;
+        self.parts.rules.listening(&event.kind, &event.subject)?;
         let unknown = event.mentions.iter().filter(|key| key.kind == RecordKind::Order && !known.has(key));
         let unknown: Vec<RecordKey> = unknown.cloned().collect();
         (!unknown.is_empty()).then_some((unknown, platform))
@@ -94,7 +94,7 @@ impl Desk {
         self.note_happened(turn, &event, &context);
         let (mut ran, mut why_not, mut heard) = (Vec::new(), Vec::new(), Vec::new());
         let rules = self.parts.rules.clone();
-        let listening = rules.listening(&event.kind);
+        let listening = rules.listening(&event.kind, &event.subject);
         let is_watched = self.parts.happenings.receiver_count() > 0;
         for (rule, mode) in listening.iter().flat_map(|it| &it.rules) {
             let facts = Facts {
@@ -106,7 +106,9 @@ impl Desk {
             };
             // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
             let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::first_false(rule, &facts)));
+            let is_own_time = *event.kind != *Schedule::DUE || self.schedules.are_of(rule, event.time);
             let came = match matched {
+                _ if !is_own_time => Heard::Because("its schedule has no such time (another version's had)".to_owned()),
                 Err(_) => Heard::Because("working out its conditions broke off (a bug in Storehand)".to_owned()),
                 Ok(Some(at)) => Heard::False(u32::try_from(at).unwrap_or(u32::MAX)),
                 Ok(None) => Heard::Runs,
@@ -164,7 +166,7 @@ impl Desk {
         }
         if matches!(rule.overlap, Overlap::Restart | Overlap::Skip) {
             let mut others = self.lanes.all_in(&name);
-            others.extend(self.parts.store.open_in_lane(&self.parts.shop.id, &rule.id, &name.1).await?);
+            others.extend(self.parts.store.open_in_lane(&self.parts.shop.id, (&name.0, name.1, &name.2)).await?);
             others.sort_unstable();
             others.dedup();
             self.load(turn, others.clone()).await?;

@@ -12,7 +12,8 @@ use super::desk::{Desk, Returned, Turn};
 use super::happening::{Happening, What};
 use super::memory;
 use crate::domain::{
-    Answer, Attempt, Call, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId, RunState, Verdict,
+    Answer, Attempt, Call, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId, RunState,
+    Verdict,
 };
 use crate::store::StoreError;
 
@@ -84,8 +85,9 @@ impl Desk {
         self.load(turn, unknown).await?;
         for (run, path) in due {
             let Some(live) = self.runs.get(&run).filter(|live| !live.under_way.contains(&path)) else { continue };
-            // What the disk calls due, this turn may have answered or put off already.
-            let open = |call: &&Call| call.state <= CallState::Lost && call.due <= turn.now;
+            // What the disk calls due, this turn may have answered or put off already. The disk counts milliseconds.
+            let now = turn.now.as_millisecond();
+            let open = |call: &&Call| call.state <= CallState::Lost && call.due.as_millisecond() <= now;
             let Some(call) = live.run.call(&path).filter(open) else { continue };
             if call.awaits.as_ref().is_some_and(|awaits| self.may_still_come(awaits, call.due)) {
                 self.is_held_up = true;
@@ -240,7 +242,15 @@ impl Desk {
     }
 
     /// Writes down that the call is to be looked at again at `due`.
-    pub(super) fn postpone(&mut self, turn: &mut Turn, id: RunId, path: &str, state: CallState, due: Timestamp, why: String) {
+    pub(super) fn postpone(
+        &mut self,
+        turn: &mut Turn,
+        id: RunId,
+        path: &str,
+        state: CallState,
+        due: Timestamp,
+        why: String,
+    ) {
         let Some(call) = self.runs.get_mut(&id).and_then(|live| live.run.call_mut(path)) else { return };
         (call.state, call.due) = (state, due);
         if !why.is_empty() {

@@ -173,15 +173,3 @@ impl Rehearsal {
 fn settle(call: &mut Call, answer: Answer, now: Timestamp) {
     (call.state, call.answer, call.answered, call.awaits) = (CallState::Answered, Some(answer), Some(now), None);
 }
-
-/// The writes that were made, or tried where a live run would try them.
-pub(super) fn writes<'c>(calls: &'c [Call], registry: &Registry) -> Vec<&'c Call> {
-    let is_write = |call: &&Call| {
-        let refused = matches!(&call.answer, Some(Answer::Failed(it)) if NEVER_TRIED.contains(&it.code.as_str()));
-        !refused && registry.get(&call.capability).is_some_and(|it| it.spec().kind == Kind::Write)
-    };
-    calls.iter().filter(is_write).collect()
-}
-
-/// What the door answers to a call that is not to be made.
-const NEVER_TRIED: [&str; 3] = ["unknown_capability", "denied", "invalid_input"];

@@ -17,7 +17,7 @@ use super::read_tests::{self, Subject};
 use super::rule::{Body, OnChange, Overlap, Rule, RuleTest, Status};
 use super::yaml::{self, Data, Node};
 use super::{read_inputs, read_when, tuning};
-use crate::domain::{Catalog, EventType, Kind, Limits, ParseRateError};
+use crate::domain::{Catalog, EventType, Kind, Limits, ParseRateError, Spec};
 
 /// What came of a file.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ fn read_as(
             return Read { rule: None, findings: report.finish() };
         }
         Some(root) => {
-            group(&mut report, &root, "a rule", keys::RULE, &[]);
+            group(&mut report, &root, "a rule", keys::RULE);
             return Read { rule: None, findings: report.finish() };
         }
         None => return Read { rule: None, findings: report.finish() },
@@ -116,7 +116,7 @@ fn rule(
     catalog: &Catalog,
     read_tests: ReadTests,
 ) -> (Option<Rule>, Vec<Finding>) {
-    group(report, root, "a rule", keys::RULE, &[]);
+    group(report, root, "a rule", keys::RULE);
     let id = required(report, root, "id", "a rule", "add `id:` with a name of your choice")
         .and_then(|node| fields::rule_id(report, node));
     let name = optional(root, "name").map(|node| by_language(report, node, "the rule's name")).unwrap_or_default();
@@ -138,22 +138,20 @@ fn rule(
     let overlap = optional(root, "overlap").map_or(Some(Overlap::default()), |node| {
         word(report, node, "`overlap`", &["queue", "parallel", "restart", "skip"])
     });
-    let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| on_change(report, node));
+    let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| {
+        word(report, node, "`on_change`", &["finish_old", "migrate", "cancel"])
+    });
     let limits = optional(root, "limits").map(|node| limits(report, node)).unwrap_or_default();
     let allow = optional(root, "allow").map(|node| allow(report, node, catalog)).unwrap_or_default();
 
-    let mut uses = Uses { allow: &allow, used: BTreeSet::new() };
+    let mut uses = Uses { allow: &allow, used: BTreeSet::new(), awaits: BTreeSet::new() };
     let (body, script) = body(report, root, file, files, names, &mut uses);
-    let used = uses.used;
+    let Uses { used, awaits, .. } = uses;
     if body.is_some() {
         unused_allow(report, root, &allow, &used, catalog);
         unused_limits(report, root, &used, catalog);
     }
-    let steps = match &body {
-        Some(Body::Steps(steps)) => Some(steps.as_slice()),
-        _ => None,
-    };
-    let subject = Subject { triggers: &triggers, steps, used: &used, catalog, files };
+    let subject = Subject { triggers: &triggers, body: body.as_ref(), used: &used, catalog, files };
     let tests = optional(root, "tests").map(|node| read_tests(report, node, &subject)).unwrap_or_default();
 
     let text = match &script {
@@ -176,6 +174,7 @@ fn rule(
             on_change: on_change?,
             limits,
             allow,
+            awaits: awaits.into_iter().collect(),
             body: body?,
             tests,
             file: file.to_owned(),
@@ -186,18 +185,8 @@ fn rule(
     (rule(), script.map(|script| script.findings).unwrap_or_default())
 }
 
-fn on_change(report: &mut Report, node: &Node) -> Option<OnChange> {
-    let chosen = word(report, node, "`on_change`", &["finish_old", "migrate", "cancel"])?;
-    if chosen == OnChange::Migrate {
-        report
-            .error(node.at.clone(), Code::NotYet, "`migrate` is not supported yet")
-            .hint("write `finish_old`, which lets waiting runs end as they began, or `cancel`");
-    }
-    Some(chosen)
-}
-
 fn limits(report: &mut Report, node: &Node) -> Limits {
-    if group(report, node, "`limits`", keys::LIMITS, &[]).is_none() {
+    if group(report, node, "`limits`", keys::LIMITS).is_none() {
         return Limits::default();
     }
     Limits {
@@ -229,12 +218,16 @@ fn rate<T: FromStr<Err = ParseRateError>>(report: &mut Report, node: &Node, name
 /// A limit that nothing counts against protects nobody, and its author believes that it does.
 fn unused_limits(report: &mut Report, root: &Node, used: &BTreeSet<String>, catalog: &Catalog) {
     let (Some(key), Some(limits)) = (root.key("limits"), root.get("limits")) else { return };
-    let mut writes =
-        used.iter().filter_map(|name| catalog.capabilities.get(name)).filter(|spec| spec.kind == Kind::Write);
-    if writes.next().is_none() && matches!(limits.data, Data::Map(_)) {
+    let specs = used.iter().filter_map(|name| catalog.capabilities.get(name));
+    let writes: Vec<&Spec> = specs.filter(|spec| spec.kind == Kind::Write).collect();
+    if writes.is_empty() && matches!(limits.data, Data::Map(_)) {
         report
             .warning(key.at.clone(), Code::UnusedLimit, "this rule makes no writes, and limits count nothing else")
             .hint("take them out");
+    } else if let Some(key) = limits.key("money").filter(|_| writes.iter().all(|spec| spec.amount.is_none())) {
+        report
+            .warning(key.at.clone(), Code::UnusedLimit, "nothing that this rule does moves money")
+            .hint("take it out; `calls` limits how often it acts");
     }
 }
 

@@ -66,6 +66,8 @@ pub enum Code {
     BadId,
     /// An event type that does not exist.
     UnknownEvent,
+    /// Times that are none, or that never come, or a time zone that does not exist.
+    Schedule,
     /// A capability that does not exist.
     UnknownCapability,
     /// `with` does not fit the capability.

@@ -50,10 +50,9 @@ keys! {
     /// One of `triggers`.
     TRIGGER {
         "event" "An event type such as `order.created`, or all of a kind: `order.*`."
-    }
-    /// Part of the format, and not built yet.
-    TRIGGER_LATER {
-        "schedule" "A time, as cron writes it."
+        "schedule" "Times, as cron writes them: minute, hour, day, month, weekday. `0 9 * * 1` is Mondays at 9:00."
+        "time_zone" "Whose clocks the schedule means, such as `Europe/Berlin`. Default: the shop's."
+        "missed" "What becomes of times that passed while Storehand was not running: `once` makes up for them together, `skip` leaves them out."
     }
     /// A condition that is not an expression.
     CONDITION {
@@ -99,6 +98,7 @@ keys! {
         "calls" "The writes that are made, in this order."
         "never" "Capabilities that are not used."
         "matched" "`false` where the rule must not run."
+        "why_not" "A part of the condition that must not hold, or of what it saw: `order.total`. The rule must not run."
         "outcome" "How the run ends: `done`, `failed`, `declined` or `waiting`."
     }
     /// One of `expect.calls`.

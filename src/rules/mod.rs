@@ -5,22 +5,25 @@
 //! holds for an event, [`advance`] what a run of it does next.
 //!
 //! *Architecture Invariant*: pure. Only `load` touches files, nothing here touches the network, the clock or a
-//! database, and the same text gives the same rule.
+//! database, and the same text gives the same rule (on machines that agree on what time zones are).
 //! *Architecture Invariant*: no other room knows Rhai or YAML.
 //! *Architecture Invariant*: what may be used and named comes from the `Catalog`; no capability, event or field is
-//! known here by name, except where `between` says which write makes which event.
+//! known here by name, except `schedule.due`, the event of a rule's own schedule.
 //! *Architecture Invariant*: a rule that exists has been checked; there is none with an error.
 
 mod advance;
 mod between;
+mod bounds;
 mod eval;
 pub mod expr;
 mod fields;
 mod file;
 mod finding;
+mod in_force;
 mod input;
 mod keys;
 mod language;
+mod lists;
 mod load;
 mod matching;
 mod mistakes;
@@ -31,6 +34,7 @@ mod read_steps;
 mod read_tests;
 mod read_when;
 mod rule;
+mod schedule;
 mod schema;
 pub mod script;
 mod set;
@@ -49,12 +53,14 @@ mod tests;
 pub use advance::{Outcome, Progress, advance};
 pub use file::{Read, read};
 pub use finding::{Code, Finding, Severity};
-pub use load::{Loaded, load, load_folder};
+pub use in_force::{Because, Wanted, in_force};
+pub use load::{Loaded, Unusable, load, load_folder};
 pub use matching::{Match, WhyNot, first_false, lane_key, matches, why_not};
 pub use rule::{
     Body, Condition, Expect, ExpectedCall, Input, InputKind, OnChange, OnError, OnViolation, Overlap, Rule, RuleTest,
     Status, Step, Trigger, With,
 };
+pub use schedule::{Missed, Schedule};
 pub use schema::json_schema;
 pub use set::{Listening, RuleSet, Standing};
 pub use tuning::{Tuning, from_bundle};

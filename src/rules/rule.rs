@@ -9,8 +9,14 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::expr::{Expr, Template};
+use super::schedule::Schedule;
 use super::script::Script;
-use crate::domain::{Inputs, Limits, Retry, Value};
+pub use crate::domain::OnChange;
+use crate::domain::{Inputs, Limits, Retry, Value, is_of_kind};
+
+/// The capability that answers with an event to come. No other is known by name in this room: which events are waited
+/// for must be known when the file is checked, since an event that nobody waits for is not kept for those who might.
+pub(super) const AWAITS: &str = "wait_for";
 
 /// One version of one rule.
 #[derive(Debug)]
@@ -37,6 +43,8 @@ pub struct Rule {
     pub limits: Limits,
     /// The writes that it may make.
     pub allow: Vec<String>,
+    /// The events that its runs may wait for, each once: `order.fulfilled`, or all of a kind as `order.*`.
+    pub awaits: Vec<String>,
     /// What it does.
     pub body: Body,
     /// Its own tests.
@@ -58,6 +66,25 @@ impl Rule {
     /// The conditions as people read them: why a run began.
     pub fn clauses(&self) -> Vec<String> {
         self.conditions.iter().map(ToString::to_string).collect()
+    }
+
+    /// Whether it listens to an event of this type and subject. Of schedules, it hears only its own.
+    pub fn hears(&self, kind: &str, subject: &str) -> bool {
+        let is_own = kind != Schedule::DUE || subject == self.subject();
+        is_own && self.triggers.iter().any(|trigger| trigger.hears(kind))
+    }
+
+    /// What the events of its own schedule are about: `rule/ID`.
+    pub fn subject(&self) -> String {
+        format!("rule/{}", self.id)
+    }
+
+    /// Its own times.
+    pub fn schedules(&self) -> impl Iterator<Item = &Schedule> {
+        self.triggers.iter().filter_map(|trigger| match trigger {
+            Trigger::Schedule(it) => Some(it),
+            Trigger::Event(_) => None,
+        })
     }
 }
 
@@ -108,16 +135,26 @@ pub enum InputKind {
 pub enum Trigger {
     /// One event type, or all of a kind: `order.*`.
     Event(String),
+    /// Its own times.
+    Schedule(Schedule),
 }
 
 impl Trigger {
     /// Whether it listens to this event type.
     pub fn hears(&self, kind: &str) -> bool {
         match self {
-            Self::Event(pattern) => match pattern.strip_suffix(".*") {
-                Some(family) => kind.strip_prefix(family).is_some_and(|rest| rest.starts_with('.')),
-                None => pattern == kind,
-            },
+            Self::Event(pattern) => is_of_kind(kind, pattern),
+            Self::Schedule(_) => kind == Schedule::DUE,
+        }
+    }
+}
+
+impl fmt::Display for Trigger {
+    /// `order.created`, `schedule 0 9 * * 1 Europe/Berlin`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(name) => f.write_str(name),
+            Self::Schedule(it) => write!(f, "schedule {it}"),
         }
     }
 }
@@ -158,19 +195,6 @@ pub enum Overlap {
     Restart,
     /// It is not run, and ends as `skipped`.
     Skip,
-}
-
-/// What happens to waiting runs when a new version goes live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnChange {
-    /// They end as they began.
-    #[default]
-    FinishOld,
-    /// They are replayed on the new version.
-    Migrate,
-    /// They end as `cancelled`.
-    Cancel,
 }
 
 /// What a rule does.
@@ -262,6 +286,8 @@ pub struct Expect {
     pub never: Vec<String>,
     /// `matched: false` expects that the rule does not run.
     pub matched: Option<bool>,
+    /// Occurs in the first false clause or in what it saw; `matched` is `Some(false)` then.
+    pub why_not: Option<String>,
     /// How the run ends: `done`, `failed`, `declined`, `waiting`.
     pub outcome: Option<String>,
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::rule::{Rule, Status};
+use super::schedule::Schedule;
 use crate::domain::{Catalog, Listeners, Mode};
 
 /// A rule in all the versions that are in force.
@@ -30,6 +31,8 @@ impl Standing {
 pub struct RuleSet {
     by_id: BTreeMap<String, Standing>,
     by_type: HashMap<&'static str, Listening>,
+    /// Those that have times of their own, by the subject of their events.
+    by_schedule: HashMap<String, Listening>,
 }
 
 /// Who listens to events of a type.
@@ -50,21 +53,25 @@ impl RuleSet {
     /// These rules, in these versions.
     pub fn standing(by_id: BTreeMap<String, Standing>, catalog: &Catalog) -> Self {
         let mut by_type: HashMap<&'static str, Listening> = HashMap::new();
+        let mut by_schedule: HashMap<String, Listening> = HashMap::new();
         for standing in by_id.values() {
             let roles = [(&standing.live, Mode::Live), (&standing.shadow, Mode::Shadow)];
             for (rule, mode) in roles.into_iter().filter_map(|(rule, mode)| Some((rule.as_ref()?, mode))) {
-                for event in catalog.events() {
+                if rule.schedules().next().is_some() {
+                    by_schedule.entry(rule.subject()).or_default().rules.push((Arc::clone(rule), mode));
+                }
+                for event in catalog.events().iter().filter(|event| event.name != Schedule::DUE) {
                     if rule.triggers.iter().any(|trigger| trigger.hears(event.name)) {
                         by_type.entry(event.name).or_default().rules.push((Arc::clone(rule), mode));
                     }
                 }
             }
         }
-        for listening in by_type.values_mut() {
+        for listening in by_type.values_mut().chain(by_schedule.values_mut()) {
             let name = |(rule, _): &(Arc<Rule>, Mode)| (rule.id.as_str().into(), rule.version.as_str().into());
             listening.listeners = Arc::new(Listeners::new(listening.rules.iter().map(name).collect()));
         }
-        Self { by_id, by_type }
+        Self { by_id, by_type, by_schedule }
     }
 
     /// How the rule of this id stands.
@@ -85,8 +92,9 @@ impl RuleSet {
         })
     }
 
-    /// The versions that listen to events of this type, where there are any.
-    pub fn listening(&self, kind: &str) -> Option<&Listening> {
-        self.by_type.get(kind)
+    /// The versions that listen to events of this type and subject, where there are any. Of schedules, a rule hears
+    /// only its own.
+    pub fn listening(&self, kind: &str, subject: &str) -> Option<&Listening> {
+        if kind == Schedule::DUE { self.by_schedule.get(subject) } else { self.by_type.get(kind) }
     }
 }

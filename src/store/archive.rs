@@ -13,8 +13,8 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr};
 use storehand_migrations::{Migrator, MigratorTrait};
 
 use super::events::{self, context, event, moment};
-use super::{StoreError, StoredEvent, calls, rule_versions};
-use crate::domain::{Call, EventId, Mode, RunId, ShopId};
+use super::{StoreError, StoredEvent, calls, rule_history, rule_versions};
+use crate::domain::{Call, EventId, Mode, RoleChange, RunId, ShopId};
 
 /// The store's file, opened to look. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,6 +38,11 @@ impl Recorded {
     /// Its type.
     pub fn kind(&self) -> &str {
         &self.event.kind
+    }
+
+    /// What it is about.
+    pub fn subject(&self) -> &str {
+        &self.event.subject
     }
 
     /// When it was received.
@@ -265,6 +270,14 @@ impl Archive {
         let rows: Vec<(String, i64)> =
             sqlx::query_as(sql).bind(shop.as_str()).bind(rule).fetch_all(self.pool()).await.map_err(refused)?;
         Ok(rows.into_iter().map(|(version, since)| KeptVersion { version, since: moment(since) }).collect())
+    }
+
+    /// All that happened to the versions of a rule, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn role_changes(&self, shop: &ShopId, rule: &str) -> Result<Vec<RoleChange>, StoreError> {
+        rule_history::of(&self.readers, shop, Some(rule)).await
     }
 
     /// The ids of all rules of which a version is kept.

@@ -16,8 +16,11 @@ mod events;
 mod heard;
 mod memory;
 mod records;
+mod rule_history;
+mod rule_states;
 mod rule_versions;
 mod runs;
+mod schedules;
 mod tokens;
 mod waits;
 mod writer;
@@ -30,12 +33,14 @@ use storehand_migrations::{Migrator, MigratorTrait};
 
 pub use archive::{Archive, KeptVersion, PastRun, Recorded, Span};
 pub use calls::Due;
-pub use changes::{Changes, Matched, Moved};
+pub use changes::{Changes, Decided, Matched, Moved};
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
 pub use heard::HeardBy;
 pub use records::StoredRecord;
+pub use rule_history::InForce;
 pub use rule_versions::RuleVersion;
-pub use runs::RunFilter;
+pub use runs::{RunFilter, Stayed, Waiting};
+pub use schedules::ScheduleRow;
 pub use tokens::TokenRow;
 pub use waits::AboutRow;
 

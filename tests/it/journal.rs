@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use storehand::domain::{
-    Answer, Awaits, Call, CallState, Clock, End, Event, Facts, IdMaker, ManualClock, Run, RunId, RunState, Says, is_of_kind,
+    Answer, Awaits, Call, CallState, Clock, End, Event, Facts, IdMaker, ManualClock, Run, RunId, RunState, Says,
+    is_of_kind,
 };
 use storehand::engine::{Command, Decision, Engine, EngineError, Parts, Registry, Settings, Step, What, advance};
 use storehand::rules::{Rule, RuleSet};
@@ -215,11 +216,11 @@ impl Scene {
             let idle = tokio::time::timeout(Duration::from_secs(20), engine.idle()).await;
             idle.map_err(|_| "it does not come to rest within 20 s")?;
             let unknown = self.decide(&engine, &store).await?;
-            self.approve(&engine, &store).await?;
+            let approved = self.approve(&engine, &store).await?;
             let due = store.next_due(&acme()).await.map_err(|error| error.to_string())?;
             let all = self.delivered.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|it| *it);
             match due {
-                None if unknown == 0 && all => {
+                None if unknown == 0 && approved == 0 && all => {
                     let end = tokio::time::timeout(Duration::from_secs(20), engine.shutdown(Duration::from_secs(10)));
                     return end.await.map_err(|_| "it does not shut down".to_owned());
                 }
@@ -284,14 +285,18 @@ impl Scene {
                     Says::Accept { text: None }
                 }
             };
-            let decided = engine.command(&acme(), Command::Decide(Decision { run, path: path.clone(), by: "ana".into(), says })).await;
+            let decided = engine
+                .command(&acme(), Command::Decide(Decision { run, path: path.clone(), by: "ana".into(), says }))
+                .await;
             decided.map_err(|error| format!("{run} {path}: {error}"))?;
         }
         Ok(many)
     }
 
-    /// People look at some of the approvals that wait, sometimes two at once, and say what they like.
-    async fn approve(&self, engine: &Engine, store: &Store) -> Result<(), String> {
+    /// People look at some of the approvals that wait, sometimes two at once, and say what they like. Returns how many
+    /// they have decided: their runs go on.
+    async fn approve(&self, engine: &Engine, store: &Store) -> Result<usize, String> {
+        let mut many = 0;
         let ids = store.for_people(&acme(), None, 1000).await.map_err(|error| error.to_string())?;
         let runs = store.runs(&acme(), &ids).await.map_err(|error| error.to_string())?;
         let asked = |run: &Run| -> Vec<(RunId, String)> {
@@ -328,10 +333,14 @@ impl Scene {
             if decided.len() > 1 {
                 return Err(format!("{run} {path} was decided twice, by {decided:?}"));
             }
+            many += decided.len();
             let name = (run, path);
-            self.decided.lock().unwrap_or_else(PoisonError::into_inner).extend(decided.into_iter().map(|by| (name.clone(), by)));
+            self.decided
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(decided.into_iter().map(|by| (name.clone(), by)));
         }
-        Ok(())
+        Ok(many)
     }
 
     /// What has ended has ended, and what was answered stays so.
@@ -460,10 +469,9 @@ impl Scene {
         match (call.capability.as_str(), &call.answer) {
             ("wait_for", Some(Answer::Done(answer))) => {
                 let kind = call.input["event"].as_str().unwrap_or_default();
-                let about = call.input["order_id"].as_str().map_or_else(
-                    || run.event.subject.to_string(),
-                    |order| format!("order/{order}"),
-                );
+                let about = call.input["order_id"]
+                    .as_str()
+                    .map_or_else(|| run.event.subject.to_string(), |order| format!("order/{order}"));
                 let counts = |event: &&Arc<Event>| {
                     is_of_kind(&event.kind, kind) && *event.subject == *about && event.is_since(&run.event)
                 };

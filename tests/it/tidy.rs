@@ -21,6 +21,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("rules", 7),
     ("shops", 7),
     ("store", 7),
+    ("allocator", 8),
     ("domain", 8),
 ];
 
@@ -31,6 +32,7 @@ const READ_THE_CONFIGURATION: &[&str] = &["cli", "demo", "app"];
 const OWNED: &[(&str, &[&str])] = &[
     ("axum", &["http", "demo"]),
     ("clap", &["cli"]),
+    ("croner", &["rules"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("lettre", &["shops"]),

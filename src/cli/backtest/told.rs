@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::local;
 use crate::cli::out::{self, counted};
+use crate::domain::Currency;
 use crate::engine::backtest::{Difference, Outcome, Report, Totals};
 use crate::rules::WhyNot;
 
@@ -100,6 +101,16 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
             format!("{}{parts}", calls.count)
         });
     }
+    let mut money: Vec<(&str, Currency)> =
+        sides.iter().flat_map(|side| &side.money).map(|it| (it.uses.as_str(), it.total.currency)).collect();
+    money.sort_unstable();
+    money.dedup();
+    for (uses, currency) in money {
+        row(&format!("money of {uses}"), &|side| {
+            let it = side.money.iter().find(|it| it.uses == uses && it.total.currency == currency);
+            it.map_or_else(String::new, |it| format!("{}, at most {} at once", it.total, it.most))
+        });
+    }
     row("messages to customers", &|side| match side.messages.count {
         0 => String::new(),
         count => {
@@ -148,9 +159,9 @@ fn lines(outcome: &Outcome) -> Vec<String> {
     match outcome {
         Outcome::NotHeard => vec!["does not listen to it".into()],
         Outcome::NotMatched(why) => vec![format!("did not match: {}{}", clause(why), saw(why))],
-        Outcome::Ran { writes, end, failure } => {
+        Outcome::Ran { writes, end, failure, .. } => {
             let mut lines: Vec<String> =
-                writes.iter().map(|write| format!("{} {}", write.uses, out::shortened(&write.with.to_string(), INPUT))).collect();
+                writes.iter().map(|write| format!("{} {}", write.capability, out::shortened(&write.input.to_string(), INPUT))).collect();
             let why = failure.as_ref().map_or_else(String::new, |why| format!(": {why}"));
             let nothing = if lines.is_empty() { "wrote nothing; " } else { "" };
             lines.push(format!("{nothing}{end}{why}"));

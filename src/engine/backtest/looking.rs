@@ -11,7 +11,6 @@ use super::report::WhyNotTotals;
 use super::{BacktestError, Question};
 use crate::domain::{Event, EventId, Facts, Inputs, RecordKey, Records, RunId, ShopId, about, is_of_kind};
 use crate::engine::registry::Registry;
-use crate::engine::waits::awaits;
 use crate::rules::{Rule, WhyNot, first_false, why_not};
 use crate::store::{Archive, PastRun, Recorded, Span, StoredEvent};
 
@@ -103,7 +102,7 @@ impl Looking {
     pub(super) fn new(question: &Question, registry: &Arc<Registry>) -> Self {
         let rules: Vec<_> = [Some(&question.rule), question.against.as_ref()].into_iter().flatten().cloned().collect();
         let heard = |kind: &str| rules.iter().any(|rule| rule.triggers.iter().any(|trigger| trigger.hears(kind)));
-        let awaited: Vec<String> = rules.iter().flat_map(|rule| awaits(rule)).collect();
+        let awaited: Vec<String> = rules.iter().flat_map(|rule| rule.awaits.iter().cloned()).collect();
         let wanted = |kind: &str| heard(kind) || awaited.iter().any(|awaited| is_of_kind(kind, awaited));
         let kinds = registry.catalog().events().iter().map(|event| event.name.to_owned());
         Self {
@@ -157,7 +156,7 @@ impl Looking {
         let mut unmet: Vec<Seen> = self.rules.iter().map(|_| Seen::default()).collect();
         for row in rows {
             let in_time = (self.since..self.until).contains(&row.received());
-            let listens = |rule: &Arc<Rule>| rule.triggers.iter().any(|trigger| trigger.hears(row.kind()));
+            let listens = |rule: &Arc<Rule>| rule.hears(row.kind(), row.subject());
             let heard = in_time && self.rules.iter().any(listens);
             let awaited = self.awaited.iter().any(|awaited| is_of_kind(row.kind(), awaited));
             page.looked_at += u64::from(heard);
@@ -188,7 +187,7 @@ impl Looking {
     /// What each version makes of an event; nothing where none of them runs on it.
     fn match_one(&self, arrival: &Arrival, seen: &mut [Seen]) -> Vec<Heard> {
         let look = |(rule, seen): (&Arc<Rule>, &mut Seen)| {
-            if !rule.triggers.iter().any(|trigger| trigger.hears(&arrival.event.kind)) {
+            if !rule.hears(&arrival.event.kind, &arrival.event.subject) {
                 return Looked::Deaf;
             }
             let facts = arrival.facts(rule.values());

@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use one::{Came, Tried, TriedCall, try_on};
 pub use report::{
-    CallTotals, Difference, Differing, FailureTotals, Messages, Outcome, Report, Totals, Unread, WhyNotTotals, Write,
+    CallTotals, Difference, Differing, FailureTotals, Messages, MoneyTotals, Outcome, Report, Totals, Unread, WhyNotTotals,
 };
 
 use self::happened::Happened;

@@ -101,7 +101,7 @@ fn tried(rule: &Arc<Rule>, registry: &Arc<Registry>, stored: StoredEvent, past: 
     let event = stored.event;
     let (id, kind, subject) = (event.id, event.kind.to_string(), event.subject.to_string());
     let tried = |came| Tried { event: id, kind, subject, came };
-    if !rule.triggers.iter().any(|trigger| trigger.hears(&event.kind)) {
+    if !rule.hears(&event.kind, &event.subject) {
         return tried(Came::NotHeard);
     }
     let Some(context) = stored.context else { return tried(Came::NeverMatched) };

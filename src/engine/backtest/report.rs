@@ -12,9 +12,10 @@ use super::Question;
 use super::answers::Source;
 use super::looking::{Arrival, Heard};
 use super::side::Side;
-use crate::domain::{Answer, Call, End, EventId, Kind};
+use crate::domain::{Answer, Call, End, EventId, Kind, Money};
 use crate::engine::registry::Registry;
-use crate::engine::rehearse::{Rehearsal, writes};
+use crate::engine::compare::{Written, alike, writes};
+use crate::engine::rehearse::Rehearsal;
 use crate::rules::{Overlap, WhyNot};
 
 /// What a rule would have done.
@@ -64,6 +65,8 @@ pub struct Totals {
     pub ends: BTreeMap<&'static str, u64>,
     /// By capability.
     pub calls: BTreeMap<String, CallTotals>,
+    /// Money that would have been moved, by capability and currency.
+    pub money: Vec<MoneyTotals>,
     /// What customers would have got.
     pub messages: Messages,
     /// Why runs failed, the commonest first.
@@ -95,6 +98,19 @@ pub struct CallTotals {
     pub stand_ins: u64,
     /// Not made at all: refused at the door (not allowed, or not as its schema wants it).
     pub refused: u64,
+}
+
+/// Money moved by a capability in a currency.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MoneyTotals {
+    /// The capability.
+    pub uses: String,
+    /// So many times,
+    pub count: u64,
+    /// so much in all,
+    pub total: Money,
+    /// so much at most at once.
+    pub most: Money,
 }
 
 /// Messages to customers.
@@ -138,6 +154,7 @@ impl Totals {
             why_not: Vec::new(),
             ends: BTreeMap::new(),
             calls: BTreeMap::new(),
+            money: Vec::new(),
             messages: Messages::default(),
             failures: Vec::new(),
         }
@@ -171,11 +188,33 @@ impl Totals {
                 totals.refused += 1;
             }
         }
-        for call in made.iter().filter(|call| call.capability == MESSAGE && arrived(call)) {
-            self.messages.add(recipient(call, run));
+        for call in made.iter().filter(|call| arrived(call)) {
+            if call.capability == MESSAGE {
+                self.messages.add(recipient(call, run));
+            }
+            let field = registry.get(&call.capability).and_then(|capability| capability.spec().amount);
+            let text = field.and_then(|field| call.input.get(field)).and_then(Json::as_str);
+            if let Some(money) = text.and_then(|text| text.parse::<Money>().ok()) {
+                self.add_money(&call.capability, money);
+            }
         }
         if let Some((code, message)) = failure(run.end.as_ref()) {
             self.add_failure(run.facts.event.id, code, message);
+        }
+    }
+
+    fn add_money(&mut self, capability: &str, money: Money) {
+        let is_same = |known: &&mut MoneyTotals| known.uses == capability && known.total.currency == money.currency;
+        match self.money.iter_mut().find(is_same) {
+            Some(known) => {
+                let sum = known.total.amount.saturating_add(money.amount);
+                known.total = Money::new(sum, money.currency);
+                known.count += 1;
+                known.most = if known.most < money { money } else { known.most };
+            }
+            None => {
+                self.money.push(MoneyTotals { uses: capability.to_owned(), count: 1, total: money, most: money });
+            }
         }
     }
 
@@ -261,37 +300,37 @@ pub enum Outcome {
     /// It ran.
     Ran {
         /// What it wrote, in this order.
-        writes: Vec<Write>,
-        /// How it ended: a word.
+        writes: Vec<Written>,
+        /// How it ended: a word; `waiting` where it is not over.
         end: &'static str,
         /// Why it failed, where it did.
         failure: Option<String>,
+        /// The end itself.
+        #[serde(skip)]
+        ended: Option<End>,
     },
-}
-
-/// A write that was made.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Write {
-    /// The capability.
-    pub uses: String,
-    /// What it was asked.
-    pub with: Json,
 }
 
 impl Outcome {
     pub(super) fn of(run: &Rehearsal, registry: &Registry) -> Self {
-        let write = |call: &&Call| Write { uses: call.capability.clone(), with: call.input.clone() };
         Self::Ran {
-            writes: writes(&run.calls, registry).iter().map(write).collect(),
+            writes: writes(&run.calls, registry).into_iter().map(Written::of).collect(),
             end: word(run.end.as_ref()),
             failure: failure(run.end.as_ref()).map(|(code, message)| format!("{message} ({code})")),
+            ended: run.end.clone(),
         }
     }
 
     /// Whether it comes to the same for the shop, whatever the reasons.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Ran { .. }, Self::Ran { .. }) => self == other,
+            (Self::Ran { writes, ended, .. }, Self::Ran { writes: others, ended: otherwise, .. }) => {
+                let same_end = match (ended, otherwise) {
+                    (Some(one), Some(other)) => alike(one, other),
+                    (one, other) => one.is_none() && other.is_none(),
+                };
+                writes == others && same_end
+            }
             (Self::Ran { .. }, _) | (_, Self::Ran { .. }) => false,
             _ => true,
         }
