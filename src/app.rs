@@ -8,6 +8,7 @@ mod approvals;
 mod rule_book;
 mod rules_folder;
 mod shop;
+mod telling;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::engine::{self, Engine, Registry};
 use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::{self, Model};
 use crate::store::{self, Store};
+pub use shop::unconnected as unconnected_shop;
 pub use tokens::StoreTokens;
 
 /// What a test or the demo puts in place of what the configuration would build.
@@ -127,6 +129,7 @@ impl App {
         let address = listener.local_addr()?;
         let answers = answers::Answers {
             store: store.clone(),
+            clock: clock.clone(),
             registry,
             engine: engine.clone(),
             rules: books,
@@ -196,6 +199,15 @@ pub fn model_settings(config: &Config) -> models::Settings {
 /// A capability whose declaration is wrong: a bug.
 pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
     Ok(Arc::new(registry(None, Vec::new())?))
+}
+
+/// The same with the model.
+///
+/// # Errors
+/// Where there is no model, or it cannot be used.
+pub async fn unconnected_with_model(config: &Config) -> anyhow::Result<Arc<Registry>> {
+    let model = load_model(config).await?.context("there is no model\n  hint: `storehand model fetch` gets one")?;
+    Ok(Arc::new(registry(Some(model), config.model.languages.clone())?))
 }
 
 fn registry(model: Option<Model>, languages: Vec<String>) -> anyhow::Result<Registry> {

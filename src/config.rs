@@ -23,7 +23,7 @@ use serde_json::Value as Json;
 
 use crate::domain::{Currency, Secret, Secrets, ShopId};
 pub use layers::Origin;
-use layers::{Node, Surroundings};
+use layers::{Node, Resolve, Surroundings};
 use reader::{Notes, Section, nearest};
 use values::{MailUrl, MaybePath, StoreUrl, TimeZone};
 
@@ -272,11 +272,23 @@ impl Config {
     /// # Errors
     /// Every mistake in it.
     pub fn load(file: Option<&Path>, sources: &[&str]) -> Result<Self, ConfigError> {
+        Self::load_as(file, sources, Resolve::Secrets)
+    }
+
+    /// The same without its secrets, which may be unknown here: for what connects to nothing.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn load_to_look(file: Option<&Path>, sources: &[&str]) -> Result<Self, ConfigError> {
+        Self::load_as(file, sources, Resolve::NoSecrets)
+    }
+
+    fn load_as(file: Option<&Path>, sources: &[&str], resolve: Resolve) -> Result<Self, ConfigError> {
         let variables: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let text = file.map(read_file).transpose()?;
-        Self::read(file.zip(text.as_deref()), &variables, sources)
+        Self::read_as(file.zip(text.as_deref()), &variables, sources, resolve)
     }
 
     /// The configuration of these layers.
@@ -288,6 +300,15 @@ impl Config {
         variables: &BTreeMap<String, String>,
         sources: &[&str],
     ) -> Result<Self, ConfigError> {
+        Self::read_as(file, variables, sources, Resolve::Secrets)
+    }
+
+    fn read_as(
+        file: Option<(&Path, &str)>,
+        variables: &BTreeMap<String, String>,
+        sources: &[&str],
+        resolve: Resolve,
+    ) -> Result<Self, ConfigError> {
         let mut root = layers::parse(DEFAULTS, |_| Origin::Default).map_err(|mistakes| ConfigError { mistakes })?;
         let mut folder = PathBuf::new();
         if let Some((path, text)) = file {
@@ -297,7 +318,7 @@ impl Config {
             folder = path.parent().map(Path::to_owned).unwrap_or_default();
         }
         let mut notes =
-            Notes { around: Surroundings { folder, variables }, settings: Vec::new(), mistakes: Vec::new() };
+            Notes { around: Surroundings { folder, resolve, variables }, settings: Vec::new(), mistakes: Vec::new() };
         root.overlay(layers::from_variables(variables, &mut notes.mistakes));
         root.origin = file.map_or(Origin::Default, |(path, _)| Origin::File(path.into(), 1));
 

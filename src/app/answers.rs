@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::approvals;
 use super::rule_book::Book;
-use crate::domain::{self, Event, EventId, NewEvent, Run, RunId, ShopId};
+use crate::domain::{self, Clock, Event, EventId, NewEvent, Run, RunId, ShopId};
 use crate::engine::{self, Command, Decision, Engine, EngineError, Registry, Touched};
 use crate::http::{
     Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError, RuleBook, Says, Steer, SteerError, Steering,
@@ -20,6 +20,7 @@ use crate::store::{EventFilter, RunFilter, Store, StoreError};
 pub(super) struct Answers {
     pub(super) store: Store,
     pub(super) registry: Arc<Registry>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) engine: Arc<Engine>,
     pub(super) rules: BTreeMap<ShopId, Arc<Book>>,
     pub(super) model: Option<String>,
@@ -92,7 +93,7 @@ impl Answers {
     }
 }
 
-fn failed(error: StoreError) -> ReadingError {
+pub(super) fn failed(error: StoreError) -> ReadingError {
     ReadingError(error.to_string())
 }
 
@@ -126,27 +127,11 @@ impl Reading for Answers {
     }
 
     async fn run(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError> {
-        let runs = self.store.runs(shop, &[id]).await.map_err(failed)?;
-        Ok(runs.first().map(|run| {
-            let mut json = run_head(run);
-            json["calls"] = run
-                .calls
-                .iter()
-                .map(|call| {
-                    json!({
-                        "path": call.path,
-                        "capability": call.capability,
-                        "state": call.state,
-                        "attempts": call.attempts,
-                        "due": call.due,
-                        "input": call.input,
-                        "answer": call.answer,
-                        "trouble": call.trouble,
-                    })
-                })
-                .collect();
-            json
-        }))
+        self.whole_run(shop, id).await
+    }
+
+    async fn export(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError> {
+        self.exported_run(shop, id, self.clock.now()).await
     }
 
     async fn approvals(&self, shop: &ShopId, page: Page<RunId>) -> Result<Vec<Json>, ReadingError> {
@@ -185,7 +170,7 @@ fn head(event: &Event) -> Json {
     })
 }
 
-fn run_head(run: &Run) -> Json {
+pub(super) fn run_head(run: &Run) -> Json {
     json!({
         "id": run.id,
         "rule": run.rule,

@@ -25,11 +25,16 @@ pub(super) fn build(id: &ShopId, settings: &config::Shop, mailer: Option<Arc<dyn
         Some(mailer) => Some(mailer),
         None => configured()?,
     };
-    Ok(Shop {
+    Ok(Shop { platform: platform.transpose()?, mailer, ..unconnected(id, settings) })
+}
+
+/// A shop that is connected to nothing: nothing can leave it.
+pub fn unconnected(id: &ShopId, settings: &config::Shop) -> Shop {
+    Shop {
         id: id.clone(),
         display_name: settings.display_name.clone(),
-        platform: platform.transpose()?,
-        mailer,
+        platform: None,
+        mailer: None,
         languages: settings.languages.iter().map(|language| language.as_str().into()).collect(),
         currency: settings.currency,
         time_zone: settings.time_zone.clone(),
@@ -37,7 +42,7 @@ pub(super) fn build(id: &ShopId, settings: &config::Shop, mailer: Option<Arc<dyn
         low_stock_default: settings.low_stock_default,
         secrets: settings.secrets.clone(),
         private_hosts: settings.private_hosts.clone(),
-    })
+    }
 }
 
 fn smtp(settings: &config::Mail) -> anyhow::Result<Arc<dyn Mailer>> {

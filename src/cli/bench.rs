@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::bench_backtest::{self, BacktestBench};
 use super::bench_engine::{self, EngineBench};
 use super::load::{self, Measured};
 use super::{out, say};
@@ -33,6 +34,8 @@ enum Verb {
     Intake(Intake),
     /// How many events a second go from a delivery to a finished run, with 10, 100 and 1,000 rules
     Engine(EngineBench),
+    /// How many past events a second a backtest goes through
+    Backtest(BacktestBench),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -55,6 +58,7 @@ pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let args = match args.verb {
         Verb::Intake(args) => args,
         Verb::Engine(args) => return bench_engine::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Verb::Backtest(args) => return bench_backtest::run(&args).await.map(|()| ExitCode::SUCCESS),
     };
     match args.load {
         Some(address) => {

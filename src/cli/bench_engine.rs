@@ -157,7 +157,7 @@ impl EngineBench {
     }
 }
 
-fn rule(text: &str, registry: &Registry) -> anyhow::Result<Arc<Rule>> {
+pub(super) fn rule(text: &str, registry: &Registry) -> anyhow::Result<Arc<Rule>> {
     let none = |_: &str| Err(std::io::ErrorKind::NotFound.into());
     let read = rules::read(Path::new("bench.yaml"), text, &none, registry.catalog());
     let found = read.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
@@ -180,17 +180,22 @@ fn shop() -> anyhow::Result<Shop> {
     })
 }
 
-/// The events of a signed order of this number, checked and read as the server does it.
+/// The events of a signed order of this number.
 fn delivery(order: &str, number: u64) -> anyhow::Result<Vec<NewEvent>> {
     let id = format!("{:018}", 820_000_000_000_000_000_u64 + number);
     let body = order.replacen("820982911946154508", &id, 1).into_bytes();
+    received(id, &body)
+}
+
+/// The events of an order that a shop has signed, checked and read as the server does it.
+pub(super) fn received(id: String, body: &[u8]) -> anyhow::Result<Vec<NewEvent>> {
     let header = |name: &str, value: String| (name.to_owned(), value);
     let headers = [
         header("x-shopify-topic", "orders/create".to_owned()),
-        header("x-shopify-hmac-sha256", sign_shopify(&Secret::new(SECRET), &body)),
+        header("x-shopify-hmac-sha256", sign_shopify(&Secret::new(SECRET), body)),
         header("x-shopify-webhook-id", id),
     ];
-    let delivery = Delivery { headers: &headers, query: &[], method: "POST", body: &body, received: Timestamp::now() };
+    let delivery = Delivery { headers: &headers, query: &[], method: "POST", body, received: Timestamp::now() };
     let source = shops::source("shopify").context("there is no Shopify")?;
     Ok(source.receive(delivery, &Secrets::new([Secret::new(SECRET)]))?.events)
 }

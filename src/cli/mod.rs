@@ -7,7 +7,10 @@
 //! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
 
 mod approvals;
+mod archive;
+mod backtest;
 mod bench;
+mod bench_backtest;
 mod bench_engine;
 mod client;
 mod demo;
@@ -16,11 +19,15 @@ mod events;
 mod load;
 mod model;
 mod out;
+mod replay;
 mod rule_versions;
 mod rules;
 mod runs;
 mod serve;
+mod since;
+mod timeline;
 mod token;
+mod tried;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -114,7 +121,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
-        Command::Rules(args) => rules::run(args, &app::unconnected()?).await,
+        Command::Rules(args) => rules::run(args, &cli.global).await,
         Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
         Command::Schema => rules::schema(app::unconnected()?.as_ref()),
@@ -134,6 +141,12 @@ impl Global {
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         let sources: Vec<&str> = shops::ALL.iter().map(|source| source.name()).collect();
         Config::load(self.file().as_deref(), &sources)
+    }
+
+    /// The configuration without its secrets: for what connects to nothing.
+    pub(crate) fn load_to_look(&self) -> Result<Config, ConfigError> {
+        let sources: Vec<&str> = shops::ALL.iter().map(|source| source.name()).collect();
+        Config::load_to_look(self.file().as_deref(), &sources)
     }
 }
 

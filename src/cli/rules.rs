@@ -10,9 +10,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
+use super::backtest::{self, BacktestArgs};
 use super::events::pretty;
 use super::rule_versions::{self, Activate, At, Diff, Of, Rollback};
-use super::{Hinted, out, say};
+use super::{Global, Hinted, out, say, tried};
+use crate::app;
 use crate::engine::{Registry, rule_tests};
 use crate::rules::{self, Loaded, Rule, Schedule, Severity};
 
@@ -27,10 +29,12 @@ pub(super) struct RulesArgs {
 enum Verb {
     /// Find the mistakes in rule files: all of them, each with its place and what to write instead
     Check(Files),
-    /// Run the tests that rules carry
-    Test(Files),
+    /// Run the tests that rules carry, or try the rules on events that are on record
+    Test(Test),
     /// List the rules of a running server with the versions in force, or those of files
     List(List),
+    /// Say what a rule would have done on past events, with nothing leaving the building
+    Backtest(BacktestArgs),
     /// Tell which versions of a rule were in force when, and from where
     History(Of),
     /// Show how two versions of a rule differ, and what its shadow did otherwise than the live version
@@ -52,6 +56,18 @@ struct Files {
 }
 
 #[derive(Debug, Args)]
+struct Test {
+    #[command(flatten)]
+    files: Files,
+    /// Events on record, by id: say what the rules make of each, with nothing leaving the building
+    #[arg(long, value_name = "EV1,EV2", value_delimiter = ',')]
+    events: Vec<String>,
+    /// The shop of these events, where the configuration has several
+    #[arg(long, requires = "events")]
+    shop: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct List {
     /// Rule files, and folders of them; the running server's rules where there are none
     #[arg(value_name = "PATH", conflicts_with_all = ["shop", "url"])]
@@ -63,12 +79,19 @@ struct List {
     at: At,
 }
 
-pub(super) async fn run(args: RulesArgs, registry: &Arc<Registry>) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: RulesArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Check(Files { paths, json }) => over(&paths, registry, |loaded| check(loaded, json)),
-        Verb::Test(Files { paths, json }) => over(&paths, registry, |loaded| test(loaded, json, registry)),
+        Verb::Check(Files { paths, json }) => over(&paths, |loaded, _| check(loaded, json)),
+        Verb::Test(Test { files: Files { paths, json }, events, .. }) if events.is_empty() => {
+            over(&paths, |loaded, registry| test(loaded, json, registry))
+        }
+        Verb::Test(Test { files: Files { paths, json }, events, shop }) => match missing(&paths) {
+            Some(code) => Ok(code),
+            None => tried::run(&paths, &events, (shop.as_deref(), json), global).await,
+        },
         Verb::List(List { paths, json, at }) if paths.is_empty() => rule_versions::list(&at, json).await,
-        Verb::List(List { paths, json, .. }) => over(&paths, registry, |loaded| list(loaded, json)),
+        Verb::List(List { paths, json, .. }) => over(&paths, |loaded, _| list(loaded, json)),
+        Verb::Backtest(args) => backtest::run(args, global).await,
         Verb::History(of) => rule_versions::history(&of).await,
         Verb::Diff(diff) => rule_versions::diff(&diff).await,
         Verb::Activate(activate) => activate.run().await,
@@ -76,15 +99,22 @@ pub(super) async fn run(args: RulesArgs, registry: &Arc<Registry>) -> anyhow::Re
     }
 }
 
-/// Does something with the rules of these files; `false` where it found something.
-fn over(paths: &[PathBuf], registry: &Arc<Registry>, good: impl FnOnce(&Loaded) -> bool) -> anyhow::Result<ExitCode> {
-    if let Some(missing) = paths.iter().find(|path| !path.exists()) {
-        let hint = "name rule files or folders of them, such as rules/";
-        out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
-        return Ok(ExitCode::from(2));
+/// Does something with the rules of these files that says whether all is well.
+fn over(paths: &[PathBuf], what: impl FnOnce(&Loaded, &Arc<Registry>) -> bool) -> anyhow::Result<ExitCode> {
+    if let Some(code) = missing(paths) {
+        return Ok(code);
     }
+    let registry = app::unconnected()?;
     let loaded = rules::load(paths, registry.catalog());
-    Ok(if good(&loaded) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if what(&loaded, &registry) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says where one of these is not there: wrong use.
+fn missing(paths: &[PathBuf]) -> Option<ExitCode> {
+    let missing = paths.iter().find(|path| !path.exists())?;
+    let hint = "name rule files or folders of them, such as rules/";
+    out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
+    Some(ExitCode::from(2))
 }
 
 /// Prints the JSON Schema of rule files.
@@ -193,5 +223,5 @@ fn say_findings(loaded: &Loaded, least: Severity) {
 }
 
 fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+    out::counted(number as u64, what)
 }

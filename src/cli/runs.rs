@@ -1,5 +1,6 @@
 //! `storehand runs …`: what rules did.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -7,7 +8,8 @@ use serde_json::Value as Json;
 
 use super::client::Server;
 use super::events::{Listing, cell, pretty};
-use super::{out, say};
+use super::replay::{self, ReplayArgs};
+use super::{out, say, timeline};
 
 /// `storehand runs`
 #[derive(Debug, Args)]
@@ -26,16 +28,46 @@ enum Verb {
         #[arg(long)]
         rule: Option<String>,
     },
-    /// Show a run with its calls
+    /// Show what a run did, moment by moment
     Show {
-        /// Its id, such as run_0c3k5m7q9s1t3
-        id: String,
-        /// The shop, where the server has several
-        #[arg(long)]
-        shop: Option<String>,
         #[command(flatten)]
-        server: Server,
+        one: One,
+        /// Inputs and answers whole
+        #[arg(long)]
+        full: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
+    /// Write a run out whole, to be replayed elsewhere: with its event, so with customers' data
+    Export {
+        #[command(flatten)]
+        one: One,
+        /// The file to write [default: to stdout]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Ask the rule of an exported run again, offline, and say whether it comes out the same
+    Replay(ReplayArgs),
+}
+
+/// A run of a running server.
+#[derive(Debug, Args)]
+struct One {
+    /// Its id, such as run_0c3k5m7q9s1t3
+    id: String,
+    /// The shop, where the server has several
+    #[arg(long)]
+    shop: Option<String>,
+    #[command(flatten)]
+    server: Server,
+}
+
+impl One {
+    async fn ask(&self, what: &str) -> anyhow::Result<Json> {
+        let shop: Vec<_> = self.shop.as_deref().map(|shop| ("shop", shop)).into_iter().collect();
+        self.server.ask(&format!("/v1/runs/{}{what}", self.id), &shop).await
+    }
 }
 
 pub(super) async fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
@@ -55,10 +87,22 @@ pub(super) async fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
                 say(out::table(&["RUN", "RULE", "STATE", "OUTCOME", "EVENT", "STARTED"], &rows));
             }
         }
-        Verb::Show { id, shop, server } => {
-            let shop: Vec<_> = shop.as_deref().map(|shop| ("shop", shop)).into_iter().collect();
-            say(pretty(&server.ask(&format!("/v1/runs/{id}"), &shop).await?));
+        Verb::Show { one, full, json } => {
+            let run = one.ask("").await?;
+            let inputs = if full { timeline::Inputs::Whole } else { timeline::Inputs::Shortened };
+            say(if json { pretty(&run) } else { timeline::text(&run, inputs) });
         }
+        Verb::Export { one, out } => {
+            let run = pretty(&one.ask("/export").await?);
+            match out {
+                None => say(run),
+                Some(file) => {
+                    replay::write(&file, &run)?;
+                    say(format_args!("{} holds the run and its event, with the customer's data", file.display()));
+                }
+            }
+        }
+        Verb::Replay(args) => return replay::run(&args),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -160,9 +160,19 @@ pub(super) fn from_variables(variables: &BTreeMap<String, String>, mistakes: &mu
     root
 }
 
+/// Whether secrets are looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resolve {
+    /// Each must be there.
+    Secrets,
+    /// They stay empty.
+    NoSecrets,
+}
+
 /// What values are read against: the folder of the file, and the variables that secrets may name.
 pub(super) struct Surroundings<'a> {
     pub(super) folder: PathBuf,
+    pub(super) resolve: Resolve,
     pub(super) variables: &'a BTreeMap<String, String>,
 }
 

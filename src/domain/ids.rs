@@ -126,6 +126,13 @@ id!(
     RunId, "run", "run id (`run_` and 13 letters or digits)"
 );
 
+impl EventId {
+    /// The smallest id that an event received at this moment can have.
+    pub fn first_at(moment: Timestamp) -> Self {
+        Self((moment.as_millisecond() - EPOCH_MS).clamp(0, i64::MAX >> 22) << 22)
+    }
+}
+
 /// Makes ids that are unique in one data folder and sort by time: 41 bits of milliseconds since 2024, 10 bits
 /// of a number drawn at start, 12 bits counting within the millisecond (Twitter's Snowflake).
 ///
@@ -185,6 +192,9 @@ mod tests {
         let maker = IdMaker::new(7);
         let early = maker.event("2026-11-23T10:00:00Z".parse().expect("time"));
         let many: Vec<EventId> = (0..5000).map(|_| maker.event(Timestamp::UNIX_EPOCH)).collect();
+        let moment = |text: &str| EventId::first_at(text.parse().expect("time"));
+        assert!(moment("2026-11-23T10:00:00Z") <= early && early < moment("2026-11-23T10:00:00.001Z"));
+        assert_eq!(moment("1970-01-01T00:00:00Z"), EventId(0));
         assert!(early < many[0] && many.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(early.to_string().parse::<EventId>(), Ok(early));
         assert!("run_0000000000000".parse::<EventId>().is_err());

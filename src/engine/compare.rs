@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::registry::Registry;
@@ -26,11 +27,13 @@ pub struct Did {
 }
 
 /// One write.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Written {
     /// The capability.
+    #[serde(rename = "uses")]
     pub capability: String,
     /// What it was asked.
+    #[serde(rename = "with")]
     pub input: Json,
 }
 
@@ -57,20 +60,30 @@ pub enum Compared {
 impl Did {
     /// What a run did.
     pub fn of(run: &Run, registry: &Registry) -> Self {
-        let is_write = |call: &&Call| {
-            let refused = matches!(&call.answer, Some(Answer::Failed(it)) if NEVER_TRIED.contains(&it.code.as_str()));
-            !refused && registry.get(&call.capability).is_some_and(|it| it.spec().kind == Kind::Write)
-        };
-        let written = |call: &Call| Written { capability: call.capability.clone(), input: call.input.clone() };
         Self {
             run: run.id,
             version: run.version.clone(),
             mode: run.mode,
             event: run.event.id,
-            writes: run.calls.iter().filter(is_write).map(written).collect(),
+            writes: writes(&run.calls, registry).into_iter().map(Written::of).collect(),
             end: run.ended.as_ref().map(|(_, end)| end.clone()),
         }
     }
+}
+
+impl Written {
+    pub(super) fn of(call: &Call) -> Self {
+        Self { capability: call.capability.clone(), input: call.input.clone() }
+    }
+}
+
+/// The writes that the door let through: made, or tried where a live run would try them.
+pub(super) fn writes<'c>(calls: &'c [Call], registry: &Registry) -> Vec<&'c Call> {
+    let is_write = |call: &&Call| {
+        let refused = matches!(&call.answer, Some(Answer::Failed(it)) if NEVER_TRIED.contains(&it.code.as_str()));
+        !refused && registry.get(&call.capability).is_some_and(|it| it.spec().kind == Kind::Write)
+    };
+    calls.iter().filter(is_write).collect()
 }
 
 /// What the door answers to a call that is not to be made.
@@ -108,7 +121,8 @@ impl Beside {
     }
 }
 
-fn alike(one: &End, other: &End) -> bool {
+/// Whether two ends are the same, whatever words a failure has.
+pub(super) fn alike(one: &End, other: &End) -> bool {
     match (one, other) {
         (End::Failed { failure: one }, End::Failed { failure: other }) => one.code == other.code,
         _ => std::mem::discriminant(one) == std::mem::discriminant(other),

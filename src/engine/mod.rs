@@ -12,6 +12,7 @@
 //! decided here and nowhere else; no HTTP server, no platform's payload, no SQL.
 
 mod advance;
+pub mod backtest;
 mod change;
 mod command;
 pub mod compare;
@@ -29,6 +30,7 @@ mod perform;
 mod progress;
 mod registry;
 mod rehearse;
+pub mod replay;
 pub mod rule_tests;
 mod schedules;
 mod shadow;

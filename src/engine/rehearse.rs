@@ -30,92 +30,134 @@ pub(super) trait Answerer {
     }
 }
 
-/// What came of a run that was only tried.
-#[derive(Debug)]
-pub(super) struct Rehearsed {
+/// What the runs of a rehearsal remember: not the shop's memory, which nobody touches.
+pub(super) type Memory = BTreeMap<String, Json>;
+
+/// A run that is being tried.
+pub(super) struct Rehearsal {
+    pub(super) rule: Arc<Rule>,
+    pub(super) facts: Facts,
     /// Its calls, in the order in which they were asked.
     pub(super) calls: Vec<Call>,
-    /// How it ended; `None` where it waits for longer than it was tried.
+    /// How it ended; `None` while it goes on or waits.
     pub(super) end: Option<End>,
     /// Paths of the calls that a stand-in has answered.
-    #[expect(dead_code, reason = "backtests say it; they come next")]
     pub(super) stood_in: BTreeSet<String>,
-}
-
-/// Advances a run until it ends or rests beyond `until`: pass by pass, as a live run is, so that it shows what a
-/// replay would.
-pub(super) fn rehearse(
-    rule: &Arc<Rule>,
-    facts: &Facts,
-    registry: &Arc<Registry>,
-    answerer: &mut dyn Answerer,
-    until: Timestamp,
-) -> Rehearsed {
-    let mut stage = Stage { registry, answerer, memory: BTreeMap::new(), coming: BTreeMap::new(), until };
-    let (mut now, mut calls, mut stood_in) = (facts.now, Vec::new(), BTreeSet::new());
-    loop {
-        let Step { calls: mut advanced, known, end } = advance(rule, facts, calls, registry, now);
-        if end.is_some() {
-            return Rehearsed { calls: advanced, end, stood_in };
-        }
-        for call in advanced[known..].iter_mut().filter(|call| call.answer.is_none()) {
-            if stage.take_up(call, facts, now) {
-                stood_in.insert(call.path.clone());
-            }
-        }
-        if !advanced[known..].iter().any(|call| call.answer.is_some()) {
-            let open = advanced.iter().filter(|call| call.answer.is_none());
-            let Some(next) = open.map(|call| call.due).min().filter(|due| *due <= until) else {
-                return Rehearsed { calls: advanced, end: None, stood_in };
-            };
-            now = now.max(next);
-            let due = advanced.iter_mut().filter(|call| call.answer.is_none() && call.due <= now);
-            due.for_each(|call| stage.time_has_come(call, now));
-        }
-        calls = advanced;
-    }
-}
-
-/// What a rehearsal has beside the run itself.
-struct Stage<'s> {
-    registry: &'s Registry,
-    answerer: &'s mut dyn Answerer,
-    /// The shop's memory as this run sees it: empty at first.
-    memory: BTreeMap<String, Json>,
+    now: Timestamp,
     /// By path: the answers that are known to come.
     coming: BTreeMap<String, Answer>,
-    until: Timestamp,
 }
 
-impl Stage<'_> {
-    /// Answers a new call, or sets when it is to be. `true` where a stand-in answered.
-    fn take_up(&mut self, call: &mut Call, facts: &Facts, now: Timestamp) -> bool {
-        let answered = self.answerer.answer(call);
-        let stands_in = answered.is_none();
-        let Some(capability) = self.registry.get(&call.capability) else { return false };
+impl Rehearsal {
+    /// A run that has asked nothing yet.
+    pub(super) fn begin(rule: Arc<Rule>, facts: Facts) -> Self {
+        let (calls, stood_in, coming) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+        Self { rule, now: facts.now, facts, calls, end: None, stood_in, coming }
+    }
+
+    /// Advances it until it ends or rests beyond `until`: pass by pass, as a live run is, so that it shows what a
+    /// replay would.
+    pub(super) fn go_on(
+        &mut self,
+        registry: &Arc<Registry>,
+        answerer: &mut dyn Answerer,
+        memory: &mut Memory,
+        until: Timestamp,
+    ) {
+        while self.end.is_none() {
+            let calls = std::mem::take(&mut self.calls);
+            let Step { mut calls, known, end } = advance(&self.rule, &self.facts, calls, registry, self.now);
+            self.end = end;
+            if self.end.is_none() {
+                let new = calls[known..].iter_mut().filter(|call| call.answer.is_none());
+                new.for_each(|call| self.take_up(call, registry, answerer, memory, until));
+            }
+            let moved = calls[known..].iter().any(|call| call.answer.is_some());
+            self.calls = calls;
+            if !moved && !self.move_clock(registry, until) {
+                return;
+            }
+        }
+    }
+
+    /// When it goes on by itself; `None` where it is over.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        let open = self.calls.iter().filter(|call| call.answer.is_none());
+        open.map(|call| call.due).min().filter(|_| self.end.is_none())
+    }
+
+    /// Answers a call that waits for something from outside.
+    pub(super) fn answer(&mut self, path: &str, answer: Answer, now: Timestamp) {
+        self.now = self.now.max(now);
+        if let Some(call) = self.calls.iter_mut().find(|call| call.path == path && call.answer.is_none()) {
+            settle(call, answer, self.now);
+        }
+    }
+
+    /// Its calls that wait for something from outside.
+    pub(super) fn awaiting(&self) -> impl Iterator<Item = (&Call, &Awaits)> {
+        let open = self.calls.iter().filter(|call| call.answer.is_none() && self.end.is_none());
+        open.filter_map(|call| Some((call, call.awaits.as_ref()?)))
+    }
+
+    /// Ends it from outside.
+    pub(super) fn end_as(&mut self, end: End) {
+        self.end = Some(end);
+    }
+
+    /// Moves its clock to what comes next and answers what is due then; `false` where that is beyond `until`.
+    fn move_clock(&mut self, registry: &Registry, until: Timestamp) -> bool {
+        let Some(next) = self.next_due().filter(|due| *due <= until) else { return false };
+        self.now = self.now.max(next);
+        for call in self.calls.iter_mut().filter(|call| call.answer.is_none() && call.due <= self.now) {
+            let timed_out = || registry.get(&call.capability).map(|capability| capability.timed_out(&call.input));
+            if let Some(answer) = self.coming.remove(&call.path).or_else(timed_out) {
+                settle(call, answer, self.now);
+            }
+        }
+        true
+    }
+
+    /// Answers a new call, or sets when it is to be answered.
+    fn take_up(
+        &mut self,
+        call: &mut Call,
+        registry: &Registry,
+        answerer: &mut dyn Answerer,
+        memory: &mut Memory,
+        until: Timestamp,
+    ) {
+        let answered = answerer.answer(call);
+        let Some(capability) = registry.get(&call.capability) else { return };
         let kind = capability.spec().kind;
+        if answered.is_none() && matches!(kind, Kind::Read | Kind::Write) {
+            self.stood_in.insert(call.path.clone());
+        }
         let answer = match (answered, kind) {
             (Some(answer), _) => answer,
-            (None, Kind::Control | Kind::Memory) => match capability.work_out(facts, now, &call.input) {
+            (None, Kind::Control | Kind::Memory) => match capability.work_out(&self.facts, self.now, &call.input) {
                 Verdict::Until(due) => {
                     call.due = due;
-                    return false;
+                    return;
                 }
                 // Nobody is asked: what the rule says is to be assumed.
-                Verdict::Await(Awaits::Person, _) => capability.stand_in(&call.input),
+                Verdict::Await(Awaits::Person, _) => {
+                    self.stood_in.insert(call.path.clone());
+                    capability.stand_in(&call.input)
+                }
                 Verdict::Await(awaits, due) => {
-                    let comes = self.answerer.awaited(call, &awaits, now, due.min(self.until));
+                    let comes = answerer.awaited(call, &awaits, self.now, due.min(until));
                     (call.awaits, call.due) = (Some(awaits), due);
                     if let Some((at, answer)) = comes {
                         call.due = at;
                         self.coming.insert(call.path.clone(), answer);
                     }
-                    return false;
+                    return;
                 }
                 Verdict::Memory(op) => {
-                    let (answer, value) = memory::apply(&op, self.memory.get(op.key()).unwrap_or(&Json::Null));
+                    let (answer, value) = memory::apply(&op, memory.get(op.key()).unwrap_or(&Json::Null));
                     if let Some(value) = value {
-                        self.memory.insert(op.key().to_owned(), value);
+                        memory.insert(op.key().to_owned(), value);
                     }
                     answer
                 }
@@ -124,17 +166,7 @@ impl Stage<'_> {
             },
             (None, _) => capability.stand_in(&call.input),
         };
-        settle(call, answer, now);
-        stands_in && matches!(kind, Kind::Read | Kind::Write)
-    }
-
-    /// Answers a call whose time has come.
-    fn time_has_come(&mut self, call: &mut Call, now: Timestamp) {
-        let answer = self.coming.remove(&call.path);
-        let timed_out = || self.registry.get(&call.capability).map(|capability| capability.timed_out(&call.input));
-        if let Some(answer) = answer.or_else(timed_out) {
-            settle(call, answer, now);
-        }
+        settle(call, answer, self.now);
     }
 }
 

@@ -4,16 +4,17 @@
 //! A call is answered by the test's mocks, by step or by capability; else a read or a write gets the capability's
 //! stand-in, `memory.*` works on an empty memory, and `wait` ends when the test's clock reaches it (`rehearse`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 
+use super::compare::writes;
 use super::registry::Registry;
-use super::rehearse::{Answerer, Rehearsed, rehearse};
-use crate::domain::{Answer, Call, Catalog, End, Event, EventId, Facts, Failure, Kind, Records, ShopId};
+use super::rehearse::{Answerer, Memory, Rehearsal};
+use crate::domain::{Answer, Call, Catalog, End, Event, EventId, Facts, Failure, Records, ShopId};
 use crate::rules::{Match, Rule, RuleTest, Schedule, lane_key, matches};
 
 /// What came of one test.
@@ -51,12 +52,14 @@ fn check(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Vec<Str
         (_, None) => {}
     }
     let until = later(facts.now, test.advance);
-    let came = match lane_key(rule, &facts) {
-        Ok(_) => rehearse(rule, &facts, registry, &mut Mocks(&test.mocks, registry), until),
-        Err(failure) => Rehearsed { calls: Vec::new(), end: Some(End::Failed { failure }), stood_in: BTreeSet::new() },
-    };
+    let lane = lane_key(rule, &facts);
+    let mut came = Rehearsal::begin(rule.clone(), facts);
+    match lane {
+        Ok(_) => came.go_on(registry, &mut Mocks(&test.mocks, registry), &mut Memory::new(), until),
+        Err(failure) => came.end_as(End::Failed { failure }),
+    }
     let mut messages = Vec::new();
-    unlike_calls(test, &writes(&came, registry), &mut messages);
+    unlike_calls(test, &writes(&came.calls, registry), &mut messages);
     for name in &test.expect.never {
         for call in came.calls.iter().filter(|call| call.capability == *name) {
             messages.push(format!("`{name}` must never be used, and was: {}", shown(call)));
@@ -65,18 +68,6 @@ fn check(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Vec<Str
     unlike_end(test, &came, until, &mut messages);
     messages
 }
-
-/// The writes that were made, or tried where a live run would try them.
-fn writes<'c>(came: &'c Rehearsed, registry: &Registry) -> Vec<&'c Call> {
-    let is_write = |call: &&Call| {
-        let refused = matches!(&call.answer, Some(Answer::Failed(it)) if NEVER_TRIED.contains(&it.code.as_str()));
-        !refused && registry.get(&call.capability).is_some_and(|it| it.spec().kind == Kind::Write)
-    };
-    came.calls.iter().filter(is_write).collect()
-}
-
-/// What the door answers to a call that is not to be made.
-const NEVER_TRIED: [&str; 3] = ["unknown_capability", "denied", "invalid_input"];
 
 /// The facts that a test's event gives.
 fn facts(rule: &Rule, event: &Json, catalog: &Catalog) -> Result<Facts, String> {
@@ -244,7 +235,7 @@ fn unlike(expected: &Json, came: &Json, place: &str, messages: &mut Vec<String>)
     }
 }
 
-fn unlike_end(test: &RuleTest, came: &Rehearsed, until: Timestamp, messages: &mut Vec<String>) {
+fn unlike_end(test: &RuleTest, came: &Rehearsal, until: Timestamp, messages: &mut Vec<String>) {
     let (word, why) = ended(came.end.as_ref());
     match &test.expect.outcome {
         Some(expected) if expected != word => {

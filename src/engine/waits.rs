@@ -128,7 +128,7 @@ impl Desk {
 }
 
 /// What a call is answered that waited for this event.
-fn happened(event: &Event, records: &Records) -> Answer {
+pub(super) fn happened(event: &Event, records: &Records) -> Answer {
     let mut answer = serde_json::to_value(records).unwrap_or_default();
     answer["timed_out"] = Json::Bool(false);
     answer["event"] = json!({

@@ -87,6 +87,7 @@ pub fn router(http: Http) -> Router {
         .route("/v1/events/{id}", get(api::event))
         .route("/v1/runs", get(api::runs))
         .route("/v1/runs/{id}", get(api::run))
+        .route("/v1/runs/{id}/export", get(api::export))
         .route("/v1/approvals", get(api::approvals))
         .route("/v1/approvals/{run}/{*path}", post(steer::approval))
         .route("/v1/rules", get(rules::rules))

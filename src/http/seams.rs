@@ -57,6 +57,9 @@ pub trait Reading: Send + Sync {
     /// A run with its calls.
     async fn run(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError>;
 
+    /// A run written out whole, to be replayed elsewhere.
+    async fn export(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError>;
+
     /// What waits for a person, newest first: approvals, and calls of which nobody else can tell whether they happened.
     async fn approvals(&self, shop: &ShopId, page: Page<RunId>) -> Result<Vec<Json>, ReadingError>;
 

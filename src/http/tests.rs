@@ -91,6 +91,10 @@ impl Reading for World {
         std::future::pending().await
     }
 
+    async fn export(&self, _: &ShopId, _: RunId) -> Result<Option<Json>, ReadingError> {
+        Ok(None)
+    }
+
     async fn approvals(&self, shop: &ShopId, page: Page<RunId>) -> Result<Vec<Json>, ReadingError> {
         Ok(vec![json!([shop, page.before, page.limit])])
     }

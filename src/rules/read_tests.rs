@@ -15,7 +15,7 @@ use super::read_steps::{beside, capability};
 use super::rule::{Body, Expect, ExpectedCall, RuleTest, Step, Trigger};
 use super::steps::MOST_ITEMS;
 use super::yaml::{Data, Node};
-use crate::domain::{Catalog, Field, FieldKind, Kind, Money, Records};
+use crate::domain::{Catalog, EventId, Field, FieldKind, Kind, Money, Records};
 
 /// What a test may speak of.
 pub(super) struct Subject<'a> {
@@ -78,6 +78,14 @@ fn event(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Json
         return Some(event);
     }
     let name = text(report, node, "`event`")?;
+    if name.parse::<EventId>().is_ok() {
+        let message = "a rule's own tests come out the same everywhere, and this event is in one store only";
+        report.error(node.at.clone(), Code::Test, message).hint(format!(
+            "`storehand rules test FILE --events {name}` tries the rule on it; for a test of its own, write its `data` \
+             (`storehand events show {name}`) into a fixture"
+        ));
+        return None;
+    }
     let json = beside(report, node, name, subject.files)?;
     match serde_json::from_str(&json) {
         Ok(event) => {

@@ -165,12 +165,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn event(&self, shop: &ShopId, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
-        let found =
-            event::Entity::find_by_id(id.0).filter(event::Column::Shop.eq(shop.as_str())).one(&self.readers).await?;
-        let Some(row) = found else { return Ok(None) };
-        let matched = contexts::Entity::find_by_id(id.0).one(&self.readers).await?;
-        let heard = heard::read(&self.readers, &[matched.as_ref().map_or("", |row| &row.why_not)]).await?;
-        with_context(row, matched, heard.into_iter().next().unwrap_or_default()).map(Some)
+        one(&self.readers, shop, id).await
     }
 
     /// Events of this shop, newest first: of one type, older than one, as asked.
@@ -214,6 +209,19 @@ impl Store {
     pub async fn count_events(&self) -> Result<u64, StoreError> {
         Ok(event::Entity::find().count(&self.readers).await?)
     }
+}
+
+/// One event, with what it was matched with.
+pub(super) async fn one(
+    readers: &DatabaseConnection,
+    shop: &ShopId,
+    id: EventId,
+) -> Result<Option<StoredEvent>, StoreError> {
+    let found = event::Entity::find_by_id(id.0).filter(event::Column::Shop.eq(shop.as_str())).one(readers).await?;
+    let Some(row) = found else { return Ok(None) };
+    let matched = contexts::Entity::find_by_id(id.0).one(readers).await?;
+    let heard = heard::read(readers, &[matched.as_ref().map_or("", |row| &row.why_not)]).await?;
+    with_context(row, matched, heard.into_iter().next().unwrap_or_default()).map(Some)
 }
 
 const KEYS: Rows<5> = Rows {

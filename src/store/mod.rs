@@ -8,6 +8,7 @@
 
 #![expect(unreachable_pub, reason = "sea-orm's derives make public items, and the entities stay in this room")]
 
+mod archive;
 mod calls;
 mod changes;
 mod checkpoint;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTrait};
 use storehand_migrations::{Migrator, MigratorTrait};
 
+pub use archive::{Archive, KeptVersion, PastRun, Recorded, Span};
 pub use calls::Due;
 pub use changes::{Changes, Decided, Matched, Moved};
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
@@ -75,6 +77,16 @@ pub enum StoreError {
         file: String,
         /// What the database says.
         cause: String,
+    },
+    /// The file was written by another release, and what only looks changes nothing.
+    #[error("the store {file} was written by {what} Storehand: {way}")]
+    Release {
+        /// Which file.
+        file: String,
+        /// `an older`, `a newer`.
+        what: &'static str,
+        /// What to do.
+        way: &'static str,
     },
     /// The database refused: disk full, file damaged, …
     #[error("the store refused: {0}")]

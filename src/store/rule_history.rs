@@ -83,12 +83,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn role_changes(&self, shop: &ShopId, rule: Option<&str>) -> Result<Vec<RoleChange>, StoreError> {
-        let mut query = Entity::find().filter(Column::Shop.eq(shop.as_str()));
-        if let Some(rule) = rule {
-            query = query.filter(Column::Rule.eq(rule));
-        }
-        let rows = query.order_by_asc(Column::Id).all(&self.readers).await?;
-        rows.into_iter().map(change).collect()
+        of(&self.readers, shop, rule).await
     }
 
     /// Changes whose waiting runs have not all been dealt with, oldest first.
@@ -105,6 +100,20 @@ impl Store {
             .await?;
         rows.into_iter().map(change).collect()
     }
+}
+
+/// All that happened to the versions of a rule, or of every rule, oldest first.
+pub(super) async fn of(
+    readers: &DatabaseConnection,
+    shop: &ShopId,
+    rule: Option<&str>,
+) -> Result<Vec<RoleChange>, StoreError> {
+    let mut query = Entity::find().filter(Column::Shop.eq(shop.as_str()));
+    if let Some(rule) = rule {
+        query = query.filter(Column::Rule.eq(rule));
+    }
+    let rows = query.order_by_asc(Column::Id).all(readers).await?;
+    rows.into_iter().map(change).collect()
 }
 
 fn change(row: Model) -> Result<RoleChange, StoreError> {

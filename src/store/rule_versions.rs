@@ -54,8 +54,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn version(&self, shop: &ShopId, rule: &str, version: &str) -> Result<Option<String>, StoreError> {
-        let key = (shop.to_string(), rule.to_owned(), version.to_owned());
-        Ok(Entity::find_by_id(key).one(&self.readers).await?.map(|row| row.bundle))
+        bundle(&self.readers, shop, rule, version).await
     }
 
     /// The versions of a rule that are kept, by the time they first went live or into the shadow, oldest first.
@@ -74,6 +73,17 @@ impl Store {
             .await?;
         Ok(rows.into_iter().map(|(version, since)| (version, moment(since))).collect())
     }
+}
+
+/// The bundle of a version.
+pub(super) async fn bundle(
+    readers: &DatabaseConnection,
+    shop: &ShopId,
+    rule: &str,
+    version: &str,
+) -> Result<Option<String>, StoreError> {
+    let key = (shop.to_string(), rule.to_owned(), version.to_owned());
+    Ok(Entity::find_by_id(key).one(readers).await?.map(|row| row.bundle))
 }
 
 pub(super) async fn insert(tx: &DatabaseTransaction, shop: &ShopId, versions: Vec<RuleVersion>) -> Result<(), DbErr> {

@@ -22,6 +22,7 @@ mod shadow;
 mod shops;
 mod support;
 mod tidy;
+mod trying;
 mod versions;
 mod waits;
 mod world;

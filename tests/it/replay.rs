@@ -6,7 +6,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use storehand::domain::{Answer, Call, CallState, End, Event, EventId, Facts, Failure, Records};
+use storehand::domain::{
+    Answer, Call, CallState, End, Event, EventId, Facts, Failure, Mode, Records, Run, RunId, RunState,
+};
+use storehand::engine::replay::{Exported, replay};
 use storehand::engine::{Registry, Step, advance};
 use storehand::rules::Rule;
 
@@ -48,11 +51,16 @@ pub(crate) fn answer(world: &World, path: &str) -> Answer {
 
 type Journal = BTreeMap<String, (String, Json, Option<Answer>)>;
 
+/// The moment of a round.
+fn at(round: u32) -> Timestamp {
+    start_of_time().saturating_add(jiff::SignedDuration::from_millis(round.into())).expect("a moment")
+}
+
 /// Takes a run to its end, answering what it waits for in the order that `order` draws.
 fn run(rule: &Arc<Rule>, world: &World, registry: &Arc<Registry>, order: u64) -> (Journal, Option<End>, Vec<Call>) {
     let mut calls: Vec<Call> = Vec::new();
     for round in 0_u32..500 {
-        let now: Timestamp = start_of_time();
+        let now: Timestamp = at(round);
         let Step { calls: all, known, end } = advance(rule, &facts(), calls.clone(), registry, now);
         assert_eq!((known, &all[..known]), (calls.len(), &calls[..]), "what was known stays");
         let again = advance(rule, &facts(), all.clone(), registry, now);
@@ -70,7 +78,7 @@ fn run(rule: &Arc<Rule>, world: &World, registry: &Arc<Registry>, order: u64) ->
         std::hash::Hash::hash(&(order, round), &mut hasher);
         let call = &mut calls[open[std::hash::Hasher::finish(&hasher) as usize % open.len()]];
         call.answer = Some(answer(world, &call.path));
-        call.state = CallState::Answered;
+        (call.state, call.answered) = (CallState::Answered, Some(at(round + 1)));
     }
     panic!("no end after 500 answers");
 }
@@ -102,6 +110,55 @@ proptest! {
             let is_told = matches!(&step.end, Some(End::Diverged { path, .. }) if *path == calls[at].path);
             prop_assert!(is_told, "{:?}", step.end);
             prop_assert_eq!(step.calls, changed, "and nothing is asked on the wrong way");
+        }
+    }
+
+    #[test]
+    fn a_run_written_out_comes_out_the_same_and_a_changed_one_does_not(
+        rule in random_rule(),
+        seed in any::<u64>(),
+        order in any::<u64>(),
+        which in any::<prop::sample::Index>(),
+    ) {
+        let world = World::new(seed, BTreeMap::new());
+        let registry = world.registry();
+        let rule = rule.rule("r0", registry.catalog());
+        let (_, end, calls) = run(&rule, &world, &registry, order);
+        let last = calls.iter().filter_map(|call| call.answered).max().unwrap_or_else(start_of_time);
+        let of = |calls: Vec<Call>| {
+            let facts = facts();
+            let run = Run {
+                id: RunId(1),
+                rule: rule.id.as_str().into(),
+                version: rule.version.as_str().into(),
+                mode: Mode::Live,
+                event: facts.event,
+                context: Arc::default(),
+                lane: "order/1".into(),
+                state: RunState::Ended,
+                started: facts.now,
+                ended: end.clone().map(|end| (last, end)),
+                calls,
+            };
+            let written = serde_json::to_string(&Exported::of(&run, &acme(), Some(rule.bundle()), last)).expect("json");
+            let read = Exported::read(&written).expect("it reads back");
+            replay(&read, &registry).expect("it can be replayed")
+        };
+        let same = of(calls.clone());
+        prop_assert_eq!((&same.difference, same.calls), (&None, calls.len()));
+
+        if !calls.is_empty() {
+            let at = which.index(calls.len());
+            let mut changed = calls.clone();
+            changed[at].input = json!({ "another": true });
+            let told = of(changed).difference.expect("another input is seen");
+            prop_assert!(told.recorded.contains("another"), "{told:?}");
+            let mut longer = calls.clone();
+            longer.push(Call { path: "never".into(), position: calls.len() as u32, ..calls[at].clone() });
+            prop_assert!(of(longer).difference.is_some(), "a call that nobody asks for is seen");
+            let mut shorter = calls.clone();
+            shorter.remove(at);
+            prop_assert!(of(shorter).difference.is_some(), "a call that is not on record is seen");
         }
     }
 }
