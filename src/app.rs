@@ -6,6 +6,7 @@
 mod answers;
 mod rules_folder;
 mod shop;
+mod stops;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -131,6 +132,7 @@ impl App {
         let answers = answers::Answers {
             store: store.clone(),
             engine: engine.clone(),
+            registry,
             rules: states,
             model: model.as_ref().map(|model| model.name().to_owned()),
         };

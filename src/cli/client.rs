@@ -36,17 +36,33 @@ impl Server {
 
     /// Asks a question, with the token of `$STOREHAND_TOKEN`.
     pub(super) async fn ask(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Json> {
-        let token = std::env::var("STOREHAND_TOKEN").map_err(|_| {
-            Hinted::new(
-                "$STOREHAND_TOKEN is not set",
-                "`storehand token new NAME` makes a token; put it into STOREHAND_TOKEN",
-            )
-        })?;
         let mut address = reqwest::Url::parse(&self.address(path)).context("--url is not an address")?;
         address.query_pairs_mut().extend_pairs(query);
-        let answered = send(client()?.get(address).bearer_auth(token)).await?;
-        serde_json::from_slice(&answered.body).context("the server's answer is not JSON: is this Storehand?")
+        understood(client()?.get(address).bearer_auth(token()?)).await
     }
+
+    /// Has something done, with the token of `$STOREHAND_TOKEN`: `place` is the page's path, part by part.
+    pub(super) async fn tell(&self, place: &[&str], query: &[(&str, &str)], what: &Json) -> anyhow::Result<Json> {
+        let mut address = reqwest::Url::parse(&self.address("/")).context("--url is not an address")?;
+        let parts = address.path_segments_mut();
+        parts.map_err(|()| anyhow::anyhow!("--url is not an address"))?.pop_if_empty().extend(place);
+        address.query_pairs_mut().extend_pairs(query);
+        understood(client()?.post(address).bearer_auth(token()?).json(what)).await
+    }
+}
+
+fn token() -> Result<String, Hinted> {
+    std::env::var("STOREHAND_TOKEN").map_err(|_| {
+        Hinted::new(
+            "$STOREHAND_TOKEN is not set",
+            "`storehand token new NAME` makes a token; put it into STOREHAND_TOKEN",
+        )
+    })
+}
+
+async fn understood(request: RequestBuilder) -> anyhow::Result<Json> {
+    let answered = send(request).await?;
+    serde_json::from_slice(&answered.body).context("the server's answer is not JSON: is this Storehand?")
 }
 
 /// A client without proxies and redirects: what it sends is for that server alone.

@@ -6,14 +6,17 @@
 //! *Architecture Invariant*: the only room that reads arguments and writes to stdout. It decides nothing about
 //! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
 
+mod agree;
 mod bench;
 mod client;
+mod dead;
 mod demo;
 mod doctor;
 mod events;
 mod load;
 mod model;
 mod out;
+mod pauses;
 mod rules;
 mod runs;
 mod serve;
@@ -108,7 +111,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
-        Command::Rules(args) => rules::run(&args, &app::unconnected()?),
+        Command::Rules(args) => rules::run(args, &app::unconnected()?).await,
         Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
         Command::Schema => rules::schema(app::unconnected()?.as_ref()),

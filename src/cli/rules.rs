@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::events::pretty;
-use super::{Hinted, out, say};
+use super::{Hinted, out, pauses, say};
 use crate::engine::{Registry, rule_tests};
 use crate::rules::{self, Loaded, Rule, Severity, Trigger};
 
@@ -27,6 +27,10 @@ enum Verb {
     Test(Files),
     /// List rules with what they listen to
     List(Files),
+    /// Stop a rule, or all of them, at once: it starts no run, and its writes are held until it is resumed
+    Pause(pauses::PauseArgs),
+    /// Let what was paused go on, with the writes that were held
+    Resume(pauses::ResumeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -39,20 +43,27 @@ struct Files {
     json: bool,
 }
 
-pub(super) fn run(args: &RulesArgs, registry: &Arc<Registry>) -> anyhow::Result<ExitCode> {
-    let (Verb::Check(files) | Verb::Test(files) | Verb::List(files)) = &args.verb;
+/// One of the verbs that work on files.
+type OnFiles = fn(&Loaded, bool, &Arc<Registry>) -> bool;
+
+pub(super) async fn run(args: RulesArgs, registry: &Arc<Registry>) -> anyhow::Result<ExitCode> {
+    match args.verb {
+        Verb::Check(files) => on_files(&files, registry, |loaded, json, _| check(loaded, json)),
+        Verb::Test(files) => on_files(&files, registry, test),
+        Verb::List(files) => on_files(&files, registry, |loaded, json, _| list(loaded, json)),
+        Verb::Pause(args) => pauses::pause(args).await,
+        Verb::Resume(args) => pauses::resume(args).await,
+    }
+}
+
+fn on_files(files: &Files, registry: &Arc<Registry>, verb: OnFiles) -> anyhow::Result<ExitCode> {
     if let Some(missing) = files.paths.iter().find(|path| !path.exists()) {
         let hint = "name rule files or folders of them, such as rules/";
         out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
         return Ok(ExitCode::from(2));
     }
     let loaded = rules::load(&files.paths, registry.catalog());
-    let good = match args.verb {
-        Verb::Check(_) => check(&loaded, files.json),
-        Verb::Test(_) => test(&loaded, files.json, registry),
-        Verb::List(_) => list(&loaded, files.json),
-    };
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if verb(&loaded, files.json, registry) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints the JSON Schema of rule files.

@@ -13,6 +13,7 @@ mod door;
 mod event;
 mod ids;
 mod money;
+mod pause;
 mod platform;
 pub mod record;
 mod records;
@@ -28,6 +29,7 @@ pub use door::{Answer, AskOptions, Asked, Door, Failure, Retry, digest};
 pub use event::{Context, Envelope, Event, Facts, Inputs, NewEvent};
 pub use ids::{EventId, IdMaker, ParseIdError, RunId, ShopId};
 pub use money::{Currency, Money, ParseMoneyError};
+pub use pause::{Pause, Pauses};
 pub use platform::{Mailer, Outgoing, Platform, Shop};
 pub use record::{Field, FieldKind, Record, Text, Value};
 pub use records::{

@@ -12,11 +12,44 @@ use crate::store::StoreError;
 pub enum Command {
     /// What became of a call of which nobody else can tell.
     Decide(Decision),
+    /// A rule is paused, or all of them.
+    Pause {
+        /// Its id; `None`: all rules of the shop, those to come included.
+        rule: Option<String>,
+        /// Who asks.
+        by: String,
+        /// Why, where they say it.
+        why: Option<String>,
+    },
+    /// Dead runs go on from the calls that failed them.
+    Retry {
+        /// Which.
+        runs: Vec<RunId>,
+        /// Who asks.
+        by: String,
+    },
+    /// Dead runs are left as they are.
+    Drop {
+        /// Which.
+        runs: Vec<RunId>,
+    },
+    /// A pause is lifted.
+    Resume {
+        /// Its id; `None`: the pause of all.
+        rule: Option<String>,
+        /// Who asks.
+        by: String,
+    },
 }
 
 /// What a command came to: the runs that it touched, and what became of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touched(pub Vec<(RunId, String)>);
+
+impl Touched {
+    /// What begins with this says why a run was left as it is.
+    pub const LEFT: &str = "left: ";
+}
 
 impl Desk {
     /// Carries a command out as part of this turn.
@@ -27,6 +60,10 @@ impl Desk {
     ) -> Result<Result<Touched, EngineError>, StoreError> {
         match command {
             Command::Decide(decision) => self.decide(turn, &decision).await,
+            Command::Pause { rule, by, why } => self.pause(turn, rule, by, why).await,
+            Command::Retry { runs, by } => self.retry(turn, &runs, &by).await,
+            Command::Drop { runs } => self.drop_dead(turn, &runs).await,
+            Command::Resume { rule, by } => self.resume(turn, rule, &by).await,
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use super::command::{Command, Touched};
 use super::happening::{Happening, What};
+use super::holds::Holds;
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
 use super::registry::Registry;
@@ -84,6 +85,8 @@ pub(super) struct Desk {
     pub(super) versions: HashMap<(Arc<str>, Arc<str>), Arc<Rule>>,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
+    /// What is paused.
+    pub(super) holds: Holds,
     /// Lets so many reads of the platform go on at once.
     pub(super) reads: Arc<Semaphore>,
     pub(super) tasks: JoinSet<Returned>,
@@ -142,6 +145,7 @@ impl Desk {
             runs: HashMap::new(),
             versions: HashMap::new(),
             parked: HashMap::new(),
+            holds: Holds::default(),
             tasks: JoinSet::new(),
             attempts_under_way: 0,
             next_due: None,
@@ -170,7 +174,7 @@ impl Desk {
             }
             let (mut inbox, mut returned) = (Vec::new(), Vec::new());
             // Once it is closing no event is taken any more: what is left stays on disk.
-            let more = !self.closing && (!events.is_empty() || self.catching_up.is_some());
+            let more = !self.closing && (!events.is_empty() || self.catching_up.is_some() || self.holds.has_more());
             let room = self.closing || events.len() < EVENTS_IN_HAND;
             let open = self.wait(&mut notes, &mut inbox, &mut returned, more, room).await;
             if !open {
@@ -273,6 +277,9 @@ impl Desk {
                 Ok(touched) => turn.carried_out.push((reply, touched)),
                 Err(error) => drop(reply.send(Err(error))),
             }
+        }
+        if !self.closing {
+            self.release(turn).await?;
         }
         let due_now = self.next_due.is_some_and(|due| due <= turn.now);
         if due_now && self.free_hands() > 0 {
@@ -390,7 +397,8 @@ impl Desk {
 
     fn is_idle(&self) -> bool {
         let due = self.next_due.is_some_and(|due| due <= self.parts.clock.now());
-        self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false)
+        let caught_up = self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false);
+        self.tasks.is_empty() && !due && caught_up && !self.holds.has_more()
     }
 
     /// Throws the memory away and begins from the disk, as after a crash.
@@ -402,6 +410,7 @@ impl Desk {
         self.parked.clear();
         self.read_from_disk.clear();
         self.catching_up = Some(EventId(0));
+        self.read_holds().await?;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

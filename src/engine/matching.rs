@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::desk::{Desk, Fetched, Returned, Turn};
 use super::enrich::{Enriched, Known, enrich, keys};
 use super::happening::{Ran, What};
+use super::holds;
 use super::perform::uncaught;
 use super::progress::{lane_name, live};
 use crate::domain::{
@@ -111,6 +112,9 @@ impl Desk {
                     saw: why.saw,
                     error: why.error,
                 }),
+                Match::Holds if let Some(pause) = self.holds.pauses.of(&rule.id) => {
+                    why_not.push(holds::why_not(rule, pause));
+                }
                 Match::Holds => {
                     let because = rule.clauses();
                     let run = self.begin_run(turn, (rule, *mode), &facts, &context).await?;

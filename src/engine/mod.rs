@@ -13,9 +13,11 @@
 
 mod advance;
 mod command;
+mod dead;
 mod desk;
 mod enrich;
 mod happening;
+mod holds;
 mod intake;
 mod lanes;
 mod matching;
@@ -63,6 +65,9 @@ pub enum EngineError {
     /// It does not stand as the command supposes (any more): somebody was quicker, or it was never so.
     #[error("{0}")]
     Conflict(String),
+    /// It cannot be done as asked, however it stands.
+    #[error("{0}")]
+    Invalid(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -194,7 +199,7 @@ impl Engine {
     /// Has a person's command carried out; returns when what it did is on disk.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`] and [`EngineError::Conflict`], and then nothing was done.
+    /// [`EngineError::NotFound`], [`EngineError::Conflict`] and [`EngineError::Invalid`], and then nothing was done.
     pub async fn command(&self, shop: &ShopId, command: Command) -> Result<Touched, EngineError> {
         let (reply, answer) = oneshot::channel();
         let note = Note::Command(command, reply);

@@ -10,9 +10,11 @@
 
 mod api;
 mod body;
+mod dead;
 mod deliveries;
 mod guard;
 mod metrics;
+mod pauses;
 mod problem;
 mod seams;
 mod server;
@@ -32,7 +34,10 @@ use axum::routing::{get, post};
 use crate::domain::{Clock, Secrets, ShopId, Source};
 pub use metrics::Metrics;
 pub use problem::Problem;
-pub use seams::{Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError, Steering};
+pub use seams::{
+    Accept, Accepted, Check, Dead, DeadOnes, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError,
+    Steering,
+};
 pub use server::{Limits, serve};
 pub use tokens::{NewToken, Token, TokenError, Tokens};
 
@@ -82,6 +87,10 @@ pub fn router(http: Http) -> Router {
         .route("/v1/runs", get(api::runs))
         .route("/v1/runs/{id}", get(api::run))
         .route("/v1/approvals/{run}/{*path}", post(steer::approval))
+        .route("/v1/rules/{rule}/pause", post(pauses::pause))
+        .route("/v1/rules/{rule}/resume", post(pauses::resume))
+        .route("/v1/runs/{run}/retry", post(dead::retry))
+        .route("/v1/runs/{run}/drop", post(dead::drop_run))
         .route_layer(from_fn_with_state(http.answer_timeout, guard::in_time))
         .route_layer(from_fn_with_state(Arc::clone(&http), guard::with_token));
     Router::new()

@@ -15,13 +15,13 @@ use super::problem::Problem;
 use super::seams::{Says, Steer, SteerError};
 use crate::domain::ParseIdError;
 
-type Answer = Result<JsonBody<Json>, Problem>;
+pub(super) type Answer = Result<JsonBody<Json>, Problem>;
 
 /// Which shop is meant, where the server has several.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Of {
-    shop: Option<String>,
+    pub(super) shop: Option<String>,
 }
 
 /// `POST /v1/approvals/{run}/{path}`: a person decides.
@@ -37,23 +37,23 @@ pub(super) async fn approval(
     done(&http, of.shop.as_deref(), &who, Steer::Decide { run, path, says }).await
 }
 
-fn understood<T>(body: Result<JsonBody<T>, JsonRejection>) -> Result<T, Problem> {
+pub(super) fn understood<T>(body: Result<JsonBody<T>, JsonRejection>) -> Result<T, Problem> {
     body.map(|JsonBody(body)| body).map_err(|rejection| malformed(rejection.body_text()))
 }
 
-fn malformed(detail: String) -> Problem {
+pub(super) fn malformed(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_request", "The request cannot be read")
         .detail(detail)
         .hint("the body is JSON with `content-type: application/json`")
 }
 
 /// Has it done, and answers with what it came to.
-async fn done(http: &Arc<Http>, shop: Option<&str>, who: &Who, what: Steer) -> Answer {
+pub(super) async fn done(http: &Arc<Http>, shop: Option<&str>, who: &Who, what: Steer) -> Answer {
     let (shop, _) = shop.map_or_else(|| http.only_shop(), |name| http.shop(name))?;
     http.steering.steer(shop, &who.0, what).await.map(JsonBody).map_err(problem)
 }
 
-fn problem(error: SteerError) -> Problem {
+pub(super) fn problem(error: SteerError) -> Problem {
     let of = |status, code, title| Problem::new(status, code, title).detail(error.to_string());
     match &error {
         SteerError::NotFound(_) => of(StatusCode::NOT_FOUND, "not_found", "There is no such thing")

@@ -8,8 +8,8 @@ use sea_orm::{DatabaseTransaction, Set};
 use serde_json::Value as Json;
 
 use super::events::{self, Accept, context, json, unmatched};
-use super::{Store, StoreError, StoredRecord, calls, memory, records, runs};
-use crate::domain::{Call, Context, End, Event, Mode, Run, RunId, RunState, ShopId, WhyNot};
+use super::{Store, StoreError, StoredRecord, calls, dead, memory, records, rule_pauses, runs};
+use crate::domain::{Call, Context, End, Event, Mode, Pause, Run, RunId, RunState, ShopId, WhyNot};
 
 /// An event that was matched.
 #[derive(Clone, Debug)]
@@ -52,6 +52,10 @@ pub struct Changes {
     pub calls: Vec<(RunId, Call)>,
     /// What the shop remembers from now on.
     pub memory: Vec<(String, Json)>,
+    /// Pauses of rules, by rule (or [`Pauses::ALL`](crate::domain::Pauses::ALL)), in force or lifted.
+    pub pauses: Vec<(String, Pause)>,
+    /// Dead runs that nobody need look at any more.
+    pub dropped: Vec<RunId>,
 }
 
 impl Changes {
@@ -64,6 +68,8 @@ impl Changes {
             && self.moved.is_empty()
             && self.calls.is_empty()
             && self.memory.is_empty()
+            && self.pauses.is_empty()
+            && self.dropped.is_empty()
     }
 }
 
@@ -109,5 +115,7 @@ async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Res
     }
     calls::keep(tx, shop, &changes.calls).await?;
     memory::keep(tx, shop, changes.memory).await?;
+    rule_pauses::keep(tx, shop, &changes.pauses).await?;
+    dead::drop_runs(tx, shop, &changes.dropped).await?;
     Ok(fresh)
 }

@@ -11,9 +11,11 @@
 mod calls;
 mod changes;
 mod checkpoint;
+mod dead;
 mod events;
 mod memory;
 mod records;
+mod rule_pauses;
 mod rule_versions;
 mod runs;
 mod tokens;
@@ -26,6 +28,7 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTr
 use storehand_migrations::{Migrator, MigratorTrait};
 
 pub use changes::{Changes, Matched, Moved};
+pub use dead::DeadFilter;
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
 pub use records::StoredRecord;
 pub use rule_versions::RuleVersion;

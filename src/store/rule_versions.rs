@@ -56,6 +56,15 @@ impl Store {
         let key = (shop.to_string(), rule.to_owned(), version.to_owned());
         Ok(Entity::find_by_id(key).one(&self.readers).await?.map(|row| row.bundle))
     }
+
+    /// Whether a version of this rule was ever kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn knows_rule(&self, shop: &ShopId, rule: &str) -> Result<bool, StoreError> {
+        let of_rule = Entity::find().filter(Column::Shop.eq(shop.as_str())).filter(Column::Rule.eq(rule));
+        Ok(of_rule.one(&self.readers).await?.is_some())
+    }
 }
 
 async fn insert(tx: &DatabaseTransaction, shop: &ShopId, versions: Vec<RuleVersion>) -> Result<(), DbErr> {

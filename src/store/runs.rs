@@ -8,7 +8,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, Set};
 
 use super::events::{self, json, moment};
-use super::{Moved, Store, StoreError, calls};
+use super::{Moved, Store, StoreError, calls, dead};
 use crate::domain::{Context, End, EventId, Mode, Run, RunId, RunState, ShopId};
 
 #[derive(Clone, Debug, DeriveEntityModel)]
@@ -58,6 +58,8 @@ pub struct RunFilter {
     pub rule: Option<String>,
     /// Only on this event.
     pub event: Option<EventId>,
+    /// Only the dead ones, and of these only those whose failure has this code, where one is given.
+    pub dead: Option<Option<String>>,
     /// Only those older than this one.
     pub before: Option<RunId>,
     /// At the most so many.
@@ -131,6 +133,13 @@ impl Store {
         }
         if let Some(event) = filter.event {
             query = query.filter(Column::Event.eq(event.0));
+        }
+        if let Some(code) = &filter.dead {
+            // The index's own condition in its own words.
+            query = query.filter(Expr::cust("dead = 1"));
+            if let Some(code) = code {
+                query = query.filter(Expr::cust_with_values(format!("{} = ?", dead::CODE), [code.as_str()]));
+            }
         }
         if let Some(before) = filter.before {
             query = query.filter(Column::Id.lt(before.0));

@@ -3,6 +3,7 @@
 mod capabilities;
 mod cli;
 mod crash;
+mod dead;
 mod demo_shop;
 mod ending;
 mod engine;
@@ -11,6 +12,8 @@ mod journal;
 mod lanes;
 mod licences;
 mod models;
+mod pauses;
+mod person;
 mod random_rules;
 mod records;
 mod replay;
