@@ -4,16 +4,19 @@
 //! It decides nothing about events, rules and runs.
 
 mod answers;
+mod moments;
 mod rules_folder;
 mod shop;
 mod stops;
 mod tokens;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -133,6 +136,8 @@ impl App {
             store: store.clone(),
             engine: engine.clone(),
             registry,
+            clock: clock.clone(),
+            zones: config.shops.iter().map(|(id, shop)| (id.clone(), zone(&shop.time_zone))).collect(),
             rules: states,
             model: model.as_ref().map(|model| model.name().to_owned()),
         };
@@ -168,6 +173,11 @@ impl App {
         }
         self.engine.shutdown(self.grace).await;
     }
+}
+
+/// A time zone whose name the configuration has looked up.
+fn zone(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or(TimeZone::UTC)
 }
 
 /// The store's settings.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
 use super::rules_folder::State;
-use crate::domain::{Event, EventId, NewEvent, Run, RunId, ShopId};
+use crate::domain::{Clock, Event, EventId, NewEvent, Run, RunId, ShopId};
 use crate::engine::{Command, Decision, Engine, EngineError, Registry, Touched, Verdictless};
 use crate::http::{
     Accept, Accepted, Check, DeadOnes, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError, Steering,
@@ -20,6 +21,8 @@ pub(super) struct Answers {
     pub(super) store: Store,
     pub(super) engine: Arc<Engine>,
     pub(super) registry: Arc<Registry>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) zones: BTreeMap<ShopId, TimeZone>,
     pub(super) rules: BTreeMap<ShopId, Arc<State>>,
     pub(super) model: Option<String>,
 }
@@ -54,6 +57,7 @@ impl Steering for Answers {
                 let retry = |runs| Command::Retry { runs, by: by.clone() };
                 return self.dead_letters(shop, which, retry).await;
             }
+            Steer::Undo { rule, time, what } => return self.undo(shop, &rule, &time, what, who).await,
             Steer::Drop(which) => return self.dead_letters(shop, which, |runs| Command::Drop { runs }).await,
             Steer::Decide { run, path, says } => {
                 let what = match says {
@@ -125,8 +129,13 @@ impl Reading for Answers {
 
     async fn run(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError> {
         let runs = self.store.runs(shop, &[id]).await.map_err(failed)?;
+        let undone = match runs.first() {
+            Some(run) => self.taken_back(shop, run).await.map_err(failed)?,
+            None => Json::Null,
+        };
         Ok(runs.first().map(|run| {
             let mut json = run_head(run);
+            json["undone"] = undone.clone();
             json["calls"] = run
                 .calls
                 .iter()

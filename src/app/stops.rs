@@ -79,10 +79,6 @@ impl Answers {
                 }
             }
         }
-        let line = |(run, what): &(RunId, String)| {
-            let left = what.strip_prefix(Touched::LEFT);
-            json!({ "run": run, "what": left.unwrap_or(what), "left": left.is_some() })
-        };
-        Ok(json!({ "runs": came.iter().map(line).collect::<Vec<_>>() }))
+        Ok(json!({ "runs": came.iter().map(Touched::json).collect::<Vec<_>>() }))
     }
 }

@@ -21,6 +21,7 @@ mod rules;
 mod runs;
 mod serve;
 mod token;
+mod undo;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::events::pretty;
-use super::{Hinted, out, pauses, say};
+use super::{Hinted, out, pauses, say, undo};
 use crate::engine::{Registry, rule_tests};
 use crate::rules::{self, Loaded, Rule, Severity, Trigger};
 
@@ -31,6 +31,8 @@ enum Verb {
     Pause(pauses::PauseArgs),
     /// Let what was paused go on, with the writes that were held
     Resume(pauses::ResumeArgs),
+    /// Take back what a rule did: lists it, asks, and does it
+    Undo(undo::UndoArgs),
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +55,7 @@ pub(super) async fn run(args: RulesArgs, registry: &Arc<Registry>) -> anyhow::Re
         Verb::List(files) => on_files(&files, registry, |loaded, json, _| list(loaded, json)),
         Verb::Pause(args) => pauses::pause(args).await,
         Verb::Resume(args) => pauses::resume(args).await,
+        Verb::Undo(args) => undo::run(args).await,
     }
 }
 

@@ -71,6 +71,12 @@ impl Desk {
             Err(why) => return Ok(Err(why)),
         };
         let Revived { again, asked } = revived;
+        let limited = self.calls_limited(id, &again);
+        for path in &limited {
+            if let Some(failure) = self.limited(turn, id, path).await? {
+                return Ok(Err(format!("`{path}` would not be done now either: {failure}")));
+            }
+        }
         let Some(live) = self.runs.get_mut(&id) else { return Ok(Err(not_dead())) };
         let first = again.iter().chain(&asked).min().map(|at| live.run.calls[*at].path.clone());
         for at in again.iter().chain(&asked) {
@@ -85,9 +91,19 @@ impl Desk {
             turn.calls.insert((id, call.path.clone()));
         }
         (live.run.ended, live.run.state) = (None, RunState::Queued);
+        for path in limited {
+            self.spend(turn, id, &path).await?;
+        }
         turn.moved.insert(id);
         self.back_to_its_lane(turn, id);
         Ok(Ok(first.map_or_else(|| "goes on".to_owned(), |path| format!("goes on at `{path}`"))))
+    }
+
+    /// Paths of those of these calls that were over a limit: they were never counted.
+    fn calls_limited(&self, id: RunId, again: &[usize]) -> Vec<String> {
+        let calls = self.runs.get(&id).map_or(&[][..], |live| &live.run.calls);
+        let limited = |call: &&Call| matches!(&call.answer, Some(Answer::Failed(it)) if it.code == "limited");
+        again.iter().filter_map(|at| calls.get(*at)).filter(limited).map(|call| call.path.clone()).collect()
     }
 
     /// The calls that a dead run goes on with.

@@ -18,11 +18,13 @@ use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::command::{Command, Touched};
+use super::echo::{Echoes, echoes};
 use super::happening::{Happening, What};
 use super::holds::Holds;
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
 use super::registry::Registry;
+use super::spending::Spending;
 use super::{EngineError, Settings};
 use crate::domain::{CallState, Clock, Event, EventId, Facts, IdMaker, Order, RecordKey, Run, RunId, RunState, Shop};
 use crate::rules::{Rule, RuleSet};
@@ -87,6 +89,10 @@ pub(super) struct Desk {
     pub(super) parked: HashMap<EventId, Arc<Event>>,
     /// What is paused.
     pub(super) holds: Holds,
+    /// What was spent of late.
+    pub(super) spending: Spending,
+    /// The events that writes of ours bring about.
+    pub(super) echoes: Echoes,
     /// Lets so many reads of the platform go on at once.
     pub(super) reads: Arc<Semaphore>,
     pub(super) tasks: JoinSet<Returned>,
@@ -138,6 +144,7 @@ const EVENTS_IN_HAND: usize = 1024;
 
 impl Desk {
     pub(super) fn new(parts: Parts, behind: watch::Receiver<()>, waiting: Arc<AtomicUsize>) -> Self {
+        let echoes = echoes(&parts.registry);
         Self {
             reads: Arc::new(Semaphore::new(parts.settings.attempts_at_once)),
             parts,
@@ -146,6 +153,8 @@ impl Desk {
             versions: HashMap::new(),
             parked: HashMap::new(),
             holds: Holds::default(),
+            spending: Spending::default(),
+            echoes,
             tasks: JoinSet::new(),
             attempts_under_way: 0,
             next_due: None,
@@ -411,6 +420,7 @@ impl Desk {
         self.read_from_disk.clear();
         self.catching_up = Some(EventId(0));
         self.read_holds().await?;
+        self.read_spending().await?;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

@@ -49,6 +49,11 @@ impl Known {
         self.records.contains_key(key) || self.absent.contains(key)
     }
 
+    /// The newest version of a record.
+    pub(super) fn newest(&self, key: &RecordKey) -> Option<&StoredRecord> {
+        self.records.get(key).map(|version| &version.stored)
+    }
+
     /// What is new, to be written.
     pub(super) fn into_fresh(self) -> Vec<StoredRecord> {
         self.records.into_values().filter(|version| version.fresh).map(|version| version.stored).collect()

@@ -50,6 +50,10 @@ impl Desk {
                 self.read(event, keys, platform);
                 continue;
             }
+            let event = match self.echo_of(&event, &known).await? {
+                Some(echo) => Arc::new(Event { echo: Some(echo), ..Event::clone(&event) }),
+                None => event,
+            };
             let enriched = enrich(&event, &self.parts.shop, &mut known);
             self.match_event(turn, enriched).await?;
         }
@@ -103,7 +107,11 @@ impl Desk {
             };
             // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
             let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::matches(rule, &facts)));
-            match matched.unwrap_or_else(|_| broke_off()) {
+            let matched = matched.unwrap_or_else(|_| broke_off());
+            if matches!(matched, Match::Holds) && *mode == Mode::Live {
+                self.count_run(turn, &rule.id, &event.subject);
+            }
+            match matched {
                 Match::WhyNot(why) => why_not.push(WhyNot {
                     rule: rule.id.clone(),
                     version: rule.version.clone(),
@@ -165,7 +173,9 @@ impl Desk {
             others.sort_unstable();
             others.dedup();
             self.load(turn, others.clone()).await?;
-            others.retain(|id| self.runs.get(id).is_some_and(|live| live.run.state != RunState::Ended));
+            // What is being taken back is no run that another could be restarted for.
+            let counts = |run: &Run| run.state != RunState::Ended && run.mode != Mode::Undo;
+            others.retain(|id| self.runs.get(id).is_some_and(|live| counts(&live.run)));
             if rule.overlap == Overlap::Skip && !others.is_empty() {
                 self.end(turn, id, End::Skipped);
                 return Ok(id);

@@ -15,6 +15,7 @@ mod advance;
 mod command;
 mod dead;
 mod desk;
+mod echo;
 mod enrich;
 mod happening;
 mod holds;
@@ -27,6 +28,8 @@ mod progress;
 mod registry;
 mod rehearse;
 pub mod rule_tests;
+mod spending;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +43,7 @@ pub use command::{Command, Touched};
 pub use happening::{Happening, Ran, What};
 pub use perform::{Decision, Verdictless};
 pub use registry::Registry;
+pub use undo::{Made, made};
 
 use crate::domain::{Clock, IdMaker, NewEvent, Shop, ShopId};
 use crate::rules::RuleSet;

@@ -11,7 +11,8 @@ use super::desk::{Desk, Live, Turn};
 use super::happening::What;
 use super::lanes::LaneName;
 use super::perform::{harmless, keeps_lane};
-use crate::domain::{Answer, Call, CallState, End, Facts, Failure, Kind, Repeat, Run, RunId, RunState, Verdict};
+use super::undo;
+use crate::domain::{Answer, Call, CallState, End, Facts, Failure, Kind, Mode, Repeat, Run, RunId, RunState, Verdict};
 use crate::rules::{self, Body, Overlap, Rule};
 use crate::store::{Moved, StoreError};
 
@@ -41,7 +42,10 @@ impl Desk {
     /// Replays one run and takes its new calls in; says how it ended, and the paths of the new calls.
     async fn step(&mut self, id: RunId, now: Timestamp) -> (Option<End>, Vec<String>) {
         let Some(live) = self.runs.get(&id) else { return (None, Vec::new()) };
-        let replayed = self.replay(live, live.run.calls.clone(), now).await;
+        let replayed = match live.run.mode {
+            Mode::Undo => Some(undo::advance(live.run.calls.clone())),
+            _ => self.replay(live, live.run.calls.clone(), now).await,
+        };
         // The desk must outlive every rule: all that the shop does goes over it.
         let Step { calls, known, end } = replayed.unwrap_or_else(|| {
             let failure = Failure::new("internal", "replaying the rule broke off (a bug in Storehand)");
@@ -86,7 +90,11 @@ impl Desk {
                 turn.told.push(What::Answered { run: id, rule, path, capability, answer });
                 continue;
             }
-            match self.parts.registry.get(&capability).map(|it| it.spec().kind) {
+            let kind = self.parts.registry.get(&capability).map(|it| it.spec().kind);
+            if kind == Some(Kind::Write) && !self.admit(turn, id, &path).await? {
+                continue;
+            }
+            match kind {
                 Some(Kind::Memory | Kind::Control) => self.use_at_once(turn, id, &path).await?,
                 _ if self.is_held(id, &path) => self.hold(turn, id, &path),
                 _ if self.free_hands() > turn.jobs.len() => self.begin_attempt(turn, id, &path),
@@ -198,7 +206,7 @@ impl Desk {
     }
 
     /// The version of its rule that a run is on.
-    async fn version(&mut self, run: &Run) -> Result<Result<Arc<Rule>, String>, StoreError> {
+    pub(super) async fn version(&mut self, run: &Run) -> Result<Result<Arc<Rule>, String>, StoreError> {
         let name = (run.rule.clone(), run.version.clone());
         if let Some(rule) = self.versions.get(&name) {
             return Ok(Ok(rule.clone()));

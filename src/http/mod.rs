@@ -22,6 +22,7 @@ mod steer;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub use metrics::Metrics;
 pub use problem::Problem;
 pub use seams::{
     Accept, Accepted, Check, Dead, DeadOnes, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError,
-    Steering,
+    Steering, Undo, UndoTime,
 };
 pub use server::{Limits, serve};
 pub use tokens::{NewToken, Token, TokenError, Tokens};
@@ -89,6 +90,7 @@ pub fn router(http: Http) -> Router {
         .route("/v1/approvals/{run}/{*path}", post(steer::approval))
         .route("/v1/rules/{rule}/pause", post(pauses::pause))
         .route("/v1/rules/{rule}/resume", post(pauses::resume))
+        .route("/v1/rules/{rule}/undo", get(undo::look).post(undo::take_back))
         .route("/v1/runs/{run}/retry", post(dead::retry))
         .route("/v1/runs/{run}/drop", post(dead::drop_run))
         .route_layer(from_fn_with_state(http.answer_timeout, guard::in_time))

@@ -107,6 +107,33 @@ pub enum Steer {
     Retry(Dead),
     /// Runs that failed are left as they are.
     Drop(Dead),
+    /// What a rule did is looked at, to be taken back, or taken back.
+    Undo {
+        /// The rule's id.
+        rule: String,
+        /// When it was done.
+        time: UndoTime,
+        /// Which of the two.
+        what: Undo,
+    },
+}
+
+/// A stretch of time: moments as people write them, in the shop's time zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoTime {
+    /// From then on.
+    pub since: String,
+    /// Up to then; up to now where it is not given.
+    pub until: Option<String>,
+}
+
+/// Whether it is only looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// What there is to take back.
+    Look,
+    /// It is taken back.
+    TakeBack,
 }
 
 /// Which of the runs that failed.

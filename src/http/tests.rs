@@ -112,6 +112,7 @@ impl Steering for World {
             Steer::Resume { .. } => Err(SteerError::Conflict("nothing is paused".to_owned())),
             Steer::Retry(Dead::One(run)) => Ok(json!([shop, who, run])),
             Steer::Retry(Dead::All(which)) => Ok(json!([shop, which.rule, which.code])),
+            Steer::Undo { rule, time, what } => Ok(json!([rule, time.since, time.until, format!("{what:?}")])),
             Steer::Drop(_) => Err(SteerError::Failed("the disk is full".to_owned())),
         }
     }

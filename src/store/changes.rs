@@ -8,7 +8,8 @@ use sea_orm::{DatabaseTransaction, Set};
 use serde_json::Value as Json;
 
 use super::events::{self, Accept, context, json, unmatched};
-use super::{Store, StoreError, StoredRecord, calls, dead, memory, records, rule_pauses, runs};
+use super::spent::Spent;
+use super::{Store, StoreError, StoredRecord, calls, dead, memory, records, rule_pauses, runs, spent};
 use crate::domain::{Call, Context, End, Event, Mode, Pause, Run, RunId, RunState, ShopId, WhyNot};
 
 /// An event that was matched.
@@ -54,6 +55,8 @@ pub struct Changes {
     pub memory: Vec<(String, Json)>,
     /// Pauses of rules, by rule (or [`Pauses::ALL`](crate::domain::Pauses::ALL)), in force or lifted.
     pub pauses: Vec<(String, Pause)>,
+    /// Writes that are planned from now on.
+    pub spent: Vec<Spent>,
     /// Dead runs that nobody need look at any more.
     pub dropped: Vec<RunId>,
 }
@@ -69,6 +72,7 @@ impl Changes {
             && self.calls.is_empty()
             && self.memory.is_empty()
             && self.pauses.is_empty()
+            && self.spent.is_empty()
             && self.dropped.is_empty()
     }
 }
@@ -116,6 +120,7 @@ async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Res
     calls::keep(tx, shop, &changes.calls).await?;
     memory::keep(tx, shop, changes.memory).await?;
     rule_pauses::keep(tx, shop, &changes.pauses).await?;
+    spent::insert(tx, shop, &changes.spent).await?;
     dead::drop_runs(tx, shop, &changes.dropped).await?;
     Ok(fresh)
 }

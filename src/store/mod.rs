@@ -18,6 +18,7 @@ mod records;
 mod rule_pauses;
 mod rule_versions;
 mod runs;
+mod spent;
 mod tokens;
 mod writer;
 
@@ -33,6 +34,7 @@ pub use events::{Accept, Accepted, EventFilter, StoredEvent};
 pub use records::StoredRecord;
 pub use rule_versions::RuleVersion;
 pub use runs::RunFilter;
+pub use spent::{RecentRun, Spent};
 pub use tokens::TokenRow;
 
 /// How to open the store.

@@ -35,7 +35,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 const MODES: [Mode; 3] = [Mode::Live, Mode::Shadow, Mode::Undo];
 
-fn mode_number(mode: Mode) -> i32 {
+pub(super) fn mode_number(mode: Mode) -> i32 {
     MODES.iter().position(|&other| other == mode).map_or(0, |at| at as i32)
 }
 
