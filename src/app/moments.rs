@@ -2,7 +2,7 @@
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, Zoned};
+use jiff::{Span, Timestamp, ZonedDateTime};
 
 /// The moment that is meant: a time of day is the last one that has been, a length of time is that long ago.
 ///
@@ -10,7 +10,7 @@ use jiff::{Span, Timestamp, Zoned};
 /// What may be written, for people.
 pub(super) fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
     let text = text.trim();
-    let here = now.to_zoned(zone.clone());
+    let here = now.to_zoned_datetime(zone.clone());
     let at = || -> Option<Timestamp> {
         if let Ok(moment) = text.parse::<Timestamp>() {
             return Some(moment);
@@ -18,7 +18,7 @@ pub(super) fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Time
         if text.contains('-') {
             let day = || text.parse::<Date>().ok().map(|date| date.at(0, 0, 0, 0));
             let local = text.parse::<DateTime>().ok().filter(|_| text.contains([':', 'T'])).or_else(day)?;
-            return Some(local.to_zoned(zone.clone()).ok()?.timestamp());
+            return Some(local.to_zoned_datetime(zone.clone()).ok()?.timestamp());
         }
         if text.contains(':') {
             return time_of_day(text.parse().ok()?, &here);
@@ -31,13 +31,13 @@ pub(super) fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Time
     })
 }
 
-fn time_of_day(time: Time, here: &Zoned) -> Option<Timestamp> {
+fn time_of_day(time: Time, here: &ZonedDateTime) -> Option<Timestamp> {
     let zone = here.time_zone().clone();
-    let today = here.date().to_datetime(time).to_zoned(zone.clone()).ok()?;
+    let today = here.date().to_datetime(time).to_zoned_datetime(zone.clone()).ok()?;
     if today.timestamp() <= here.timestamp() {
         return Some(today.timestamp());
     }
-    let yesterday = here.date().yesterday().ok()?.to_datetime(time).to_zoned(zone).ok()?;
+    let yesterday = here.date().yesterday().ok()?.to_datetime(time).to_zoned_datetime(zone).ok()?;
     Some(yesterday.timestamp())
 }
 

@@ -79,10 +79,8 @@ impl HttpRequest {
             "description": "Further headers.",
         });
         let spec = Spec {
-            name: "http.request",
             doc: "Sends a request to a web service on the public internet. An answer of 200 to 299 is the call's \
                   answer; any other is an error. Redirects are not followed.",
-            kind: Kind::Write,
             repeat: Repeat::None,
             input: Shape::object(
                 &["url"],
@@ -112,6 +110,7 @@ impl HttpRequest {
                 answer: json!({ "status": 200, "body": "{\"queued\":true}", "json": { "queued": true } }),
             },
             deadline: TIMEOUT + Duration::from_secs(2),
+            ..Spec::of("http.request", Kind::Write)
         };
         Self { spec, clients: OnceLock::new() }
     }

@@ -8,21 +8,19 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use crate::domain::{Capability, Example, Facts, Kind, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Capability, Example, Facts, Kind, Shape, Spec, Verdict};
 
 pub(super) struct Log(Spec);
 
 impl Log {
     pub(super) fn new() -> Self {
         Self(Spec {
-            name: "log",
             doc: "Writes a line into the run's journal.",
-            kind: Kind::Instant,
-            repeat: Repeat::Key,
             input: Shape::object(&["message"], &[("message", Shape::text(2000, "What to write down."))]),
             output: Shape::object(&[], &[]),
             example: Example { input: json!({ "message": "a big order" }), answer: json!({}) },
             deadline: Duration::from_secs(1),
+            ..Spec::of("log", Kind::Instant)
         })
     }
 }

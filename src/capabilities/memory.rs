@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::read;
-use crate::domain::{Capability, Example, Facts, Kind, MemoryOp, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Capability, Example, Facts, Kind, MemoryOp, Shape, Spec, Verdict};
 
 /// Largest value, in bytes of JSON.
 const MOST_BYTES: usize = 16 << 10;
@@ -24,7 +24,7 @@ fn key() -> Json {
 /// What the three declare alike.
 fn declared(name: &'static str, doc: &'static str, input: Json, output: Json, example: Example) -> Spec {
     let deadline = Duration::from_secs(1);
-    Spec { name, doc, kind: Kind::Memory, repeat: Repeat::Key, input, output, example, deadline }
+    Spec { doc, input, output, example, deadline, ..Spec::of(name, Kind::Memory) }
 }
 
 pub(super) struct Get(Spec);

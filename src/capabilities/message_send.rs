@@ -26,9 +26,7 @@ impl MessageSend {
         let mut text = Shape::text(20_000, "What to write, plain text.");
         text["minLength"] = json!(1);
         Self(Spec {
-            name: "message.send",
             doc: "Writes to the event's customer by e-mail: an answer, where the event is their e-mail.",
-            kind: Kind::Write,
             repeat: Repeat::None,
             input: Shape::object(
                 &["text"],
@@ -50,6 +48,7 @@ impl MessageSend {
                 answer: json!({ "message_id": "0f343b0931126a20f133d67c2b018a3b@acme.example" }),
             },
             deadline: Duration::from_secs(60),
+            ..Spec::of("message.send", Kind::Write)
         })
     }
 

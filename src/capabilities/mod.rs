@@ -19,6 +19,7 @@ mod model_write;
 mod order;
 mod order_get;
 mod order_tag;
+mod order_untag;
 mod public_address;
 mod wait;
 
@@ -51,6 +52,7 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(model_write::ModelWrite::new(deps.model, deps.languages)),
         Arc::new(order_get::OrderGet::new()),
         Arc::new(order_tag::OrderTag::new()),
+        Arc::new(order_untag::OrderUntag::new()),
         Arc::new(wait::Wait::new()),
     ]
 }

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::read;
-use crate::domain::{Attempt, Capability, Example, Facts, Failure, Kind, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Attempt, Capability, Example, Facts, Failure, Kind, Shape, Spec, Verdict};
 use crate::models::policy::{self, GivenFacts, Policy};
 use crate::models::{ChatMessage, Finish, Generated, Model, ModelError, Request, Sampling};
 
@@ -46,11 +46,8 @@ impl ModelWrite {
         let temperature = json!({ "type": "number", "minimum": 0, "maximum": 5,
             "description": "0 writes the likeliest words, 1 draws them as the model says. Default: 0." });
         let spec = Spec {
-            name: "model.write",
             doc: "Has the language model write a text. A text that breaks the policy, or is not in the customer's \
                   language, is held back: `on_violation` says what happens then.",
-            kind: Kind::Read,
-            repeat: Repeat::Key,
             input: Shape::object(
                 &["prompt"],
                 &[
@@ -103,6 +100,7 @@ impl ModelWrite {
                                 "seed": 7, "prompt_tokens": 61, "completion_tokens": 14 }),
             },
             deadline: Duration::from_secs(180),
+            ..Spec::of("model.write", Kind::Read)
         };
         Self { spec, model, languages }
     }

@@ -1,6 +1,44 @@
-//! The order that a call is about, where its input does not say: the event's.
+//! The order that a call is about, where its input does not say: the event's. And what the capabilities for orders
+//! declare alike.
 
-use crate::domain::{Attempt, Facts, Platform, RecordKind, Verdict};
+use serde_json::{Value as Json, json};
+
+use crate::domain::{Attempt, Facts, Makes, Platform, RecordKind, Shape, Text, Verdict};
+
+/// What comes of other tags.
+pub(super) const MAKES_TAGS: &[Makes] = &[Makes { event: "order.updated", fields: &["tags"] }];
+
+/// The schema of an input that says which order is meant.
+pub(super) fn order_id() -> Json {
+    Shape::text(128, "The platform's id of the order. Default: the event's order.")
+}
+
+/// The schema of tags to add or take off. Shopify takes 40 characters a tag and separates tags by commas.
+pub(super) fn tags(description: &str) -> Json {
+    let tag = json!({ "type": "string", "minLength": 1, "maxLength": 40, "pattern": "^[^,\\s]([^,]*[^,\\s])?$" });
+    let mut tags = Shape::list(tag, 50, description);
+    tags["minItems"] = json!(1);
+    tags
+}
+
+/// The schema of an answer's tags.
+pub(super) fn tags_now() -> Json {
+    Shape::list(json!({ "type": "string" }), 250, "All tags that the order has now.")
+}
+
+/// The order that is meant and the tags that it had when the run's event was matched; `None` where its record is not
+/// among the facts.
+pub(super) fn tags_before(facts: &Facts, asked: Option<String>) -> Option<(String, Vec<Text>)> {
+    let order = facts.context.order.as_ref()?;
+    let own = order.id.as_deref()?;
+    let id = asked.map_or_else(|| of_event(facts), |asked| Some(asked.trim().to_owned()))?;
+    (id == own).then(|| (id, order.tags.clone()))
+}
+
+/// Whether a tag is among these. Tags know no case.
+pub(super) fn has_tag(tags: &[Text], tag: &str) -> bool {
+    tags.iter().any(|known| known.to_lowercase() == tag.to_lowercase())
+}
 
 /// The id of the order that is meant.
 pub(super) fn id(attempt: &Attempt, asked: Option<String>) -> Result<String, Verdict> {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{order, read};
 use crate::domain::record::RecordType;
-use crate::domain::{Attempt, Capability, Example, Field, FieldKind, Kind, Order, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Attempt, Capability, Example, Field, FieldKind, Kind, Order, Shape, Spec, Verdict};
 
 pub(super) struct OrderGet(Spec);
 
@@ -20,11 +20,8 @@ struct Input {
 impl OrderGet {
     pub(super) fn new() -> Self {
         Self(Spec {
-            name: "order.get",
             doc: "Reads an order from the shop's platform, as it is now. The answer is the order, with the same fields \
                   as the event's.",
-            kind: Kind::Read,
-            repeat: Repeat::Key,
             input: Shape::object(
                 &[],
                 &[("id", Shape::text(128, "The platform's id of it. Default: the event's order."))],
@@ -49,6 +46,7 @@ impl OrderGet {
                 }),
             },
             deadline: Duration::from_secs(30),
+            ..Spec::of("order.get", Kind::Read)
         })
     }
 

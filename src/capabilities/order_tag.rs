@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::{order, read};
-use crate::domain::{Attempt, Capability, Example, Kind, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Attempt, Capability, Example, Facts, Kind, Repeat, Shape, Spec, Verdict};
 
 pub(super) struct OrderTag(Spec);
 
@@ -19,31 +19,25 @@ struct Input {
 
 impl OrderTag {
     pub(super) fn new() -> Self {
-        // Shopify takes 40 characters a tag and separates tags by commas.
-        let tag = json!({ "type": "string", "minLength": 1, "maxLength": 40, "pattern": "^[^,\\s]([^,]*[^,\\s])?$" });
-        let mut tags = Shape::list(tag, 50, "The labels to add, 40 characters each at most, without commas.");
-        tags["minItems"] = json!(1);
         Self(Spec {
-            name: "order.tag",
             doc: "Adds tags to an order. Tags that it has already stay as they are.",
-            kind: Kind::Write,
             repeat: Repeat::Key,
             input: Shape::object(
                 &["tags"],
                 &[
-                    ("tags", tags),
-                    ("order_id", Shape::text(128, "The platform's id of the order. Default: the event's order.")),
+                    ("tags", order::tags("The labels to add, 40 characters each at most, without commas.")),
+                    ("order_id", order::order_id()),
                 ],
             ),
-            output: Shape::object(
-                &["tags"],
-                &[("tags", Shape::list(json!({ "type": "string" }), 250, "All tags that the order has now."))],
-            ),
+            output: Shape::object(&["tags"], &[("tags", order::tags_now())]),
             example: Example {
                 input: json!({ "tags": ["big order"], "order_id": "820982911946154508" }),
                 answer: json!({ "tags": ["big order", "vip"] }),
             },
             deadline: Duration::from_secs(15),
+            makes: order::MAKES_TAGS,
+            inverse: Some(inverse),
+            ..Spec::of("order.tag", Kind::Write)
         })
     }
 
@@ -52,6 +46,14 @@ impl OrderTag {
         let id = order::id(attempt, input.order_id)?;
         Ok(order::platform(attempt)?.tag_order(&id, &input.tags).await)
     }
+}
+
+/// Takes off again what the order did not have before.
+fn inverse(facts: &Facts, input: &Json, _answer: &Json) -> Option<(&'static str, Json)> {
+    let input: Input = read(input).ok()?;
+    let (id, before) = order::tags_before(facts, input.order_id)?;
+    let tags: Vec<String> = input.tags.into_iter().filter(|tag| !order::has_tag(&before, tag)).collect();
+    (!tags.is_empty()).then(|| ("order.untag", json!({ "tags": tags, "order_id": id })))
 }
 
 #[async_trait]

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::events::pretty;
 use super::{Hinted, out, pauses, say, undo};
 use crate::engine::{Registry, rule_tests};
-use crate::rules::{self, Loaded, Rule, Severity, Trigger};
+use crate::rules::{self, Loaded, Rule, Severity};
 
 /// `storehand rules`
 #[derive(Debug, Args)]
@@ -136,8 +136,7 @@ fn test(loaded: &Loaded, json: bool, registry: &Arc<Registry>) -> bool {
 }
 
 fn list(loaded: &Loaded, json: bool) -> bool {
-    let triggers =
-        |rule: &Rule| -> Vec<String> { rule.triggers.iter().map(|Trigger::Event(name)| name.clone()).collect() };
+    let triggers = |rule: &Rule| -> Vec<String> { rule.triggers.iter().map(ToString::to_string).collect() };
     if json {
         let rules = loaded.rules.iter().map(|rule| {
             json!({

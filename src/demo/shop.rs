@@ -36,7 +36,7 @@ pub enum Fault {
 /// A call that reached the shop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reached {
-    /// `order`, `tagsAdd` or `mail`.
+    /// The field of Admin GraphQL, such as `order` or `tagsAdd`, or `mail`.
     pub what: &'static str,
     /// What was asked.
     pub input: Json,
@@ -82,7 +82,7 @@ impl DemoShop {
         self.state().orders.insert(order.id(), order);
     }
 
-    /// Makes the next calls of a kind (`order`, `tagsAdd`, `mail`) fail, one fault a call.
+    /// Makes the next calls of a kind (`order`, `tagsAdd`, …, `mail`) fail, one fault a call.
     pub fn fail_next(&self, what: &'static str, faults: impl IntoIterator<Item = Fault>) {
         self.state().faults.entry(what).or_default().extend(faults);
     }
@@ -150,27 +150,33 @@ impl DemoShop {
         json!({ "order": order })
     }
 
-    fn add_tags(&self, variables: &Json) -> (Json, bool) {
+    /// Adds tags (`tagsAdd`) or takes some off (`tagsRemove`). Shopify's tags know no case.
+    fn change_tags(&self, what: &str, variables: &Json) -> (Json, bool) {
         let asked = variables["tags"].as_array().into_iter().flatten().filter_map(Json::as_str);
         let mut state = self.state();
         let Some(order) = order_id(variables).and_then(|id| state.orders.get_mut(&id)) else {
             let error = json!({ "field": ["id"], "message": "Order does not exist" });
-            return (json!({ "tagsAdd": { "node": null, "userErrors": [error] } }), false);
+            return (json!({ what: { "node": null, "userErrors": [error] } }), false);
         };
         let before = order.tags.len();
         for tag in asked {
-            // Shopify's tags know no case.
-            if !order.tags.iter().any(|known| known.eq_ignore_ascii_case(tag)) {
-                order.tags.push(tag.to_owned());
+            let known = order.tags.iter().position(|known| known.eq_ignore_ascii_case(tag));
+            match (what, known) {
+                ("tagsAdd", None) => order.tags.push(tag.to_owned()),
+                ("tagsRemove", Some(at)) => drop(order.tags.remove(at)),
+                _ => {}
             }
         }
-        let changed = order.tags.len() > before;
+        let changed = order.tags.len() != before;
         if changed {
             order.updated_at = Timestamp::now();
         }
-        (json!({ "tagsAdd": { "node": { "id": variables["id"], "tags": order.tags }, "userErrors": [] } }), changed)
+        (json!({ what: { "node": { "id": variables["id"], "tags": order.tags }, "userErrors": [] } }), changed)
     }
 }
+
+/// The fields of Admin GraphQL that it answers.
+const KNOWN: &[&str] = &["order", "tagsAdd", "tagsRemove"];
 
 fn order_id(variables: &Json) -> Option<u64> {
     variables["id"].as_str()?.strip_prefix("gid://shopify/Order/")?.parse().ok()
@@ -184,12 +190,8 @@ async fn graphql(State(shop): State<DemoShop>, headers: HeaderMap, body: Bytes) 
     }
     let Ok(request) = serde_json::from_slice::<Json>(&body) else { return StatusCode::BAD_REQUEST.into_response() };
     let document = request["query"].as_str().unwrap_or_default();
-    let what = if document.contains("tagsAdd(") {
-        "tagsAdd"
-    } else if document.contains("order(") {
-        "order"
-    } else {
-        let error = json!({ "message": "The demo shop knows `order` and `tagsAdd`." });
+    let Some(what) = KNOWN.iter().copied().find(|field| document.contains(&format!("{field}("))) else {
+        let error = json!({ "message": format!("The demo shop knows {}.", KNOWN.join(", ")) });
         return axum::Json(json!({ "errors": [error] })).into_response();
     };
 
@@ -208,7 +210,7 @@ async fn graphql(State(shop): State<DemoShop>, headers: HeaderMap, body: Bytes) 
         Some(Fault::LoseAnswer) | None => {}
     }
     let (data, changed) = match what {
-        "tagsAdd" => shop.add_tags(&input),
+        "tagsAdd" | "tagsRemove" => shop.change_tags(what, &input),
         _ => (shop.order(&input), false),
     };
     shop.reached(Reached { what, input, fault, changed });

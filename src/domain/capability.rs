@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
 use super::door::{Answer, Failure};
@@ -14,6 +14,7 @@ use super::event::Facts;
 use super::ids::RunId;
 use super::platform::Shop;
 use super::run::Awaits;
+use super::schema::Shape;
 
 /// What a capability does to the world, and so what happens to it in each mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +63,47 @@ pub struct Spec {
     pub example: Example,
     /// How long one attempt may take.
     pub deadline: Duration,
+    /// What comes of it at the platform.
+    pub makes: &'static [Makes],
+    /// What takes it back, where something can.
+    pub inverse: Option<Inverse>,
+    /// The field of the input that is money, where it moves some.
+    pub amount: Option<&'static str>,
 }
+
+impl Spec {
+    /// What a declaration begins with; it must add texts, schemas and an example, and says what is not as here: a
+    /// write nobody may repeat, anything else repeated freely, half a minute for an attempt.
+    pub fn of(name: &'static str, kind: Kind) -> Self {
+        Self {
+            name,
+            doc: "",
+            kind,
+            repeat: if kind == Kind::Write { Repeat::None } else { Repeat::Key },
+            input: Shape::object(&[], &[]),
+            output: Shape::object(&[], &[]),
+            example: Example { input: json!({}), answer: json!({}) },
+            deadline: Duration::from_secs(30),
+            makes: &[],
+            inverse: None,
+            amount: None,
+        }
+    }
+}
+
+/// An event that a write brings about at the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Makes {
+    /// `order.updated`.
+    pub event: &'static str,
+    /// The fields of the event's own record that the write itself changes. What a platform counts along with every
+    /// change, `updated_at`, is not among them.
+    pub fields: &'static [&'static str],
+}
+
+/// What takes a write back: the capability to ask and its input, made of what was known before the write, its input
+/// and its answer. `None` where there is nothing to take back, or it is not known what was before.
+pub type Inverse = fn(&Facts, &Json, &Json) -> Option<(&'static str, Json)>;
 
 /// An input and the answer it gets.
 #[derive(Clone, Debug)]

@@ -10,9 +10,11 @@ mod capability;
 mod catalog;
 mod clock;
 mod door;
+mod duration;
 mod event;
 mod fuses;
 mod ids;
+mod limits;
 mod money;
 mod pause;
 mod platform;
@@ -23,13 +25,17 @@ mod schema;
 mod secret;
 mod source;
 
-pub use capability::{Attempt, Capability, Example, Kind, Lookup, MemoryOp, Repeat, Spec, TextSink, Verdict};
+pub use capability::{
+    Attempt, Capability, Example, Inverse, Kind, Lookup, Makes, MemoryOp, Repeat, Spec, TextSink, Verdict,
+};
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use door::{Answer, AskOptions, Asked, Door, Failure, Retry, digest};
+pub(crate) use duration::parse_duration;
 pub use event::{Context, Envelope, Event, Facts, Inputs, NewEvent};
 pub use fuses::Fuses;
 pub use ids::{EventId, IdMaker, ParseIdError, RunId, ShopId};
+pub use limits::{Limits, MoneyRate, ParseRateError, Rate};
 pub use money::{Currency, Money, ParseMoneyError};
 pub use pause::{Pause, Pauses};
 pub use platform::{Mailer, Outgoing, Platform, Shop};

@@ -52,6 +52,10 @@ pub trait Platform: Send + Sync {
     /// Adds tags to an order; tags it has already stay as they are. The answer is `{"tags": […]}`, all tags
     /// that the order has now.
     async fn tag_order(&self, id: &str, tags: &[String]) -> Verdict;
+
+    /// Takes tags off an order; those that it does not have are passed over. The answer is as that of
+    /// [`tag_order`](Self::tag_order).
+    async fn untag_order(&self, id: &str, tags: &[String]) -> Verdict;
 }
 
 /// A way to send mail.

@@ -64,7 +64,7 @@ impl Desk {
     /// The orders that this event speaks of and nobody knows, if a rule listens and the platform can be asked.
     fn to_be_read(&self, event: &Event, known: &Known) -> Option<(Vec<RecordKey>, Arc<dyn Platform>)> {
         let platform = self.parts.shop.platform.clone()?;
-        self.parts.rules.listening(&event.kind).first()?;
+        self.parts.rules.listening(&event.kind, &event.subject).next()?;
         let unknown = event.mentions.iter().filter(|key| key.kind == RecordKind::Order && !known.has(key));
         let unknown: Vec<RecordKey> = unknown.cloned().collect();
         (!unknown.is_empty()).then_some((unknown, platform))
@@ -97,7 +97,7 @@ impl Desk {
         let context = Arc::new(context);
         let (mut ran, mut why_not) = (Vec::new(), Vec::new());
         let rules = self.parts.rules.clone();
-        for (rule, mode) in rules.listening(&event.kind) {
+        for (rule, mode) in rules.listening(&event.kind, &event.subject) {
             let facts = Facts {
                 event: event.clone(),
                 context: context.records.clone(),
@@ -108,7 +108,7 @@ impl Desk {
             // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
             let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::matches(rule, &facts)));
             let matched = matched.unwrap_or_else(|_| broke_off());
-            if matches!(matched, Match::Holds) && *mode == Mode::Live {
+            if matches!(matched, Match::Holds) && mode == Mode::Live {
                 self.count_run(turn, &rule.id, &event.subject);
             }
             match matched {
@@ -125,7 +125,7 @@ impl Desk {
                 }
                 Match::Holds => {
                     let because = rule.clauses();
-                    let run = self.begin_run(turn, (rule, *mode), &facts, &context).await?;
+                    let run = self.begin_run(turn, (rule, mode), &facts, &context).await?;
                     ran.push(Ran { rule: rule.id.as_str().into(), run, because });
                 }
             }

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use super::registry::Registry;
 use super::rehearse::{Answerer, Rehearsed, rehearse};
 use crate::domain::{Answer, Call, Catalog, End, Event, EventId, Facts, Failure, Kind, Records, ShopId};
-use crate::rules::{Match, Rule, RuleTest, lane_key, matches};
+use crate::rules::{Match, Rule, RuleTest, Schedule, lane_key, matches};
 
 /// What came of one test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +44,10 @@ fn check(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Vec<Str
         Ok(facts) => facts,
         Err(mistake) => return vec![mistake],
     };
-    let why_not = why_not(rule, &facts);
-    match (test.expect.matched, why_not) {
-        (Some(false), Some(_)) => return Vec::new(),
+    match (test.expect.matched, why_not(rule, &facts)) {
+        (Some(false), Some(why)) => return test.expect.why_not.iter().filter_map(|text| why.unlike(text)).collect(),
         (Some(false), None) => return vec!["expected that the rule does not run, and all its conditions hold".into()],
-        (_, Some(why_not)) => return vec![format!("the rule does not run: {why_not}")],
+        (_, Some(why)) => return vec![format!("the rule does not run: {}", why.said)],
         (_, None) => {}
     }
     let until = later(facts.now, test.advance);
@@ -90,7 +89,11 @@ fn facts(rule: &Rule, event: &Json, catalog: &Catalog) -> Result<Facts, String> 
         Some(time) => time.parse().map_err(|error| format!("the test's event: `{time}` is not a time: {error}"))?,
         None => DEFAULT_TIME,
     };
-    let subject = text("subject").map_or_else(|| subject(kind, event, catalog), str::to_owned);
+    let subject = match text("subject") {
+        Some(subject) => subject.to_owned(),
+        None if kind == Schedule::DUE => rule.subject(),
+        None => subject(kind, event, catalog),
+    };
     let event = Event {
         id: EventId(1),
         shop: "test".parse::<ShopId>().map_err(|error| error.to_string())?,
@@ -119,29 +122,49 @@ fn subject(kind: &str, event: &Json, catalog: &Catalog) -> String {
     format!("{family}/{}", id.unwrap_or("test"))
 }
 
-/// Why the rule does not run; `None` where it does.
-fn why_not(rule: &Rule, facts: &Facts) -> Option<String> {
-    if !rule.triggers.iter().any(|trigger| trigger.hears(&facts.event.kind)) {
-        return Some(format!("it does not listen to `{}`", facts.event.kind));
-    }
-    let Match::WhyNot(it) = matches(rule, facts) else { return None };
-    let mut why = format!("`{}` (line {}) does not hold", it.clause, it.line);
-    for (i, (name, value)) in it.saw.iter().enumerate() {
-        why += if i == 0 { ": " } else { ", " };
-        why += &format!("{name} is {value}");
-    }
-    if let Some(error) = it.error {
-        why += &format!("; {error}");
-    }
-    Some(why)
+/// Why the rule does not run.
+struct Why {
+    said: String,
+    /// The clause that is false and what it saw, where the rule listens.
+    seen: Vec<String>,
 }
 
-/// The test's mocks: by step, by path, by capability. What none of them answers, a clock or a stand-in does.
+impl Why {
+    /// What to say where this is not the reason that was expected.
+    fn unlike(&self, expected: &str) -> Option<String> {
+        let is_seen = self.seen.iter().any(|seen| seen.contains(expected));
+        (!is_seen).then(|| format!("expected that the rule does not run because of `{expected}`; but {}", self.said))
+    }
+}
+
+/// Why the rule does not run; `None` where it does.
+fn why_not(rule: &Rule, facts: &Facts) -> Option<Why> {
+    let Event { kind, subject, .. } = &*facts.event;
+    let unheard = |said| Some(Why { said, seen: Vec::new() });
+    if !rule.triggers.iter().any(|trigger| trigger.hears(kind)) {
+        return unheard(format!("it does not listen to `{kind}`"));
+    }
+    if !rule.hears(kind, subject) {
+        return unheard(format!("it does not listen to the schedule of `{subject}`; its own is `{}`", rule.subject()));
+    }
+    let Match::WhyNot(it) = matches(rule, facts) else { return None };
+    let mut said = format!("`{}` (line {}) does not hold", it.clause, it.line);
+    let saw: Vec<String> = it.saw.iter().map(|(name, value)| format!("{name} is {value}")).collect();
+    if !saw.is_empty() {
+        said += &format!(": {}", saw.join(", "));
+    }
+    if let Some(error) = it.error {
+        said += &format!("; {error}");
+    }
+    Some(Why { said, seen: saw.into_iter().chain([it.clause]).collect() })
+}
+
+/// The test's mocks: by path (one item of a list), by step, by capability. What none of them answers, a clock or a stand-in does.
 struct Mocks<'t>(&'t BTreeMap<String, Json>, &'t Registry);
 
 impl Answerer for Mocks<'_> {
     fn answer(&mut self, call: &Call) -> Option<Answer> {
-        let names = [call.options.label.as_deref(), Some(call.path.as_str()), Some(call.capability.as_str())];
+        let names = [Some(call.path.as_str()), call.options.label.as_deref(), Some(call.capability.as_str())];
         let mock = names.into_iter().flatten().find_map(|name| self.0.get(name))?;
         if let Some(answer) = self.1.get(&call.capability).and_then(|capability| capability.mocked(&call.input, mock)) {
             return Some(answer);
@@ -327,9 +350,16 @@ steps:
         ] {
             assert_eq!(messages(STEPS, test), [expected], "{test}");
         }
-        let small =
-            "  - { name: x, event: { type: order.created, data: { order: { total: 5 EUR } } }, expect: { calls: [] } }";
-        let report = reports(STEPS, small).pop().expect("one report");
+        let small = |expect: &str| {
+            let event = "{ type: order.created, data: { order: { total: 5 EUR } } }";
+            reports(STEPS, &format!("  - {{ name: x, event: {event}, expect: {expect} }}")).pop().expect("one report")
+        };
+        for why_not in ["order.total", "> money", "is 5.00 EUR"] {
+            assert!(small(&format!("{{ why_not: \"{why_not}\" }}")).passed, "{why_not}");
+        }
+        let other = small("{ why_not: line 7 }").messages;
+        assert!(other[0].contains("because of `line 7`; but `order.total > money(\"100 EUR\")` (line 7)"), "{other:?}");
+        let report = small("{ calls: [] }");
         assert_eq!((report.passed, report.line), (false, 13));
         let expected =
             "the rule does not run: `order.total > money(\"100 EUR\")` (line 7) does not hold: order.total is 5.00 EUR";
@@ -352,6 +382,38 @@ steps:
         let rule = "allow: [order.tag]\nsteps:\n  - { uses: order.tag, with: { tags: \"{{ order.id }}\" } }";
         let found = messages(rule, "expect: { calls: [], outcome: done }");
         assert!(found.len() == 1 && found[0].contains("tags: \"1042\" is not of type \"array\""), "{found:?}");
+    }
+
+    #[test]
+    fn items_of_a_list_are_mocked_by_path_or_all_alike() {
+        let rule = "allow: [order.tag]\nsteps:\n  - { id: found, uses: memory.get, for_each: '[\"a\", \"b\", \"c\"]', \
+                    if: item != \"c\", with: { key: \"{{ item }}\" } }\n  - { uses: order.tag, for_each: steps.found, \
+                    if: item != (), with: { tags: [\"{{ item.value }}\"] } }";
+        for (mocks, tags) in [
+            ("found: { value: x }", ["x", "x"]),
+            ("found/2: { value: y }, found: { value: x }", ["x", "y"]),
+            ("found/1: { value: z }, memory.get: { value: x }", ["z", "x"]),
+        ] {
+            let [first, second] = tags.map(|tag| format!("{{ uses: order.tag, with: {{ tags: [{tag}] }} }}"));
+            let test = format!("mocks: {{ {mocks} }}, expect: {{ outcome: done, calls: [{first}, {second}] }}");
+            assert_eq!(messages(rule, &test), Vec::<String>::new(), "{test}");
+        }
+    }
+
+    #[test]
+    fn a_rule_hears_its_own_schedule() {
+        let registry = Arc::new(Registry::new(all(Deps::default())).expect("capabilities"));
+        let text = "id: digest\nname: T\nstatus: live\ntriggers: [{ schedule: 0 9 * * 1 }]\nsteps: [{ uses: log, with: \
+                    { message: \"{{ event.subject }}\" } }]\ntests:\n\
+                    - { name: a, event: { type: schedule.due, subject: rule/digest }, expect: { outcome: done } }\n\
+                    - { name: b, event: { type: schedule.due }, expect: { outcome: done } }\n\
+                    - { name: c, event: { type: schedule.due, subject: rule/other }, expect: { outcome: done } }\n";
+        let read = read(Path::new("t.yaml"), text, &|_| Err(std::io::ErrorKind::NotFound.into()), registry.catalog());
+        let messages: Vec<Vec<String>> =
+            run(&Arc::new(read.rule.expect("a rule")), &registry).into_iter().map(|it| it.messages).collect();
+        let other =
+            "the rule does not run: it does not listen to the schedule of `rule/other`; its own is `rule/digest`";
+        assert_eq!(messages, [vec![], vec![], vec![other.to_owned()]]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::desk::{Desk, Turn};
 use super::echo;
-use crate::domain::{Answer, Facts, Failure, Kind, Limits, Mode, Money, MoneyRate, Rate, RunId, ShopId, Spec};
+use crate::domain::{Answer, Failure, Kind, Limits, Mode, Money, MoneyRate, Rate, RunId, ShopId, Spec};
 use crate::store::{Spent, StoreError};
 
 /// What a desk keeps in mind of what was spent.

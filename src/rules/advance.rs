@@ -8,6 +8,9 @@ use super::rule::{Body, Rule};
 use super::{script, steps};
 use crate::domain::{Door, Facts, Failure};
 
+/// The most calls of one run.
+pub(crate) const MOST_CALLS: usize = 1_000;
+
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Progress {

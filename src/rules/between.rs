@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use super::finding::{Code, Finding, Report};
 use super::rule::{Body, Condition, Rule, Status, With};
-use crate::domain::{Catalog, Kind};
-
-/// The event types that a write may bring about at the platform, where that is known.
-const MAKES: &[(&str, &str)] = &[("order.tag", "order.updated")];
+use super::schedule::Schedule;
+use crate::domain::{Catalog, Kind, Makes};
 
 /// A rule is kept for each id; of two, the first.
 pub(super) fn unique(rules: Vec<Rule>, findings: &mut Vec<Finding>) -> Vec<Arc<Rule>> {
@@ -77,7 +75,9 @@ fn hears(rule: &Rule, kind: &str) -> bool {
 fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
     let mut by_event: BTreeMap<(&str, &str), Vec<Write<'_>>> = BTreeMap::new();
     for write in live.iter().flat_map(|rule| writes(rule, catalog)) {
-        for event in catalog.events().iter().filter(|event| hears(write.rule, event.name)) {
+        // A rule hears no schedule but its own.
+        let events = catalog.events().iter().filter(|event| event.name != Schedule::DUE);
+        for event in events.filter(|event| hears(write.rule, event.name)) {
             let at = (event.name, write.capability);
             by_event.entry(at).or_default().push(Write { ..write });
         }
@@ -105,13 +105,12 @@ fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
 /// Rules whose writes bring about the events that they, or each other, listen to.
 fn loops(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
     // What a rule turns into what: an edge between event types.
-    let mut edges: Vec<(&Rule, Option<usize>, &str, &str)> = Vec::new();
-    for rule in live.iter().filter(|rule| !looks_at_tags(rule)) {
-        for write in writes(rule, catalog) {
-            for (_, made) in MAKES.iter().filter(|(capability, _)| *capability == write.capability) {
-                let heard = catalog.events().iter().filter(|event| hears(rule, event.name));
-                edges.extend(heard.map(|event| (*rule, write.line, event.name, *made)));
-            }
+    let mut edges: Vec<(&Rule, Option<usize>, &str, &Makes)> = Vec::new();
+    for write in live.iter().flat_map(|rule| writes(rule, catalog)) {
+        let makes = catalog.capabilities.get(write.capability).map_or(&[][..], |spec| spec.makes);
+        for made in makes.iter().filter(|made| !looks_at(write.rule, made, catalog)) {
+            let heard = catalog.events().iter().filter(|event| hears(write.rule, event.name));
+            edges.extend(heard.map(|event| (write.rule, write.line, event.name, made)));
         }
     }
     let reaches = |from: &str, to: &str| {
@@ -121,32 +120,49 @@ fn loops(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
             if here == to {
                 return true;
             }
-            open.extend(edges.iter().filter(|edge| edge.2 == here).map(|edge| edge.3).filter(|next| seen.insert(next)));
+            let next = edges.iter().filter(|edge| edge.2 == here).map(|edge| edge.3.event);
+            open.extend(next.filter(|next| seen.insert(next)));
         }
         false
     };
     let mut said = BTreeSet::new();
-    let in_loop = edges.iter().filter(|(_, _, heard, made)| reaches(made, heard));
+    let in_loop = edges.iter().filter(|(_, _, heard, made)| reaches(made.event, heard));
     in_loop
         .filter(|(rule, ..)| said.insert(rule.id.as_str()))
         .flat_map(|(rule, line, heard, made)| {
-            let message = format!("this may run without end: it listens to `{heard}` and brings about `{made}`");
-            let hint = "add a condition that is false once it has acted, such as `not: '\"big-order\" in order.tags'`";
-            warning(rule, *line, Code::Loop, message, hint)
+            let message =
+                format!("this may run without end: it listens to `{heard}` and brings about `{}`", made.event);
+            let field = field_of(made, catalog).unwrap_or_default().join(".");
+            let such = match made.fields {
+                ["tags"] => format!(", such as `not: '\"big-order\" in {field}'`"),
+                _ => format!(": one on `{field}`, which it changes"),
+            };
+            let hint = format!("add a condition that is false once it has acted{such}");
+            warning(rule, *line, Code::Loop, message, &hint)
         })
         .collect()
 }
 
-/// A condition on the order's tags is what ends such a loop; whether it does cannot be known here.
-fn looks_at_tags(rule: &Rule) -> bool {
-    fn looks(condition: &Condition) -> bool {
+/// The first field that a write changes, as expressions name it: `order.tags`.
+fn field_of(made: &Makes, catalog: &Catalog) -> Option<[&'static str; 2]> {
+    let event = catalog.events().iter().find(|event| event.name == made.event)?;
+    Some([event.records.first()?, made.fields.first()?])
+}
+
+/// A condition on what the write changes is what ends such a loop; whether it does cannot be known here.
+fn looks_at(rule: &Rule, made: &Makes, catalog: &Catalog) -> bool {
+    fn looks(condition: &Condition, record: &str, fields: &[&str]) -> bool {
         match condition {
-            Condition::Clause { expr, .. } => expr.text().contains("order.tags"),
-            Condition::All(inner) | Condition::Any(inner) => inner.iter().any(looks),
-            Condition::Not(inner) => looks(inner),
+            Condition::Clause { expr, .. } => expr.paths.iter().any(|path| match path.as_slice() {
+                [root, field, ..] => root == record && fields.contains(&field.as_str()),
+                _ => false,
+            }),
+            Condition::All(inner) | Condition::Any(inner) => inner.iter().any(|it| looks(it, record, fields)),
+            Condition::Not(inner) => looks(inner, record, fields),
         }
     }
-    rule.conditions.iter().any(looks)
+    let [record, _] = field_of(made, catalog).unwrap_or_default();
+    rule.conditions.iter().any(|condition| looks(condition, record, made.fields))
 }
 
 fn report(rule: &Rule) -> Report {

@@ -9,7 +9,8 @@ use serde_json::Value as Json;
 
 use super::expr::Expr;
 use super::language::{self, NoAnswer, TimedOut};
-use super::value::{from_json, show, show_value, to_dynamic};
+use super::names::ITEM;
+use super::value::{RecordRef, from_json, show, show_value, to_dynamic};
 use crate::domain::{Envelope, Event, Facts, Failure, Field, Inputs, Record, RecordKey, Records, Value};
 
 /// Why an expression has no value.
@@ -114,25 +115,30 @@ impl Steps {
     }
 }
 
+/// The item of a list that a step with `for_each` is at; nothing elsewhere.
+type Item = Arc<Mutex<Option<Dynamic>>>;
+
 /// Evaluates any number of expressions over the same facts, within one deadline.
 pub(crate) struct Evaluator<'a> {
     engine: Engine,
     facts: &'a Facts,
     found: Arc<FactFinder>,
     steps: Steps,
+    item: Item,
 }
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(facts: &'a Facts) -> Self {
         let found = Arc::new(FactFinder::new(facts));
-        let steps = Steps::default();
-        let (finder, answers) = (Arc::clone(&found), steps.clone());
+        let (steps, item) = (Steps::default(), Item::default());
+        let (finder, answers, at) = (Arc::clone(&found), steps.clone(), Arc::clone(&item));
         let mut engine = language::evaluator();
         language::resolve(&mut engine, move |name| match name {
             "steps" => Some(Dynamic::from(answers.clone())),
+            ITEM => at.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             _ => finder.get(name).map(to_dynamic),
         });
-        Self { engine, facts, found, steps }
+        Self { engine, facts, found, steps, item }
     }
 
     /// From now on `steps.id` is this answer.
@@ -140,9 +146,28 @@ impl<'a> Evaluator<'a> {
         self.steps.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), from_json(answer));
     }
 
+    /// From now on `item` is this; with `None`, there is none.
+    pub(crate) fn at_item(&self, item: Option<Dynamic>) {
+        *self.item.lock().unwrap_or_else(PoisonError::into_inner) = item;
+    }
+
     /// An expression's value.
     pub(crate) fn value(&self, expr: &Expr) -> Result<Dynamic, Trouble> {
         self.engine.eval_ast(&expr.ast).map_err(|error| trouble(&error))
+    }
+
+    /// An expression's value, which must not be nothing: what is missing is said, never left out in silence.
+    pub(crate) fn known(&self, expr: &Expr) -> Result<Dynamic, Failure> {
+        let value = self.value(expr).map_err(|trouble| trouble.into_failure(expr))?;
+        if !value.is_unit() {
+            return Ok(value);
+        }
+        let message = match &*self.missing(expr) {
+            [] => format!("`{}` gives nothing", expr.text().trim()),
+            [one] => format!("{one} is not known"),
+            many => format!("{} are not known", many.join(" and ")),
+        };
+        Err(Failure::new("missing_value", message))
     }
 
     /// Whether a condition holds.
@@ -173,11 +198,17 @@ impl<'a> Evaluator<'a> {
     /// What stands at a path; `Err` with what to say where nothing does.
     fn see(&self, path: &[String]) -> Result<String, String> {
         let root = path.first().map_or("", String::as_str);
-        if root == "steps" {
-            let [id, fields @ ..] = path.get(1..).unwrap_or_default() else { return Ok(String::new()) };
-            let value = fields.iter().fold(self.steps.get(id), |value, field| {
-                value.read_lock::<Map>().and_then(|map| map.get(field.as_str()).cloned()).unwrap_or_default()
-            });
+        let value = match (root, path.get(1..).unwrap_or_default()) {
+            ("steps", []) => return Ok(String::new()),
+            ("steps", [id, fields @ ..]) => Some((self.steps.get(id), fields)),
+            (ITEM, fields) => {
+                let item = self.item.lock().unwrap_or_else(PoisonError::into_inner);
+                Some((item.clone().unwrap_or_default(), fields))
+            }
+            _ => None,
+        };
+        if let Some((value, fields)) = value {
+            let value = fields.iter().fold(value, |value, field| part(&value, field));
             return if value.is_unit() { Err(NOTHING.to_owned()) } else { Ok(shortened(show(&value))) };
         }
         let value = self.found.at(path).unwrap_or(Value::Nothing);
@@ -192,6 +223,14 @@ impl<'a> Evaluator<'a> {
             None => Err(NOTHING.to_owned()),
         }
     }
+}
+
+/// A field of a record or a map; nothing where there is none.
+fn part(value: &Dynamic, field: &str) -> Dynamic {
+    if let Some(record) = value.read_lock::<RecordRef>() {
+        return record.0.get(field).map(to_dynamic).unwrap_or_default();
+    }
+    value.read_lock::<Map>().and_then(|map| map.get(field).cloned()).unwrap_or_default()
 }
 
 /// What a why-not shows for a field that the shop left out.

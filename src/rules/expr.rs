@@ -1,11 +1,11 @@
-//! Expressions: what stands in `conditions`, `if` and `key`, and between `{{ }}`.
+//! Expressions: what stands in `conditions`, `if`, `for_each` and `key`, and between `{{ }}`.
 
 use std::fmt;
 
 use rhai::{AST, ParseErrorType};
 
 use super::language;
-use super::names;
+use super::names::{self, Ty};
 use super::near::ascii;
 use super::rule::Input;
 pub use super::template::Template;
@@ -20,8 +20,19 @@ pub struct Scope<'a> {
     pub events: &'a [&'a EventType],
     /// The rule's inputs.
     pub inputs: &'a [Input],
-    /// The ids of earlier steps.
-    pub steps: &'a [String],
+    /// The earlier steps that have an id.
+    pub steps: &'a [EarlierStep],
+    /// What `item` is, within a step that has `for_each`.
+    pub(crate) item: Option<&'a Ty>,
+}
+
+/// A step whose answer may be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EarlierStep {
+    /// Its name, after `steps.`.
+    pub id: String,
+    /// Whether it has `for_each`, so that its answer is the list of its items' answers.
+    pub is_list: bool,
 }
 
 /// A mistake in an expression, a template or a script.
@@ -47,6 +58,8 @@ pub struct Expr {
     pub(crate) ast: AST,
     /// The facts that it names, for the why-not.
     pub(crate) paths: Vec<Vec<String>>,
+    /// What it gives, as far as that is known.
+    pub(crate) gives: Ty,
 }
 
 impl Expr {
@@ -73,7 +86,7 @@ impl Expr {
         let ast = language::reader().compile_expression(text).map_err(|error| vec![in_grammar(text, &error)])?;
         let found = names::in_expression(&ast, text, scope);
         if found.mistakes.is_empty() {
-            Ok(Self { text: text.to_owned(), ast, paths: found.paths })
+            Ok(Self { text: text.to_owned(), ast, paths: found.paths, gives: found.gives })
         } else {
             Err(found.mistakes)
         }

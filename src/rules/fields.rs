@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::duration;
 use super::finding::{Code, Report, shown};
 use super::keys::Keys;
 use super::near::{ascii, nearest, write_ascii, write_nearest};
 use super::yaml::{Data, Node};
+use crate::domain::parse_duration;
 
-/// Checks that `node` is a group of keys, that every key is known, and gives it back. `later` are keys of the
-/// format that are not built yet.
-pub(super) fn group<'n>(report: &mut Report, node: &'n Node, what: &str, keys: Keys, later: Keys) -> Option<&'n Node> {
+/// Checks that `node` is a group of keys, that every key is known, and gives it back.
+pub(super) fn group<'n>(report: &mut Report, node: &'n Node, what: &str, keys: Keys) -> Option<&'n Node> {
     let Data::Map(entries) = &node.data else {
         let known: Vec<String> = keys.iter().take(3).map(|key| format!("`{}:`", key.name)).collect();
         report
@@ -22,19 +21,13 @@ pub(super) fn group<'n>(report: &mut Report, node: &'n Node, what: &str, keys: K
         return None;
     };
     for name in entries.iter().map(|(key, _)| key).filter_map(|key| key.text().map(|name| (key, name))) {
-        unknown_key(report, name, what, keys, later);
+        unknown_key(report, name, what, keys);
     }
     Some(node)
 }
 
-fn unknown_key(report: &mut Report, (key, name): (&Node, &str), what: &str, keys: Keys, later: Keys) {
+fn unknown_key(report: &mut Report, (key, name): (&Node, &str), what: &str, keys: Keys) {
     if keys.iter().any(|known| known.name == name) {
-        return;
-    }
-    if later.iter().any(|known| known.name == name) {
-        report
-            .error(key.at.clone(), Code::NotYet, format!("`{name}` is not supported yet"))
-            .hint("take it out: a rule that counted on it would do something else than it says");
         return;
     }
     let names = || keys.iter().map(|known| known.name);
@@ -140,7 +133,7 @@ pub(super) fn word<T: serde::de::DeserializeOwned>(
 /// A length of time.
 pub(super) fn span(report: &mut Report, node: &Node, what: &str) -> Option<Duration> {
     let written = node.text().unwrap_or_default();
-    match duration::parse(written) {
+    match parse_duration(written) {
         Ok(span) => Some(span),
         Err(how) => {
             report

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
+use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
@@ -10,13 +11,13 @@ use super::fields::{self, by_language, group, list, optional, required, text, wo
 use super::finding::{Code, Finding, Report, Severity};
 use super::keys;
 use super::mistakes::Names;
-use super::near::nearest;
+use super::near::{nearest, write_ascii};
 use super::read_steps::{self, ReadScript, Uses};
 use super::read_tests::{self, Subject};
 use super::rule::{Body, OnChange, Overlap, Rule, RuleTest, Status};
 use super::yaml::{self, Data, Node};
 use super::{read_inputs, read_when, tuning};
-use crate::domain::{Catalog, EventType, Kind};
+use crate::domain::{Catalog, EventType, Kind, Limits, ParseRateError, Spec};
 
 /// What came of a file.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ fn read_as(
             return Read { rule: None, findings: report.finish() };
         }
         Some(root) => {
-            group(&mut report, &root, "a rule", keys::RULE, keys::RULE_LATER);
+            group(&mut report, &root, "a rule", keys::RULE);
             return Read { rule: None, findings: report.finish() };
         }
         None => return Read { rule: None, findings: report.finish() },
@@ -115,7 +116,7 @@ fn rule(
     catalog: &Catalog,
     read_tests: ReadTests,
 ) -> (Option<Rule>, Vec<Finding>) {
-    group(report, root, "a rule", keys::RULE, keys::RULE_LATER);
+    group(report, root, "a rule", keys::RULE);
     let id = required(report, root, "id", "a rule", "add `id:` with a name of your choice")
         .and_then(|node| fields::rule_id(report, node));
     let name = optional(root, "name").map(|node| by_language(report, node, "the rule's name")).unwrap_or_default();
@@ -130,7 +131,7 @@ fn rule(
         catalog.events().iter().filter(|kind| triggers.iter().any(|trigger| trigger.hears(kind.name))).collect();
     // Without a good trigger nothing is known of the records, and every name would be a mistake.
     let events = if heard.is_empty() { catalog.events().iter().collect() } else { heard };
-    let names = Names { catalog, events: &events, inputs: &inputs, steps: &[], later: &[] };
+    let names = Names { catalog, events: &events, inputs: &inputs, steps: &[], item: None, later: &[] };
     let conditions =
         optional(root, "conditions").map(|node| read_when::conditions(report, node, names)).unwrap_or_default();
     let key = optional(root, "key").and_then(|node| names.expr(report, node, "`key`"));
@@ -138,6 +139,7 @@ fn rule(
         word(report, node, "`overlap`", &["queue", "parallel", "restart", "skip"])
     });
     let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| on_change(report, node));
+    let limits = optional(root, "limits").map(|node| limits(report, node)).unwrap_or_default();
     let allow = optional(root, "allow").map(|node| allow(report, node, catalog)).unwrap_or_default();
 
     let mut uses = Uses { allow: &allow, used: BTreeSet::new() };
@@ -145,12 +147,9 @@ fn rule(
     let used = uses.used;
     if body.is_some() {
         unused_allow(report, root, &allow, &used, catalog);
+        unused_limits(report, root, &used, catalog);
     }
-    let steps = match &body {
-        Some(Body::Steps(steps)) => Some(steps.as_slice()),
-        _ => None,
-    };
-    let subject = Subject { triggers: &triggers, steps, used: &used, catalog, files };
+    let subject = Subject { triggers: &triggers, body: body.as_ref(), used: &used, catalog, files };
     let tests = optional(root, "tests").map(|node| read_tests(report, node, &subject)).unwrap_or_default();
 
     let text = match &script {
@@ -171,6 +170,7 @@ fn rule(
             key,
             overlap: overlap?,
             on_change: on_change?,
+            limits,
             allow,
             body: body?,
             tests,
@@ -190,6 +190,52 @@ fn on_change(report: &mut Report, node: &Node) -> Option<OnChange> {
             .hint("write `finish_old`, which lets waiting runs end as they began, or `cancel`");
     }
     Some(chosen)
+}
+
+fn limits(report: &mut Report, node: &Node) -> Limits {
+    if group(report, node, "`limits`", keys::LIMITS).is_none() {
+        return Limits::default();
+    }
+    Limits {
+        calls: rate(report, node, "calls"),
+        money: rate(report, node, "money"),
+        per_customer: rate(report, node, "per_customer"),
+    }
+}
+
+fn rate<T: FromStr<Err = ParseRateError>>(report: &mut Report, node: &Node, name: &str) -> Option<T> {
+    let node = optional(node, name)?;
+    let Some(written) = node.text() else {
+        report
+            .error(node.at.clone(), Code::WrongType, format!("`{name}` is {}, and a text belongs here", node.what()))
+            .hint("write how much within how long, such as `200/h`, `2/7d` or `500 EUR/d`");
+        return None;
+    };
+    let read = written.parse::<T>();
+    if let Err(error) = &read {
+        let error = error.to_string();
+        let (what, hint) = error.split_once("; ").unwrap_or((&error, ""));
+        report
+            .error(node.at.clone(), Code::WrongType, format!("`{name}`: {what}"))
+            .hint(write_ascii(written).unwrap_or_else(|| hint.to_owned()));
+    }
+    read.ok()
+}
+
+/// A limit that nothing counts against protects nobody, and its author believes that it does.
+fn unused_limits(report: &mut Report, root: &Node, used: &BTreeSet<String>, catalog: &Catalog) {
+    let (Some(key), Some(limits)) = (root.key("limits"), root.get("limits")) else { return };
+    let specs = used.iter().filter_map(|name| catalog.capabilities.get(name));
+    let writes: Vec<&Spec> = specs.filter(|spec| spec.kind == Kind::Write).collect();
+    if writes.is_empty() && matches!(limits.data, Data::Map(_)) {
+        report
+            .warning(key.at.clone(), Code::UnusedLimit, "this rule makes no writes, and limits count nothing else")
+            .hint("take them out");
+    } else if let Some(key) = limits.key("money").filter(|_| writes.iter().all(|spec| spec.amount.is_none())) {
+        report
+            .warning(key.at.clone(), Code::UnusedLimit, "nothing that this rule does moves money")
+            .hint("take it out; `calls` limits how often it acts");
+    }
 }
 
 fn allow(report: &mut Report, node: &Node, catalog: &Catalog) -> Vec<String> {

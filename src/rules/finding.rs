@@ -66,6 +66,8 @@ pub enum Code {
     BadId,
     /// An event type that does not exist.
     UnknownEvent,
+    /// Times that are none, or that never come, or a time zone that does not exist.
+    Schedule,
     /// A capability that does not exist.
     UnknownCapability,
     /// `with` does not fit the capability.
@@ -78,6 +80,8 @@ pub enum Code {
     NotAllowed,
     /// An `allow` that nothing needs.
     UnusedAllow,
+    /// A limit that nothing in the rule counts against.
+    UnusedLimit,
     /// A rule's own test could not be run, or could not fail.
     Test,
     /// Part of the format, and not built yet.

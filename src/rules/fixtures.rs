@@ -8,26 +8,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::domain::{Catalog, Example, Kind, Repeat, Shape, Spec};
+use crate::domain::{Catalog, Example, Kind, Makes, Shape, Spec};
 
 fn spec(name: &'static str, kind: Kind, input: Json, output: Json) -> (String, Spec) {
     let example = Example { input: json!({}), answer: json!({}) };
-    let spec = Spec {
-        name,
-        doc: "Does something.",
-        kind,
-        repeat: Repeat::None,
-        input,
-        output,
-        example,
-        deadline: Duration::from_secs(1),
-    };
+    let spec = Spec { doc: "Does something.", input, output, example, ..Spec::of(name, kind) };
     (name.to_owned(), spec)
 }
 
@@ -35,7 +25,7 @@ fn spec(name: &'static str, kind: Kind, input: Json, output: Json) -> (String, S
 fn catalog() -> Catalog {
     let text = |most| Shape::text(most, "A text.");
     let any = || Shape::any("Anything.");
-    let capabilities = BTreeMap::from([
+    let mut capabilities = BTreeMap::from([
         spec(
             "order.tag",
             Kind::Write,
@@ -92,8 +82,16 @@ fn catalog() -> Catalog {
             Shape::object(&["for"], &[("for", Shape::duration("How long, such as `10m`."))]),
             any(),
         ),
+        spec("gift.send", Kind::Write, Shape::object(&["worth"], &[("worth", text(40))]), any()),
         spec("log", Kind::Instant, Shape::object(&["message"], &[("message", text(1_000))]), any()),
     ]);
+    for (name, spec) in &mut capabilities {
+        match name.as_str() {
+            "order.tag" => spec.makes = &[Makes { event: "order.updated", fields: &["tags"] }],
+            "gift.send" => spec.amount = Some("worth"),
+            _ => {}
+        }
+    }
     Catalog { capabilities }
 }
 
@@ -139,7 +137,15 @@ fn good_files_are_good() {
         let loaded = load(std::slice::from_ref(&file), &catalog());
         assert_eq!(rendered(&loaded.findings), "", "{}", file.display());
         assert_eq!(loaded.rules.len(), 1, "{}", file.display());
+        assert_eq!(unfit(&file), Vec::<String>::new(), "{}", file.display());
     }
+}
+
+/// What in a file does not fit the schema for editors.
+fn unfit(file: &Path) -> Vec<String> {
+    let validator = jsonschema::validator_for(&json_schema(&catalog())).expect("a schema");
+    let json: Json = serde_yaml::from_str(&fs::read_to_string(file).expect("file")).expect("yaml");
+    validator.iter_errors(&json).map(|it| format!("{}: {it}", it.instance_path())).collect()
 }
 
 #[test]
@@ -150,17 +156,11 @@ fn the_shipped_rules_are_good_and_fit_the_schema_for_editors() {
     assert_eq!(rendered(&errors), "");
     assert_eq!(loaded.rules.len(), loaded.files);
     assert!(loaded.files >= 7, "{} files", loaded.files);
-    let schema = json_schema(&catalog);
-    jsonschema::meta::validate(&schema).expect("a schema");
-    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    jsonschema::meta::validate(&json_schema(&catalog)).expect("a schema");
     for rule in &loaded.rules {
         assert!(!rule.tests.is_empty(), "{} has no tests", rule.id);
         assert!(rule.name.contains_key("en") && rule.name.contains_key("zh"), "{} is named in one language", rule.id);
-        let yaml = fs::read_to_string(&rule.file).expect("file");
-        let json: Json = serde_yaml::from_str(&yaml).expect("yaml");
-        let mistakes: Vec<String> =
-            validator.iter_errors(&json).map(|it| format!("{}: {it}", it.instance_path())).collect();
-        assert_eq!(mistakes, Vec::<String>::new(), "{}", rule.file.display());
+        assert_eq!(unfit(&rule.file), Vec::<String>::new(), "{}", rule.file.display());
     }
 }
 
@@ -169,7 +169,8 @@ fn the_schema_for_editors_finds_slips() {
     let schema = json_schema(&catalog());
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let good = json!({
-        "id": "x", "triggers": [{ "event": "order.*" }], "allow": ["order.tag"],
+        "id": "x", "triggers": [{ "event": "order.*" }, { "schedule": "0 9 * * 1", "missed": "skip" }],
+        "limits": { "calls": "200/h", "money": "5 EUR/d" }, "allow": ["order.tag"],
         "conditions": [true, "order.total > inputs.limit", { "not": { "any": ["a", "b"] } }],
         "steps": [
             { "uses": "model.write", "with": { "prompt": "x", "max_tokens": "{{ inputs.most }}" } },
@@ -180,6 +181,11 @@ fn the_schema_for_editors_finds_slips() {
     for (pointer, bad) in [
         ("/id", json!("Big Order")),
         ("/triggers/0/event", json!("order.create")),
+        ("/triggers/0/event", json!("schedule.due")),
+        ("/triggers/0", json!({ "event": "order.paid", "missed": "once" })),
+        ("/triggers/1", json!({ "event": "order.paid", "schedule": "0 9 * * 1" })),
+        ("/triggers/1/schedule", json!("0 0 9 * * 1")),
+        ("/limits/calls", json!("200")),
         ("/allow/0", json!("model.write")),
         ("/steps/0/uses", json!("model.wirte")),
         ("/steps/0/with/max_tokens", json!("many")),
@@ -265,7 +271,7 @@ fn a_folder_is_looked_at_as_a_whole() {
     ];
     assert_eq!(found, wanted);
     let set = RuleSet::new(loaded.rules.clone(), &catalog());
-    let listening = |kind: &str| set.listening(kind).iter().map(|(rule, _)| rule.id.clone()).collect::<Vec<_>>();
+    let listening = |kind: &str| set.listening(kind, "order/1").map(|(rule, _)| rule.id.clone()).collect::<Vec<_>>();
     assert_eq!(listening("order.created"), ["a", "b", "c"]);
     assert_eq!(listening("order.paid"), ["b"]);
     assert_eq!(listening("return.requested"), Vec::<String>::new());

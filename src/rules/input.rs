@@ -7,12 +7,13 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::Value as Json;
 
 use super::expr::Template;
+use super::fields;
 use super::finding::{Code, Report, shown};
 use super::mistakes::Names;
 use super::near::{nearest, write_ascii, write_nearest};
 use super::rule::With;
 use super::yaml::{Data, Node};
-use super::{duration, fields};
+use crate::domain::parse_duration;
 
 /// Builds a value whose texts may hold templates.
 pub(super) fn build(report: &mut Report, node: &Node, names: Names<'_>) -> With {
@@ -195,7 +196,7 @@ impl<'a> Place<'a> {
     fn wrong_form(&self, report: &mut Report, error: &ValidationError<'_>) {
         let written = self.at.text().unwrap_or_default();
         if self.schema["format"] == "duration" {
-            let how = duration::parse(written).err();
+            let how = parse_duration(written).err();
             report
                 .error(
                     self.at.at.clone(),

@@ -29,14 +29,17 @@ keys! {
         "key" "An expression that names the lane: runs with the same key go one after another. Default: the event's subject."
         "overlap" "What happens to a new run when its lane is busy: `queue`, `parallel`, `restart` or `skip`."
         "on_change" "What happens to waiting runs when a new version goes live: `finish_old` or `cancel`."
+        "limits" "How often, and for how much, it may act: all of its runs together."
         "allow" "The writes that this rule may make."
         "steps" "What it does, one after another."
         "script" "What it does, as a Rhai script in a file beside this one, in place of `steps`."
         "tests" "The rule's own tests, run by `storehand rules test`."
     }
-    /// Part of the format, and not built yet.
-    RULE_LATER {
-        "limits" "How often it may act."
+    /// A rule's `limits`.
+    LIMITS {
+        "calls" "The most writes within a time, such as `200/h`."
+        "money" "The most money that it moves within a time, such as `500 EUR/d`."
+        "per_customer" "The most messages that one customer gets from it within a time, such as `2/7d`."
     }
     /// One of `inputs`.
     INPUT {
@@ -47,10 +50,9 @@ keys! {
     /// One of `triggers`.
     TRIGGER {
         "event" "An event type such as `order.created`, or all of a kind: `order.*`."
-    }
-    /// Part of the format, and not built yet.
-    TRIGGER_LATER {
-        "schedule" "A time, as cron writes it."
+        "schedule" "Times, as cron writes them: minute, hour, day, month, weekday. `0 9 * * 1` is Mondays at 9:00."
+        "time_zone" "Whose clocks the schedule means, such as `Europe/Berlin`. Default: the shop's."
+        "missed" "What becomes of times that passed while Storehand was not running: `once` makes up for them together, `skip` leaves them out."
     }
     /// A condition that is not an expression.
     CONDITION {
@@ -63,14 +65,11 @@ keys! {
         "id" "A name for its answer, which later steps write as `steps.name`."
         "uses" "The capability."
         "with" "What it is asked. Texts may hold expressions in `{{ }}`."
-        "if" "An expression: the step is left out where it does not hold."
+        "for_each" "A list, such as `order.lines`: once for each item of it, which is `item` in the step."
+        "if" "An expression: the step, or the item, is left out where it does not hold."
         "retry" "How often and how patiently to try again when it fails."
         "on_error" "What to do when it fails for good: `continue`, `stop`, or `use:` an answer of your own."
         "on_violation" "What to do when a written text breaks its policy: `fail`, or `fallback:` to a text of your own."
-    }
-    /// Part of the format, and not built yet.
-    STEP_LATER {
-        "for_each" "Once for each item of a list."
     }
     /// A step's `retry`.
     RETRY {
@@ -90,7 +89,7 @@ keys! {
     TEST {
         "name" "What it shows."
         "event" "The event: a JSON file beside the rule, or written out here."
-        "mocks" "Answers, by step id or by capability."
+        "mocks" "Answers: by step id, by step and item (`draft/2`), or by capability."
         "advance" "How far the clock is moved once the run rests, such as `10m`."
         "expect" "What must come of it."
     }
@@ -99,6 +98,7 @@ keys! {
         "calls" "The writes that are made, in this order."
         "never" "Capabilities that are not used."
         "matched" "`false` where the rule must not run."
+        "why_not" "A part of the condition that must not hold, or of what it saw: `order.total`. The rule must not run."
         "outcome" "How the run ends: `done`, `failed`, `declined` or `waiting`."
     }
     /// One of `expect.calls`.

@@ -1,8 +1,9 @@
 //! What an expression at one place of a rule may name, and how its mistakes become findings of the file.
 
-use super::expr::{Expr, Mistake, Scope, Template};
+use super::expr::{EarlierStep, Expr, Mistake, Scope, Template};
 use super::fields;
 use super::finding::{Code, Report};
+use super::names::Ty;
 use super::rule::Input;
 use super::yaml::Node;
 use crate::domain::{Catalog, EventType};
@@ -13,15 +14,17 @@ pub(super) struct Names<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) events: &'a [&'a EventType],
     pub(super) inputs: &'a [Input],
-    /// The ids of the steps before.
-    pub(super) steps: &'a [String],
+    /// The steps before.
+    pub(super) steps: &'a [EarlierStep],
+    /// What `item` is, within a step that has `for_each`.
+    pub(super) item: Option<&'a Ty>,
     /// The ids of this step and of those after it: not to be named, but worth another message.
     pub(super) later: &'a [String],
 }
 
 impl Names<'_> {
     pub(super) fn scope(&self) -> Scope<'_> {
-        Scope { catalog: self.catalog, events: self.events, inputs: self.inputs, steps: self.steps }
+        Scope { catalog: self.catalog, events: self.events, inputs: self.inputs, steps: self.steps, item: self.item }
     }
 
     /// Compiles a bare expression.

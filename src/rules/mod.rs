@@ -5,15 +5,14 @@
 //! holds for an event, [`advance`] what a run of it does next.
 //!
 //! *Architecture Invariant*: pure. Only `load` touches files, nothing here touches the network, the clock or a
-//! database, and the same text gives the same rule.
+//! database, and the same text gives the same rule (on machines that agree on what time zones are).
 //! *Architecture Invariant*: no other room knows Rhai or YAML.
 //! *Architecture Invariant*: what may be used and named comes from the `Catalog`; no capability, event or field is
-//! known here by name, except where `between` says which write makes which event.
+//! known here by name, except `schedule.due`, the event of a rule's own schedule.
 //! *Architecture Invariant*: a rule that exists has been checked; there is none with an error.
 
 mod advance;
 mod between;
-mod duration;
 mod eval;
 pub mod expr;
 mod fields;
@@ -32,6 +31,7 @@ mod read_steps;
 mod read_tests;
 mod read_when;
 mod rule;
+mod schedule;
 mod schema;
 pub mod script;
 mod set;
@@ -55,6 +55,7 @@ pub use rule::{
     Body, Condition, Expect, ExpectedCall, Input, InputKind, OnChange, OnError, OnViolation, Overlap, Rule, RuleTest,
     Status, Step, Trigger, With,
 };
+pub use schedule::{Missed, Schedule};
 pub use schema::json_schema;
 pub use set::{RuleSet, Standing};
 pub use tuning::{Tuning, from_bundle};

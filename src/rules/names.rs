@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, FnPtr, Position, Stmt, StmtBlock};
 
-use super::expr::{Mistake, Scope};
+use super::expr::{EarlierStep, Mistake, Scope};
 use super::language::{SCRIPT_FUNCTIONS, functions};
 use super::near::write_nearest;
 use super::rule::InputKind;
@@ -25,6 +25,10 @@ pub(crate) struct Found {
     pub(crate) paths: Vec<Vec<String>>,
     /// The capabilities that a script asks, with the place of each name.
     pub(crate) asks: Vec<(String, usize)>,
+    /// The ids that a script gives its calls, and whether it computes some of them.
+    pub(crate) ids: (BTreeSet<String>, bool),
+    /// What an expression gives.
+    pub(crate) gives: Ty,
 }
 
 /// Walks an expression.
@@ -49,8 +53,9 @@ pub(crate) fn offset_of(text: &str, at: Position) -> usize {
 }
 
 /// What is known of a value before it is there.
-#[derive(Clone, Debug, PartialEq)]
-enum Ty {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Ty {
+    #[default]
     Any,
     Nothing,
     Bool,
@@ -69,7 +74,7 @@ enum Ty {
 
 /// The fields of a record type; two are the same when they are the same table.
 #[derive(Clone, Copy, Debug)]
-struct Fields(&'static [Field]);
+pub(crate) struct Fields(&'static [Field]);
 
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
@@ -86,7 +91,8 @@ impl Ty {
             FieldKind::Text => Self::Text,
             FieldKind::Money => Self::Money,
             FieldKind::Time => Self::Time,
-            FieldKind::List(of) => Self::List(Box::new(Self::of(name, of))),
+            // One of `lines` is a `line`.
+            FieldKind::List(of) => Self::List(Box::new(Self::of(name.strip_suffix('s').unwrap_or(name), of))),
             FieldKind::Record(fields) => Self::Record(name, Fields(fields)),
         }
     }
@@ -103,8 +109,21 @@ impl Ty {
         }
     }
 
+    /// What the items are where this is a list, as far as that is known.
+    pub(crate) fn items(&self) -> Self {
+        match self {
+            Self::List(of) => (**of).clone(),
+            _ => Self::Any,
+        }
+    }
+
+    /// Whether it may be a list: nobody knows yet that it is something else.
+    pub(crate) fn may_be_list(&self) -> bool {
+        self.is_open() || matches!(self, Self::List(_))
+    }
+
     /// As people call it, with its article.
-    fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Any => "something",
             Self::Nothing => "nothing",
@@ -158,6 +177,9 @@ struct Walk<'a> {
 }
 
 const FACTS_IN_TEXT: &str = "it belongs to the event";
+
+/// What a step with `for_each` calls the item at hand.
+pub(crate) const ITEM: &str = "item";
 
 impl<'a> Walk<'a> {
     fn over(ast: &AST, text: &'a str, scope: &'a Scope<'a>, is_script: bool) -> Found {
@@ -247,8 +269,8 @@ impl<'a> Walk<'a> {
             return self.mistake(statement.position(), 1, message, Some("put this into a script".to_owned()));
         }
         match statement {
-            Stmt::Expr(expr) => drop(self.expr(expr)),
-            Stmt::FnCall(call, at) => drop(self.call(call, *at)),
+            Stmt::Expr(expr) => self.found.gives = self.expr(expr),
+            Stmt::FnCall(call, at) => self.found.gives = self.call(call, *at),
             Stmt::Var(it, ..) => {
                 let ty = self.expr(&it.1);
                 self.declare(it.0.name.as_str(), ty, it.0.pos);
@@ -273,10 +295,7 @@ impl<'a> Walk<'a> {
             }
             Stmt::For(it, _) => {
                 let (item, counter, flow) = &**it;
-                let ty = match self.expr(&flow.expr) {
-                    Ty::List(of) => *of,
-                    _ => Ty::Any,
-                };
+                let ty = self.expr(&flow.expr).items();
                 let depth = self.locals.len();
                 self.declare(item.name.as_str(), ty, item.pos);
                 if let Some(counter) = counter {
@@ -317,7 +336,7 @@ impl<'a> Walk<'a> {
     }
 
     fn declare(&mut self, name: &str, ty: Ty, at: Position) {
-        if is_fact(name) || SCRIPT_FUNCTIONS.contains(&name) {
+        if self.is_fact(name) || SCRIPT_FUNCTIONS.contains(&name) {
             let message = format!("`{name}` is taken");
             self.mistake(at, name.len(), message, Some(format!("choose another name, such as `my_{name}`")));
         }
@@ -413,6 +432,9 @@ impl<'a> Walk<'a> {
         if self.is_own_function(name) {
             return Ty::Any;
         }
+        if let Some(item) = self.scope.item.filter(|_| name == ITEM) {
+            return item.clone();
+        }
         let ty = match name {
             "event" => Some(Ty::Record("event", Fields(Envelope::FIELDS))),
             "inputs" => Some(Ty::Inputs),
@@ -428,7 +450,7 @@ impl<'a> Walk<'a> {
         };
         if let Some(ty) = ty {
             if matches!(ty, Ty::Record(..)) && name != "event" && !self.is_heard(name) {
-                let message = format!("no event that this rule listens to has a `{name}`");
+                let message = format!("no event that this rule listens to has {} `{name}`", article(name));
                 let records = self.heard().collect::<Vec<_>>().join("`, `");
                 let hint = if records.is_empty() {
                     "its events have no records".to_owned()
@@ -444,7 +466,10 @@ impl<'a> Walk<'a> {
         let mut known: Vec<&str> = self.locals.iter().map(|(local, _)| local.as_str()).collect();
         known.extend_from_slice(&["event", "inputs", "steps", "now"]);
         self.heard().for_each(|record| known.push(record));
-        let hint = write_nearest(name, known);
+        let hint = match name {
+            ITEM if !self.is_script => Some("only a step with `for_each:` has one; elsewhere name the list".to_owned()),
+            _ => write_nearest(name, known),
+        };
         self.mistake(at, name.len(), format!("there is no `{name}`"), hint);
         Ty::Any
     }
@@ -509,11 +534,13 @@ impl<'a> Walk<'a> {
                 (message, inputs.iter().map(|input| input.name.as_str()).collect())
             }
             Ty::Steps => {
-                if steps.iter().any(|step| step == name) {
-                    return Ty::Any;
+                match steps.iter().find(|step| step.id == name) {
+                    Some(EarlierStep { is_list: true, .. }) => return Ty::List(Box::new(Ty::Any)),
+                    Some(_) => return Ty::Any,
+                    None => {}
                 }
                 let message = format!("there is no earlier step `{name}`");
-                (message, steps.iter().map(String::as_str).collect())
+                (message, steps.iter().map(|step| step.id.as_str()).collect())
             }
             Ty::Money => match name {
                 "amount" => return Ty::Decimal,
@@ -538,10 +565,7 @@ impl<'a> Walk<'a> {
     }
 
     fn method(&mut self, base: Ty, call: &FnCallExpr, at: Position) -> Ty {
-        let item = match &base {
-            Ty::List(of) => (**of).clone(),
-            _ => Ty::Any,
-        };
+        let item = base.items();
         for arg in &call.args {
             self.argument(arg, &item);
         }
@@ -603,6 +627,11 @@ impl<'a> Walk<'a> {
         self.functions.insert(key, function);
     }
 
+    /// As [`is_fact`], and `item` where there is one.
+    fn is_fact(&self, name: &str) -> bool {
+        is_fact(name) || name == ITEM && self.scope.item.is_some()
+    }
+
     fn is_own_function(&self, name: &str) -> bool {
         self.functions.keys().any(|(known, _)| known == name)
     }
@@ -648,6 +677,15 @@ impl<'a> Walk<'a> {
         if !self.is_script {
             let message = "an expression only looks; it cannot `ask`".to_owned();
             return self.mistake(at, 3, message, Some("make it a step of its own".to_owned()));
+        }
+        match call.args.get(2) {
+            None => {}
+            Some(Expr::Map(options, _)) => match options.0.iter().find(|(key, _)| key.name == "id") {
+                None => {}
+                Some((_, Expr::StringConstant(id, _))) => drop(self.found.ids.0.insert(id.to_string())),
+                Some(_) => self.found.ids.1 = true,
+            },
+            Some(_) => self.found.ids.1 = true,
         }
         match call.args.first() {
             Some(Expr::StringConstant(name, at)) => {
@@ -738,7 +776,9 @@ impl<'a> Walk<'a> {
     // Paths: what the why-not shows.
 
     fn note_path(&mut self, root: &Expr, rest: Option<(&Expr, ASTFlags)>) {
-        let Some(root) = root_variable(root).filter(|root| is_fact(root) && self.local(root).is_none()) else { return };
+        let Some(root) = root_variable(root).filter(|root| self.is_fact(root) && self.local(root).is_none()) else {
+            return;
+        };
         let mut path = vec![root.to_owned()];
         let mut rest = rest;
         while let Some((expr, flags)) = rest {

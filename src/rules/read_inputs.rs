@@ -29,7 +29,7 @@ fn input(report: &mut Report, key: &Node, node: &Node) -> Option<Input> {
     let hint = "write `type:` and one of `text`, `integer`, `number`, `money`, `duration`, `boolean`, `list`";
     // An input with mistakes still exists: naming it elsewhere is not another one.
     let mut input = Input { name, kind: InputKind::Text, value: Value::Nothing, label: BTreeMap::new() };
-    let Some(node) = group(report, node, "an input", keys::INPUT, &[]) else { return Some(input) };
+    let Some(node) = group(report, node, "an input", keys::INPUT) else { return Some(input) };
     let kind = required(report, node, "type", "an input", hint)
         .and_then(|node| word::<InputKind>(report, node, "an input's type", &kinds));
     if let Some(kind) = kind {

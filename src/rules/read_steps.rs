@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path};
 
+use super::expr::{EarlierStep, Expr};
 use super::fields::{self, group, list, optional, required, span, text, word};
 use super::finding::{Code, Finding, Report, shown};
 use super::input::{self, Extent};
 use super::keys;
 use super::mistakes::Names;
+use super::names::Ty;
 use super::near::{write_ascii, write_nearest};
 use super::rule::{OnError, OnViolation, Step, With};
 use super::script::Script;
@@ -41,13 +43,19 @@ pub(super) fn steps(report: &mut Report, node: &Node, names: Names<'_>, uses: &m
     let ids = ids(report, items);
     let mut steps = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let before: Vec<String> = ids[..index].iter().flatten().cloned().collect();
+        let before: Vec<EarlierStep> = earlier(&ids[..index], items);
         let later: Vec<String> = ids[index..].iter().flatten().cloned().collect();
         let names = Names { steps: &before, later: &later, ..names };
         let id = ids[index].clone().unwrap_or_else(|| (index + 1).to_string());
         steps.extend(step(report, item, id, names, uses));
     }
     steps
+}
+
+/// The steps that have an id, of those before another.
+fn earlier(ids: &[Option<String>], items: &[Node]) -> Vec<EarlierStep> {
+    let named = ids.iter().zip(items).filter_map(|(id, item)| Some((id.clone()?, item)));
+    named.map(|(id, item)| EarlierStep { id, is_list: item.get("for_each").is_some() }).collect()
 }
 
 /// The id of each step that has one.
@@ -69,10 +77,15 @@ fn ids(report: &mut Report, items: &[Node]) -> Vec<Option<String>> {
 }
 
 fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &mut Uses<'_>) -> Option<Step> {
-    let node = group(report, node, "a step", keys::STEP, keys::STEP_LATER)?;
+    let node = group(report, node, "a step", keys::STEP)?;
     let capability = required(report, node, "uses", "a step", "name a capability, such as `uses: message.send`")
         .and_then(|node| Some((node, text(report, node, "`uses`")?)));
     let spec = capability.and_then(|(node, name)| self::capability(report, node, name, names.catalog));
+    let each = optional(node, "for_each");
+    let for_each = each.and_then(|node| for_each(report, node, names));
+    // Whatever is wrong with the list, its items have a name.
+    let item = each.map(|_| for_each.as_ref().map_or(Ty::Any, |list| list.gives.items()));
+    let names = Names { item: item.as_ref(), ..names };
     let with = optional(node, "with");
     if let (Some((uses_node, name)), Some(spec)) = (capability, spec) {
         uses.used.insert(name.to_owned());
@@ -84,6 +97,7 @@ fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &m
     Some(Step {
         id,
         uses: capability.map(|(_, name)| name.to_owned()).unwrap_or_default(),
+        for_each,
         with: match with {
             Some(with) => input::build(report, with, names),
             None => With::Plain(serde_json::json!({})),
@@ -94,6 +108,27 @@ fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &m
         on_violation: optional(node, "on_violation").and_then(|node| on_violation(report, node, names)),
         line: report.line(node.at.start),
     })
+}
+
+fn for_each(report: &mut Report, node: &Node, names: Names<'_>) -> Option<Expr> {
+    if let Data::List(_) = node.data {
+        report
+            .error(node.at.clone(), Code::WrongType, "`for_each` is a list of YAML, and an expression belongs here")
+            .hint("write the list in quotes: `for_each: '[\"a\", \"b\"]'`");
+        return None;
+    }
+    let list = names.expr(report, node, "`for_each`")?;
+    if !list.gives.may_be_list() {
+        report
+            .error(
+                node.at.clone(),
+                Code::Expression,
+                format!("`for_each` wants a list, and this is {}", list.gives.name()),
+            )
+            .hint("name a list, such as `order.lines`");
+        return None;
+    }
+    Some(list)
 }
 
 fn not_allowed(report: &mut Report, at: std::ops::Range<usize>, name: &str) {
@@ -124,7 +159,7 @@ fn unknown_capability(report: &mut Report, at: std::ops::Range<usize>, name: &st
 }
 
 fn retry(report: &mut Report, node: &Node) -> Option<Retry> {
-    let node = group(report, node, "`retry`", keys::RETRY, &[])?;
+    let node = group(report, node, "`retry`", keys::RETRY)?;
     let usual = Retry::default();
     let attempts = optional(node, "attempts").map_or(Some(usual.attempts), |node| {
         let attempts = node.json().as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| (1..=20).contains(n));
@@ -150,7 +185,7 @@ fn retry(report: &mut Report, node: &Node) -> Option<Retry> {
 
 fn on_error(report: &mut Report, node: &Node, names: Names<'_>) -> Option<OnError> {
     if let Data::Map(_) = node.data {
-        let node = group(report, node, "`on_error`", keys::ON_ERROR, &[])?;
+        let node = group(report, node, "`on_error`", keys::ON_ERROR)?;
         let answer = required(report, node, "use", "`on_error`", "write the answer to go on with: `use: { … }`")?;
         return Some(OnError::Use(input::build(report, answer, names)));
     }
@@ -160,7 +195,7 @@ fn on_error(report: &mut Report, node: &Node, names: Names<'_>) -> Option<OnErro
 
 fn on_violation(report: &mut Report, node: &Node, names: Names<'_>) -> Option<OnViolation> {
     if let Data::Map(_) = node.data {
-        let node = group(report, node, "`on_violation`", keys::ON_VIOLATION, &[])?;
+        let node = group(report, node, "`on_violation`", keys::ON_VIOLATION)?;
         let hint = "write the text to send instead: `fallback: \"…\"`";
         let fallback = required(report, node, "fallback", "`on_violation`", hint)?;
         let written = text(report, fallback, "`fallback`")?;

@@ -12,15 +12,16 @@ use super::input::{self, Extent};
 use super::keys;
 use super::near::write_nearest;
 use super::read_steps::{beside, capability};
-use super::rule::{Expect, ExpectedCall, RuleTest, Step, Trigger};
+use super::rule::{Body, Expect, ExpectedCall, RuleTest, Step, Trigger};
+use super::steps::MOST_ITEMS;
 use super::yaml::{Data, Node};
 use crate::domain::{Catalog, Field, FieldKind, Kind, Money, Records};
 
 /// What a test may speak of.
 pub(super) struct Subject<'a> {
     pub(super) triggers: &'a [Trigger],
-    /// `None` where a script makes the calls.
-    pub(super) steps: Option<&'a [Step]>,
+    /// `None` where it could not be read.
+    pub(super) body: Option<&'a Body>,
     /// The capabilities that the rule uses.
     pub(super) used: &'a BTreeSet<String>,
     pub(super) catalog: &'a Catalog,
@@ -34,7 +35,7 @@ pub(super) fn tests(report: &mut Report, node: &Node, subject: &Subject<'_>) -> 
 }
 
 fn test(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<RuleTest> {
-    let node = group(report, node, "a test", keys::TEST, &[])?;
+    let node = group(report, node, "a test", keys::TEST)?;
     let name = required(report, node, "name", "a test", "say what it shows")
         .and_then(|node| text(report, node, "a test's name"));
     let event = required(report, node, "event", "a test", "name a fixture, such as `event: fixtures/order-1042.json`")
@@ -55,7 +56,8 @@ fn test(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<RuleT
 fn unheard(report: &mut Report, test: &Node, event: &Json, expect: &Expect, subject: &Subject<'_>) {
     let kind = event["type"].as_str().unwrap_or_default();
     let is_known = subject.catalog.events().iter().any(|known| known.name == kind);
-    if is_known && !subject.triggers.iter().any(|trigger| trigger.hears(kind)) && expect.matched != Some(false) {
+    let is_shown = expect.matched == Some(false) && expect.why_not.is_none();
+    if is_known && !subject.triggers.iter().any(|trigger| trigger.hears(kind)) && !is_shown {
         let event = test.get("event").unwrap_or(test);
         let at = event.get("type").unwrap_or(event).at.clone();
         report
@@ -66,7 +68,7 @@ fn unheard(report: &mut Report, test: &Node, event: &Json, expect: &Expect, subj
 
 fn event(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Json> {
     if let Data::Map(_) = node.data {
-        let node = group(report, node, "an event", keys::EVENT, &[])?;
+        let node = group(report, node, "an event", keys::EVENT)?;
         let event = node.json();
         for Wrong { pointer, message, hint } in wrong_event(&event, subject.catalog) {
             let at = node.at_pointer(&pointer);
@@ -202,11 +204,14 @@ fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<St
             .hint("such as `mocks: { draft: { text: \"Hello\" } }`");
         return BTreeMap::new();
     };
-    let steps = subject.steps.unwrap_or_default();
+    let steps = match subject.body {
+        Some(Body::Steps(steps)) => steps.as_slice(),
+        _ => &[],
+    };
     let mut mocks = BTreeMap::new();
     for (key, value) in entries {
         let Some(name) = key.text() else { continue };
-        let step = steps.iter().find(|step| step.id == name);
+        let step = mocked(steps, name);
         let uses = step.map_or(name, |step| step.uses.as_str());
         if step.is_some() || subject.used.contains(uses) {
             if let Some(spec) = subject.catalog.capabilities.get(uses)
@@ -216,26 +221,55 @@ fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<St
                 input::check(report, Some(value), key, &spec.output, &format!("the answer of `{uses}`"), Extent::Part);
             }
             mocks.insert(name.to_owned(), value.json());
-        } else if subject.steps.is_none() && !subject.catalog.capabilities.contains_key(name) {
-            // A script names its calls itself, by `id`, where nobody can see it without running it.
+        } else if is_of_script(name, subject) {
             mocks.insert(name.to_owned(), value.json());
         } else {
-            let known = steps.iter().map(|step| step.id.as_str()).chain(subject.used.iter().map(String::as_str));
-            let known: Vec<&str> = known.collect();
+            let mut known: Vec<&str> = steps.iter().map(|step| step.id.as_str()).collect();
+            if let Some(Body::Script(script)) = subject.body {
+                known.extend(script.ids());
+            }
+            known.extend(subject.used.iter().map(String::as_str));
+            let step = name.split_once('/').and_then(|(id, _)| steps.iter().find(|step| step.id == id));
+            let hint = step.map(|Step { id, for_each, .. }| match for_each {
+                Some(_) => format!("the items are `{id}/1` to `{id}/{MOST_ITEMS}`; `{id}` answers all of them"),
+                None => format!("the step has no `for_each:`; write `{id}`"),
+            });
+            let what = if steps.is_empty() { "id of a call" } else { "step" };
             report
                 .error(
                     key.at.clone(),
                     Code::Test,
-                    format!("`{}` is no step and no capability of this rule", shown(name)),
+                    format!("`{}` is no {what} and no capability of this rule", shown(name)),
                 )
-                .maybe(write_nearest(name, known));
+                .maybe(hint.or_else(|| write_nearest(name, known)));
         }
     }
     mocks
 }
 
+/// Whether a mock may answer a call of the rule's script.
+fn is_of_script(name: &str, subject: &Subject<'_>) -> bool {
+    match subject.body {
+        Some(Body::Script(script)) => !subject.catalog.capabilities.contains_key(name) && script.may_ask_at(name),
+        Some(Body::Steps(_)) => false,
+        // What is wrong with it is said already.
+        None => true,
+    }
+}
+
+/// The step that a mock answers: all of it by its id, one item of its list by `ID/2`.
+fn mocked<'s>(steps: &'s [Step], name: &str) -> Option<&'s Step> {
+    let (id, item) = match name.split_once('/') {
+        Some((id, item)) => (id, Some(item)),
+        None => (name, None),
+    };
+    let is_item = |item: &str| !item.starts_with(['0', '+']) && item.parse().is_ok_and(|n: usize| n <= MOST_ITEMS);
+    let step = steps.iter().find(|step| step.id == id)?;
+    item.is_none_or(|item| step.for_each.is_some() && is_item(item)).then_some(step)
+}
+
 fn expect(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Expect> {
-    let node = group(report, node, "`expect`", keys::EXPECT, &[])?;
+    let node = group(report, node, "`expect`", keys::EXPECT)?;
     let calls =
         optional(node, "calls").map_or(&[][..], |node| list(report, node, "`calls`", "begin each call with `- uses:`"));
     let calls: Vec<ExpectedCall> = calls.iter().filter_map(|item| expected_call(report, item, subject)).collect();
@@ -256,6 +290,19 @@ fn expect(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Exp
         }
         matched
     });
+    let why_not = optional(node, "why_not").and_then(|node| Some((node, text(report, node, "`why_not`")?)));
+    if let Some((node, written)) = why_not {
+        if written.trim().is_empty() {
+            report
+                .error(node.at.clone(), Code::Test, "an empty `why_not` occurs in every condition")
+                .hint("write a part of the condition, such as `order.total`");
+        } else if matched == Some(true) {
+            report
+                .error(node.at.clone(), Code::Test, "a rule that runs has no `why_not`")
+                .hint("leave out `matched: true`, or `why_not`");
+        }
+    }
+    let matched = if why_not.is_some() { Some(false) } else { matched };
     let outcome = optional(node, "outcome")
         .and_then(|node| word(report, node, "`outcome`", &["done", "failed", "declined", "waiting"]));
     if matched == Some(false) && (!calls.is_empty() || outcome.is_some()) {
@@ -265,18 +312,18 @@ fn expect(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<Exp
                 Code::Test,
                 "a rule that does not run makes no calls and has no outcome",
             )
-            .hint("leave out `matched: false`, or the rest");
+            .hint("leave out `matched: false` and `why_not`, or the rest");
     }
     if matches!(&node.data, Data::Map(entries) if entries.is_empty()) {
         report
             .error(node.at.clone(), Code::Test, "a test that expects nothing cannot fail")
             .hint("write `calls: []` where no write must be made");
     }
-    Some(Expect { calls, never, matched, outcome })
+    Some(Expect { calls, never, matched, why_not: why_not.map(|(_, text)| text.to_owned()), outcome })
 }
 
 fn expected_call(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Option<ExpectedCall> {
-    let node = group(report, node, "an expected call", keys::EXPECTED_CALL, &[])?;
+    let node = group(report, node, "an expected call", keys::EXPECTED_CALL)?;
     let uses = required(report, node, "uses", "an expected call", "name the capability, such as `message.send`")?;
     let name = text(report, uses, "`uses`")?;
     let spec = capability(report, uses, name, subject.catalog)?;
@@ -284,10 +331,10 @@ fn expected_call(report: &mut Report, node: &Node, subject: &Subject<'_>) -> Opt
         report
             .error(uses.at.clone(), Code::Test, format!("`{name}` is not a write, and `calls` lists the writes"))
             .hint("leave it out, or give it an answer of your own in `mocks`");
-    } else if !subject.used.contains(name) && subject.steps.is_some() {
+    } else if !subject.used.contains(name) && subject.body.is_some() {
         let used = subject.used.iter().map(String::as_str);
         report
-            .error(uses.at.clone(), Code::Test, format!("no step of this rule uses `{name}`"))
+            .error(uses.at.clone(), Code::Test, format!("nothing in this rule uses `{name}`"))
             .maybe(write_nearest(name, used));
     }
     let with = optional(node, "with");

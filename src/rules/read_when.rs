@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::fields::{group, list, required, text};
+use jiff::tz::TimeZone;
+
+use super::fields::{group, has_slip_of, list, optional, required, text, word};
 use super::finding::{Code, Report, shown};
 use super::keys;
 use super::mistakes::Names;
 use super::near::{write_ascii, write_nearest};
 use super::rule::{Condition, Trigger};
+use super::schedule::{Missed, Schedule, Times, WrongTimes};
 use super::yaml::{Data, Node};
 use crate::domain::Catalog;
 
@@ -22,20 +25,43 @@ pub(super) fn triggers(report: &mut Report, node: &Node, catalog: &Catalog) -> V
 }
 
 fn trigger(report: &mut Report, node: &Node, catalog: &Catalog) -> Option<Trigger> {
-    let node = group(report, node, "a trigger", keys::TRIGGER, keys::TRIGGER_LATER)?;
-    if node.get("schedule").is_some() {
+    let node = group(report, node, "a trigger", keys::TRIGGER)?;
+    match (optional(node, "schedule"), node.key("event")) {
+        (Some(times), None) => return schedule(report, node, times).map(Trigger::Schedule),
+        (Some(_), Some(event)) => {
+            report
+                .error(event.at.clone(), Code::UnknownKey, "a trigger has an `event` or a `schedule`, not both")
+                .hint("make two triggers of it: begin the second with `- `");
+            return None;
+        }
+        // A slip of it is reported already.
+        (None, None) if has_slip_of(node, "schedule") => return None,
+        (None, _) => {}
+    }
+    for key in ["time_zone", "missed"].into_iter().filter_map(|name| node.key(name)) {
+        let name = key.text().unwrap_or_default();
+        report
+            .error(key.at.clone(), Code::UnknownKey, format!("`{name}` belongs to a `schedule`, and there is none"))
+            .hint("take it out");
+    }
+    let hint = "name an event type, such as `event: order.created`, or times: `schedule: \"0 9 * * 1\"`";
+    let event = required(report, node, "event", "a trigger", hint)?;
+    let name = text(report, event, "`event`")?;
+    if [Schedule::DUE, "schedule.*"].contains(&name) {
+        report
+            .error(event.at.clone(), Code::UnknownEvent, format!("`{name}` comes of a rule's own schedule alone"))
+            .hint("say when: `schedule: \"0 9 * * 1\"` in the place of `event:`");
         return None;
     }
-    let event = required(report, node, "event", "a trigger", "name an event type: `event: order.created`")?;
-    let name = text(report, event, "`event`")?;
     let trigger = Trigger::Event(name.to_owned());
     if catalog.events().iter().any(|known| trigger.hears(known.name)) {
         return Some(trigger);
     }
-    let families: BTreeSet<&str> = catalog.events().iter().filter_map(|known| known.name.split('.').next()).collect();
+    let known = || catalog.events().iter().map(|known| known.name).filter(|known| *known != Schedule::DUE);
+    let families: BTreeSet<&str> = known().filter_map(|known| known.split('.').next()).collect();
     let families: Vec<String> = families.into_iter().map(|family| format!("{family}.*")).collect();
-    let known = catalog.events().iter().map(|known| known.name).chain(families.iter().map(String::as_str));
-    let hint = match (name, write_nearest(name, known)) {
+    let names = known().chain(families.iter().map(String::as_str));
+    let hint = match (name, write_nearest(name, names)) {
         ("*", _) => Some(format!("name a kind: {}", families.join(", "))),
         (_, Some(hint)) => Some(hint),
         // `orders/create` is how platforms call it; `order` alone is a kind.
@@ -44,14 +70,43 @@ fn trigger(report: &mut Report, node: &Node, catalog: &Catalog) -> Option<Trigge
             .map(|family| (family, family.trim_end_matches(".*")))
             .find(|(_, kind)| name.starts_with(kind))
             .map(|(family, kind)| {
-                let known = catalog.events().iter().map(|known| known.name);
-                let of_kind: Vec<&str> = known.filter(|known| known.starts_with(kind)).collect();
+                let of_kind: Vec<&str> = known().filter(|known| known.starts_with(kind)).collect();
                 format!("write {}, or `{family}` for all of them", of_kind.join(", "))
             }),
     };
     report
         .error(event.at.clone(), Code::UnknownEvent, format!("there is no event type `{}`", shown(name)))
         .maybe(hint.or_else(|| write_ascii(name)));
+    None
+}
+
+fn schedule(report: &mut Report, node: &Node, times: &Node) -> Option<Schedule> {
+    let read = text(report, times, "`schedule`").and_then(|written| match Times::read(written) {
+        Ok(read) => Some(read),
+        Err(WrongTimes { message, hint }) => {
+            report.error(times.at.clone(), Code::Schedule, message).hint(write_ascii(written).unwrap_or(hint));
+            None
+        }
+    });
+    let zone = optional(node, "time_zone").map_or(Some(None), |node| time_zone(report, node).map(Some));
+    let missed = optional(node, "missed")
+        .map_or(Some(Missed::default()), |node| word(report, node, "`missed`", &["once", "skip"]));
+    Some(Schedule::new(read?, zone?, missed?))
+}
+
+fn time_zone(report: &mut Report, node: &Node) -> Option<TimeZone> {
+    let name = text(report, node, "`time_zone`")?;
+    if let Ok(zone) = TimeZone::get(name) {
+        return Some(zone);
+    }
+    let known: Vec<String> = jiff::tz::db().available().map(|known| known.as_str().to_owned()).collect();
+    let known = || known.iter().map(String::as_str);
+    // People say the town.
+    let town = known().find(|known| known.rsplit('/').next().is_some_and(|town| town.eq_ignore_ascii_case(name)));
+    let hint = town.map(|town| format!("write `{town}`")).or_else(|| write_nearest(name, known()));
+    report
+        .error(node.at.clone(), Code::Schedule, format!("there is no time zone `{}`", shown(name)))
+        .hint(hint.unwrap_or_else(|| "name a town, such as `Europe/Berlin` or `Asia/Shanghai`, or `UTC`".to_owned()));
     None
 }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::expr::{Expr, Template};
+use super::schedule::Schedule;
 use super::script::Script;
-use crate::domain::{Inputs, Retry, Value};
+use crate::domain::{Inputs, Limits, Retry, Value};
 
 /// One version of one rule.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Rule {
     pub overlap: Overlap,
     /// What happens to waiting runs when a new version goes live.
     pub on_change: OnChange,
+    /// How often and for how much it may act.
+    pub limits: Limits,
     /// The writes that it may make.
     pub allow: Vec<String>,
     /// What it does.
@@ -56,6 +59,25 @@ impl Rule {
     /// The conditions as people read them: why a run began.
     pub fn clauses(&self) -> Vec<String> {
         self.conditions.iter().map(ToString::to_string).collect()
+    }
+
+    /// Whether it listens to an event of this type and subject. Of schedules, it hears only its own.
+    pub fn hears(&self, kind: &str, subject: &str) -> bool {
+        let is_own = kind != Schedule::DUE || subject == self.subject();
+        is_own && self.triggers.iter().any(|trigger| trigger.hears(kind))
+    }
+
+    /// What the events of its own schedule are about: `rule/ID`.
+    pub fn subject(&self) -> String {
+        format!("rule/{}", self.id)
+    }
+
+    /// Its own times.
+    pub fn schedules(&self) -> impl Iterator<Item = &Schedule> {
+        self.triggers.iter().filter_map(|trigger| match trigger {
+            Trigger::Schedule(it) => Some(it),
+            Trigger::Event(_) => None,
+        })
     }
 }
 
@@ -106,6 +128,8 @@ pub enum InputKind {
 pub enum Trigger {
     /// One event type, or all of a kind: `order.*`.
     Event(String),
+    /// Its own times.
+    Schedule(Schedule),
 }
 
 impl Trigger {
@@ -116,6 +140,17 @@ impl Trigger {
                 Some(family) => kind.strip_prefix(family).is_some_and(|rest| rest.starts_with('.')),
                 None => pattern == kind,
             },
+            Self::Schedule(_) => kind == Schedule::DUE,
+        }
+    }
+}
+
+impl fmt::Display for Trigger {
+    /// `order.created`, `schedule 0 9 * * 1 Europe/Berlin`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(name) => f.write_str(name),
+            Self::Schedule(it) => write!(f, "schedule {it}"),
         }
     }
 }
@@ -183,10 +218,13 @@ pub enum Body {
 /// One use of a capability.
 #[derive(Debug)]
 pub struct Step {
-    /// The path of its call, and its name under `steps.`: `id:` where given, else its number (`1` is the first).
+    /// The path of its call, and its name under `steps.`: `id:` where given, else its number (`1` is the first). With
+    /// `for_each`, the path of the call for the first item is `ID/1`.
     pub id: String,
     /// The capability.
     pub uses: String,
+    /// Once for each item of this list, one after another; the item is `item` in what follows.
+    pub for_each: Option<Expr>,
     /// What it is asked.
     pub with: With,
     /// Only where this holds.
@@ -238,7 +276,7 @@ pub struct RuleTest {
     pub name: String,
     /// A neutral event: the fixture's or the inline JSON.
     pub event: Json,
-    /// Answers by step id, or by capability where no step of that id exists.
+    /// Answers by path (`draft/2`), by step id, or by capability where no step of that id exists.
     pub mocks: BTreeMap<String, Json>,
     /// How far the clock is moved after the run has come to rest.
     pub advance: Duration,
@@ -257,6 +295,8 @@ pub struct Expect {
     pub never: Vec<String>,
     /// `matched: false` expects that the rule does not run.
     pub matched: Option<bool>,
+    /// Occurs in the first false clause or in what it saw; `matched` is `Some(false)` then.
+    pub why_not: Option<String>,
     /// How the run ends: `done`, `failed`, `declined`, `waiting`.
     pub outcome: Option<String>,
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::keys::{self, Keys};
+use super::schedule::Schedule;
 use crate::domain::{Catalog, Kind, Spec};
 
 /// The JSON Schema (2020-12) of a rule file: completion and checking in any editor that knows JSON Schema.
@@ -17,6 +18,10 @@ pub fn json_schema(catalog: &Catalog) -> Json {
         "key" => expression(),
         "overlap" => json!({ "enum": ["queue", "parallel", "restart", "skip"], "default": "queue" }),
         "on_change" => json!({ "enum": ["finish_old", "cancel"], "default": "finish_old" }),
+        "limits" => object(keys::LIMITS, &[], |name| match name {
+            "money" => json!({ "type": "string", "pattern": "/" }),
+            _ => json!({ "type": "string", "pattern": "^[0-9]+/[0-9]*(s|m|h|d|w)$" }),
+        }),
         "allow" => json!({ "type": "array", "items": capabilities(catalog, |spec| spec.kind == Kind::Write) }),
         "steps" => json!({ "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/step" } }),
         "script" => json!({ "type": "string", "pattern": "\\.rhai$" }),
@@ -36,7 +41,7 @@ pub fn json_schema(catalog: &Catalog) -> Json {
             "label" => json!({ "$ref": "#/$defs/by_language" }),
             _ => json!({}),
         }),
-        "trigger": object(keys::TRIGGER, &["event"], |_| events(catalog)),
+        "trigger": trigger(catalog),
         "condition": condition(),
         "step": step(catalog),
         "test": test(catalog),
@@ -72,9 +77,22 @@ fn duration() -> Json {
     json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d|w)$" })
 }
 
+fn trigger(catalog: &Catalog) -> Json {
+    let mut trigger = object(keys::TRIGGER, &[], |name| match name {
+        "event" => events(catalog),
+        "schedule" => json!({ "type": "string", "pattern": "^\\s*\\S+(\\s+\\S+){4}\\s*$" }),
+        "missed" => json!({ "enum": ["once", "skip"], "default": "once" }),
+        _ => json!({ "type": "string" }),
+    });
+    trigger["oneOf"] = json!([{ "required": ["event"] }, { "required": ["schedule"] }]);
+    trigger["dependentRequired"] = json!({ "time_zone": ["schedule"], "missed": ["schedule"] });
+    trigger
+}
+
 fn events(catalog: &Catalog) -> Json {
-    let types = catalog.events().iter().map(|event| json!({ "const": event.name, "description": event.doc }));
-    let mut families: Vec<&str> = catalog.events().iter().filter_map(|event| event.name.split('.').next()).collect();
+    let known = || catalog.events().iter().filter(|event| event.name != Schedule::DUE);
+    let types = known().map(|event| json!({ "const": event.name, "description": event.doc }));
+    let mut families: Vec<&str> = known().filter_map(|event| event.name.split('.').next()).collect();
     families.dedup();
     let families = families
         .iter()
@@ -103,6 +121,7 @@ fn step(catalog: &Catalog) -> Json {
         "id" => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }),
         "uses" => capabilities(catalog, |_| true),
         "if" => expression(),
+        "for_each" => json!({ "type": "string" }),
         "retry" => object(keys::RETRY, &[], |name| match name {
             "attempts" => json!({ "type": "integer", "minimum": 1, "maximum": 20 }),
             _ => json!({ "$ref": "#/$defs/duration" }),
@@ -170,6 +189,7 @@ fn test(catalog: &Catalog) -> Json {
         "calls" => json!({ "type": "array", "items": call }),
         "never" => json!({ "type": "array", "items": any() }),
         "matched" => json!({ "type": "boolean" }),
+        "why_not" => json!({ "type": "string", "minLength": 1 }),
         _ => json!({ "enum": ["done", "failed", "declined", "waiting"] }),
     });
     object(keys::TEST, &["name", "event", "expect"], |name| match name {

@@ -29,6 +29,7 @@ pub struct Script {
     name: String,
     ast: AST,
     asks: Vec<(String, usize)>,
+    ids: (BTreeSet<String>, bool),
 }
 
 impl Script {
@@ -47,7 +48,7 @@ impl Script {
         let ast = language::reader().compile(text).map_err(|error| vec![in_grammar(text, &error)])?;
         let found = names::in_script(&ast, text, scope);
         if found.mistakes.is_empty() {
-            Ok(Self { name: name.to_owned(), ast, asks: found.asks })
+            Ok(Self { name: name.to_owned(), ast, asks: found.asks, ids: found.ids })
         } else {
             Err(found.mistakes)
         }
@@ -56,6 +57,18 @@ impl Script {
     /// The capabilities that it asks, each with the byte offset of its name in the text.
     pub fn asks(&self) -> &[(String, usize)] {
         &self.asks
+    }
+
+    /// Whether a call of it may have this path, as far as that can be seen without running it: numbers, and ids.
+    pub(crate) fn may_ask_at(&self, path: &str) -> bool {
+        let (ids, computes_some) = &self.ids;
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        *computes_some || path.split('/').all(|part| is_number(part) || ids.contains(part))
+    }
+
+    /// The ids that it gives its calls.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.0.iter().map(String::as_str)
     }
 
     /// Its file.

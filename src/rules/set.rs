@@ -73,8 +73,9 @@ impl RuleSet {
         })
     }
 
-    /// The versions that listen to events of this type.
-    pub fn listening(&self, kind: &str) -> &[(Arc<Rule>, Mode)] {
-        self.by_type.get(kind).map_or(&[][..], Vec::as_slice)
+    /// The versions that listen to events of this type and subject.
+    pub fn listening(&self, kind: &str, subject: &str) -> impl Iterator<Item = (&Arc<Rule>, Mode)> {
+        let of_type = self.by_type.get(kind).map_or(&[][..], Vec::as_slice);
+        of_type.iter().filter(move |(rule, _)| rule.hears(kind, subject)).map(|(rule, mode)| (rule, *mode))
     }
 }

@@ -1,18 +1,28 @@
 //! Runs a rule's steps, one after another, over the answers that there are.
 
+use rhai::Dynamic;
 use serde_json::{Value as Json, json};
 
-use super::advance::{Outcome, Progress};
+use super::advance::{MOST_CALLS, Outcome, Progress};
 use super::eval::{Evaluator, Trouble};
+use super::expr::Expr;
 use super::rule::{OnError, OnViolation, Step, With};
+use super::value::show;
 use crate::domain::{Answer, AskOptions, Asked, Door, Facts, Failure};
+
+/// The most items of a list that a step is made for.
+pub(crate) const MOST_ITEMS: usize = 250;
 
 /// Takes the steps as far as their answers reach.
 pub(crate) fn run(steps: &[Step], facts: &Facts, door: &mut dyn Door) -> Progress {
-    let evaluator = Evaluator::new(facts);
+    let mut pass = Pass { evaluator: Evaluator::new(facts), door, calls: 0 };
     for step in steps {
-        match one(step, &evaluator, door) {
-            Ok(Some(answer)) => evaluator.answered(&step.id, &answer),
+        let answer = match &step.for_each {
+            None => pass.one(step, &step.id),
+            Some(list) => pass.each(step, list).map(Some),
+        };
+        match answer {
+            Ok(Some(answer)) => pass.evaluator.answered(&step.id, &answer),
             Ok(None) => {}
             Err(progress) => return progress,
         }
@@ -20,26 +30,81 @@ pub(crate) fn run(steps: &[Step], facts: &Facts, door: &mut dyn Door) -> Progres
     Progress::Ended(Outcome::Done)
 }
 
-/// One step's answer; `None` where its `if` does not hold; `Err` where the run goes no further.
-fn one(step: &Step, evaluator: &Evaluator<'_>, door: &mut dyn Door) -> Result<Option<Json>, Progress> {
-    if let Some(when) = &step.when {
-        match evaluator.holds(when) {
-            Ok(true) => {}
-            Ok(false) | Err(Trouble::NoAnswer(_)) => return Ok(None),
-            Err(trouble) => return Err(Progress::Ended(Outcome::of(trouble.into_failure(when)))),
+/// One pass over the steps.
+struct Pass<'a> {
+    evaluator: Evaluator<'a>,
+    door: &'a mut dyn Door,
+    /// How many there were so far.
+    calls: usize,
+}
+
+impl Pass<'_> {
+    /// The list of the items' answers, nothing for an item that is left out; `Err` where the run goes no further.
+    ///
+    /// One item after another, so that writes to one subject stay in order. The list itself is not recorded: it is
+    /// made of facts and answers that are, and comes out the same however often it is made.
+    fn each(&mut self, step: &Step, list: &Expr) -> Result<Json, Progress> {
+        let items = items(list, &self.evaluator).map_err(failed)?;
+        let mut answers = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            self.evaluator.at_item(Some(item));
+            let path = format!("{}/{}", step.id, index + 1);
+            answers.push(self.one(step, &path)?.unwrap_or_default());
         }
+        self.evaluator.at_item(None);
+        Ok(Json::Array(answers))
     }
-    let asked = input(&step.with, evaluator).map(|input| {
-        let options = AskOptions { retry: step.retry, label: Some(step.id.clone()) };
-        door.ask(&step.id, &step.uses, input, options)
-    });
-    let failure = match asked {
-        Ok(Asked::Answered(Answer::Done(answer))) => return Ok(Some(answer)),
-        Ok(Asked::Answered(Answer::Failed(failure))) => failure,
-        Ok(Asked::NotYet) => return Err(Progress::Waiting),
-        Err(failure) => failure,
-    };
-    handled(step, failure, evaluator).map(Some).map_err(Progress::Ended)
+
+    /// The answer of a step's call; `None` where its `if` does not hold; `Err` where the run goes no further.
+    fn one(&mut self, step: &Step, path: &str) -> Result<Option<Json>, Progress> {
+        let evaluator = &self.evaluator;
+        if let Some(when) = &step.when {
+            match evaluator.holds(when) {
+                Ok(true) => {}
+                Ok(false) | Err(Trouble::NoAnswer(_)) => return Ok(None),
+                Err(trouble) => return Err(failed(trouble.into_failure(when))),
+            }
+        }
+        if self.calls == MOST_CALLS {
+            return Err(failed(Failure::new("too_many_calls", format!("a run makes at most {MOST_CALLS} calls"))));
+        }
+        self.calls += 1;
+        let asked = input(&step.with, evaluator).map(|input| {
+            let options = AskOptions { retry: step.retry, label: Some(step.id.clone()) };
+            self.door.ask(path, &step.uses, input, options)
+        });
+        let failure = match asked {
+            Ok(Asked::Answered(Answer::Done(answer))) => return Ok(Some(answer)),
+            Ok(Asked::Answered(Answer::Failed(failure))) => failure,
+            Ok(Asked::NotYet) => return Err(Progress::Waiting),
+            Err(failure) => failure,
+        };
+        handled(step, failure, evaluator).map(Some).map_err(Progress::Ended)
+    }
+}
+
+fn failed(failure: Failure) -> Progress {
+    Progress::Ended(Outcome::of(failure))
+}
+
+/// The items of a step's `for_each`.
+fn items(list: &Expr, evaluator: &Evaluator<'_>) -> Result<Vec<Dynamic>, Failure> {
+    let text = list.text().trim();
+    let value = evaluator.known(list)?;
+    let shown = show(&value);
+    let items = value.into_array().map_err(|_| {
+        Failure::new("expression_error", format!("`for_each: {text}` gives `{shown}`, and a list belongs there"))
+    })?;
+    if items.len() > MOST_ITEMS {
+        let text: String = text.chars().take(80).collect();
+        let message = format!(
+            "`for_each: {text}` gives {} items, and a step is made for {MOST_ITEMS} at most; narrow the list with \
+             `.filter(…)`",
+            items.len()
+        );
+        return Err(Failure::new("too_many_items", message));
+    }
+    Ok(items)
 }
 
 /// The answer that stands in for a failed one, else how the run ends.

@@ -73,7 +73,7 @@ impl Template {
     /// `missing_value` where an expression gives nothing: what is missing is said, never left out in silence.
     pub(crate) fn render(&self, evaluator: &Evaluator<'_>) -> Result<Json, Failure> {
         if let [Part::Value(expr)] = &*self.parts {
-            let value = known(expr, evaluator)?;
+            let value = evaluator.known(expr)?;
             return to_json(&value).map_err(|error| unusable(expr, &error));
         }
         let mut text = String::new();
@@ -81,7 +81,7 @@ impl Template {
             match part {
                 Part::Text(it) => text.push_str(it),
                 Part::Value(expr) => {
-                    let value = known(expr, evaluator)?;
+                    let value = evaluator.known(expr)?;
                     if value.is::<RecordRef>() || value.is_map() {
                         return Err(unusable(expr, "a record is no text; name one of its fields"));
                     }
@@ -91,20 +91,6 @@ impl Template {
         }
         Ok(text.into())
     }
-}
-
-fn known(expr: &Expr, evaluator: &Evaluator<'_>) -> Result<rhai::Dynamic, Failure> {
-    let value = evaluator.value(expr).map_err(|trouble| trouble.into_failure(expr))?;
-    if !value.is_unit() {
-        return Ok(value);
-    }
-    let missing = evaluator.missing(expr);
-    let message = match &*missing {
-        [] => format!("`{}` gives nothing", expr.text().trim()),
-        [one] => format!("{one} is not known"),
-        many => format!("{} are not known", many.join(" and ")),
-    };
-    Err(Failure::new("missing_value", message))
 }
 
 fn unusable(expr: &Expr, why: &str) -> Failure {

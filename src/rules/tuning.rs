@@ -8,10 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::duration;
 use super::file::read_kept;
 use super::rule::{Input, InputKind, Rule};
-use crate::domain::{Catalog, Inputs, Money, Value};
+use crate::domain::{Catalog, Inputs, Money, Value, parse_duration};
 
 /// Values that a shop sets in place of what a rule's file says, by input.
 pub type Tuning = BTreeMap<String, Json>;
@@ -100,7 +99,7 @@ fn value_of(kind: InputKind, json: &Json) -> Result<Value, String> {
         }
         InputKind::Duration => {
             let text = json.as_str().ok_or_else(|| wanted("a length of time such as \"24h\""))?;
-            duration::parse(text).map(|_| Value::Text(text.into()))
+            parse_duration(text).map(|_| Value::Text(text.into()))
         }
         InputKind::Boolean => json.as_bool().map(Value::Bool).ok_or_else(|| wanted("true or false")),
         InputKind::List => {

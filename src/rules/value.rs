@@ -12,8 +12,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Number, Value as Json};
 
-use super::duration;
-use crate::domain::{Money, Record, Value};
+use crate::domain::{self, Money, Record, Value};
 
 /// A record inside an expression.
 #[derive(Clone, Debug)]
@@ -211,7 +210,7 @@ const UNITS: &[(&str, i64)] = &[("d", 86_400_000), ("h", 3_600_000), ("m", 60_00
 
 /// Reads `10m`, `24h`, `7d`.
 pub(crate) fn parse_duration(text: &str) -> Option<SignedDuration> {
-    duration::parse(text).ok().and_then(|it| SignedDuration::try_from(it).ok())
+    domain::parse_duration(text).ok().and_then(|it| SignedDuration::try_from(it).ok())
 }
 
 /// Writes a duration as [`parse_duration`] reads it: in the longest unit that fits exactly.

@@ -161,8 +161,8 @@ impl Store {
         let sql = format!(
             "SELECT at FROM spent WHERE shop = ? AND customer = ? AND mode = 0 {of_rule} ORDER BY at DESC LIMIT 1 OFFSET ?"
         );
-        let mut values: Vec<sea_orm::Value> = vec![shop.as_str().into(), customer.into()];
-        values.extend(rule.map(sea_orm::Value::from));
+        let mut values: Vec<Value> = vec![shop.as_str().into(), customer.into()];
+        values.extend(rule.map(Value::from));
         values.push(number(nth.saturating_sub(1)).into());
         let row = At::find_by_statement(self.read(&sql, values)).one(&self.readers).await?;
         Ok(row.map(|row| moment(row.at)))

@@ -42,6 +42,8 @@ struct Step {
     /// Only where the answer of one of the steps before it is above this.
     above: Option<(usize, i64)>,
     on_error: Option<&'static str>,
+    /// Once for each of so many items, which are earlier answers as far as there are some.
+    for_each: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,8 +73,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Some("stop")),
         1 => Just(Some("{ use: { value: 77 } }")),
     ];
-    (uses(), proptest::option::weighted(0.3, (0_usize..6, 0_i64..100)), on_error)
-        .prop_map(|(uses, above, on_error)| Step { uses, above, on_error })
+    let for_each = proptest::option::weighted(0.2, 0_usize..4);
+    (uses(), proptest::option::weighted(0.3, (0_usize..6, 0_i64..100)), on_error, for_each)
+        .prop_map(|(uses, above, on_error, for_each)| Step { uses, above, on_error, for_each })
 }
 
 fn statement() -> impl Strategy<Value = Statement> {
@@ -182,12 +185,25 @@ impl Use {
 }
 
 impl Step {
+    /// Whether later steps find a number under its `value`.
+    fn has_number(&self) -> bool {
+        self.uses.has_number() && self.for_each.is_none()
+    }
+
     fn line(&self, rule: &str, i: usize, steps: &[Step]) -> String {
-        let earlier = |wanted: usize| (0..i).filter(|&at| steps[at].uses.has_number()).nth(wanted % i.max(1));
-        let of = earlier(i).map_or_else(|| i.to_string(), |at| format!("\"{{{{ steps.s{at}.value }}}}\""));
+        let earlier = |wanted: usize| (0..i).filter(|&at| steps[at].has_number()).nth(wanted % i.max(1));
+        let of = match self.for_each {
+            Some(_) => "\"{{ item }}\"".to_owned(),
+            None => earlier(i).map_or_else(|| i.to_string(), |at| format!("\"{{{{ steps.s{at}.value }}}}\"")),
+        };
         let input: Vec<String> =
             self.uses.input(rule, &of).into_iter().map(|(key, value)| format!("{key}: {value}")).collect();
         let mut line = format!("  - {{ id: s{i}, uses: {}, with: {{ {} }}", self.uses.name(), input.join(", "));
+        if let Some(many) = self.for_each {
+            let item = |n| earlier(n).map_or_else(|| n.to_string(), |at| format!("steps.s{at}.value"));
+            let items: Vec<String> = (0..many).map(item).collect();
+            let _ = write!(line, ", for_each: '[{}]'", items.join(", "));
+        }
         if let Some((of, above)) = self.above
             && let Some(at) = earlier(of)
         {

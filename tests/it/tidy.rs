@@ -31,6 +31,7 @@ const READ_THE_CONFIGURATION: &[&str] = &["cli", "demo", "app"];
 const OWNED: &[(&str, &[&str])] = &[
     ("axum", &["http", "demo"]),
     ("clap", &["cli"]),
+    ("croner", &["rules"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("lettre", &["shops"]),

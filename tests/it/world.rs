@@ -247,14 +247,13 @@ impl Part {
         let input =
             Shape::object(&["n", "by"], &[("n", Shape::any("Anything.")), ("by", Shape::text(40, "The rule."))]);
         let spec = Spec {
-            name,
             doc: "Of the world.",
-            kind: if repeat.is_some() { Kind::Write } else { Kind::Read },
             repeat: repeat.unwrap_or(Repeat::Key),
             input,
             output: Shape::object(&["value"], &[("value", Shape::whole(0, 99, "A number."))]),
             example: Example { input: json!({ "n": 1, "by": "r0" }), answer: json!({ "value": 1 }) },
             deadline: Duration::from_secs(20),
+            ..Spec::of(name, if repeat.is_some() { Kind::Write } else { Kind::Read })
         };
         Self { world, spec, repeat }
     }

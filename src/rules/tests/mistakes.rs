@@ -131,6 +131,51 @@ fn mistakes_in_templates_stand_where_they_stand_in_the_text() {
     assert!(!Template::is_template("no { braces }") && Template::is_template("{{ now }}"));
 }
 
+#[test]
+fn an_item_is_there_only_for_each_of_a_list() {
+    let (marked, message, hint) = mistake("item.sku == \"a\"");
+    assert_eq!((marked.as_str(), message.as_str()), ("item", "there is no `item`"));
+    assert!(hint.contains("`for_each:`"), "{hint}");
+    assert_eq!(mistakes("order.lines.any(|item| item.quantity > 1)"), [], "a closure may call it so");
+
+    let list = expr("order.lines.filter(|item| item.quantity > 1)");
+    let item = list.gives.items();
+    let within = |text: &str| {
+        let found = with_scope(&["draft", "ok"], |scope| Expr::compile(text, &Scope { item: Some(&item), ..*scope }));
+        found.err().unwrap_or_default()
+    };
+    assert_eq!(within("item.quantity > 1 && item.sku in order.tags"), []);
+    let first = |text: &str| within(text).swap_remove(0);
+    assert_eq!(first("item.quantty > 1").hint.as_deref(), Some("write `quantity`"));
+    assert_eq!(first("item.quantty > 1").message, "a line has no field `quantty`");
+    assert_eq!(first("item.total > 5").hint.as_deref(), Some("write `money(\"5 EUR\")`"));
+    assert_eq!(first("order.tags.any(|item| item == \"a\")").message, "`item` is taken");
+    for (text, is_list) in [
+        ("order.lines", true),
+        ("order.tags", true),
+        ("steps.draft.found", true),
+        ("[1, 2]", true),
+        ("order.tags.map(|tag| tag.len)", true),
+        ("order.total", false),
+        ("order", false),
+        ("order.lines.len", false),
+        ("order.lines[0]", false),
+        ("order.name + \"x\"", false),
+        ("order.lines.any(|line| line.quantity > 1)", false),
+    ] {
+        assert_eq!(expr(text).gives.may_be_list(), is_list, "{text}");
+    }
+}
+
+#[test]
+fn the_answer_of_a_step_for_each_is_a_list() {
+    let found = with_scope(&["lines"], |scope| Expr::compile("steps.lines.text == \"a\"", scope)).expect_err("a list");
+    assert_eq!(found[0].message, "a list has no field `text`");
+    for good in ["steps.lines[0].text == \"a\"", "steps.lines.any(|it| it.text == \"a\")", "steps.lines.len > 1"] {
+        with_scope(&["lines"], |scope| Expr::compile(good, scope)).expect(good);
+    }
+}
+
 fn script_mistakes(text: &str) -> Vec<Mistake> {
     with_scope(&[], |scope| Script::compile("test.rhai", text, scope)).err().unwrap_or_default()
 }

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::advance::{Progress, advance};
-use super::expr::{Expr, Mistake, Scope};
+use super::expr::{EarlierStep, Expr, Mistake, Scope};
 use super::rule::{Body, Condition, Input, InputKind, OnChange, Overlap, Rule, Status};
 use super::script::Script;
 use crate::domain::{
-    Answer, AskOptions, Asked, Catalog, Door, Event, EventId, EventType, Facts, Inputs, RecordKey, RecordKind, Records,
-    Value,
+    Answer, AskOptions, Asked, Catalog, Door, Event, EventId, EventType, Facts, Inputs, Limits, RecordKey, RecordKind,
+    Records, Value,
 };
 
 /// A return of 35 EUR from order 1042, whose customer is Ana.
@@ -79,9 +79,11 @@ fn inputs() -> Vec<Input> {
 fn with_scope<T>(steps: &[&str], then: impl FnOnce(&Scope<'_>) -> T) -> T {
     let catalog = Catalog::default();
     let events: Vec<&EventType> = catalog.events().iter().filter(|it| it.name == "return.requested").collect();
-    let steps: Vec<String> = steps.iter().map(|&step| step.to_owned()).collect();
+    // The answer of a step that is named for several is a list.
+    let step = |&id: &&str| EarlierStep { id: id.to_owned(), is_list: id.ends_with('s') };
+    let steps: Vec<EarlierStep> = steps.iter().map(step).collect();
     let inputs = inputs();
-    then(&Scope { catalog: &catalog, events: &events, inputs: &inputs, steps: &steps })
+    then(&Scope { catalog: &catalog, events: &events, inputs: &inputs, steps: &steps, item: None })
 }
 
 fn expr(text: &str) -> Expr {
@@ -112,6 +114,7 @@ fn rule(body: Body) -> Rule {
         key: None,
         overlap: Overlap::default(),
         on_change: OnChange::default(),
+        limits: Limits::default(),
         allow: Vec::new(),
         body,
         tests: Vec::new(),

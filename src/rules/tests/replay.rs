@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::domain::Failure;
 use crate::rules::advance::Outcome;
+use crate::rules::names::Ty;
 use crate::rules::rule::{OnError, Step, With};
 use crate::rules::template::Template;
 
@@ -51,33 +52,46 @@ fn random_script() -> impl Strategy<Value = String> {
     })
 }
 
-fn random_steps() -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
-    prop::collection::vec((0..4_u8, 0..4_u8, 0..4_u8), 1..7)
+fn random_steps() -> impl Strategy<Value = Vec<[u8; 4]>> {
+    prop::collection::vec([0..4_u8, 0..4_u8, 0..4_u8, 0..6_u8], 1..7)
 }
 
-fn steps_of(spec: &[(u8, u8, u8)]) -> Vec<Step> {
+fn steps_of(spec: &[[u8; 4]]) -> Vec<Step> {
     let ids: Vec<String> = (0..spec.len()).map(|i| format!("s{i}")).collect();
-    let earlier = |i: usize| -> Vec<&str> { ids[..i].iter().map(String::as_str).collect() };
-    let steps = spec.iter().enumerate().map(|(i, &(with, when, on_error))| {
+    fn within<T>(ids: &[String], then: impl FnOnce(&Scope<'_>) -> Result<T, Vec<Mistake>>) -> T {
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        with_scope(&ids, |scope| then(&Scope { item: Some(&Ty::Any), ..*scope })).expect("no mistake")
+    }
+    let steps = spec.iter().enumerate().map(|(i, &[with, when, on_error, each])| {
         let before = i.checked_sub(1).map_or("customer".to_owned(), |i| format!("steps.s{i}"));
         let text = match with {
             0 => "{{ order.name }}".to_owned(),
             1 => format!("it is {{{{ {before}.n ?? 0 }}}}"),
             2 if i > 0 => format!("{{{{ {before}.n }}}}"),
+            3 if each < 3 => "{{ item.sku ?? item.n ?? item }}".to_owned(),
             _ => "{{ order.total }} {{ order.tags }}".to_owned(),
         };
         let text = if i == 0 { text.replace("customer.n ", "customer.name ") } else { text };
-        let template = with_scope(&earlier(i), |scope| Template::compile(&text, scope)).expect("template");
+        let template = within(&ids[..i], |scope| Template::compile(&text, scope));
         let condition = match when {
             0 if i > 0 => Some(format!("{before}.n != () && {before}.n > 1")),
             1 => Some("order.tax > inputs.limit".to_owned()),
+            2 if each < 3 => Some("item.quantity != 1 && item.n != 2".to_owned()),
+            _ => None,
+        };
+        // Over a record's list, over the answers of the step before (where it made several), over what is no list.
+        let list = match each {
+            0 => Some("order.lines".to_owned()),
+            1 => Some("[#{ n: 1 }, #{ n: 2 }, #{ n: 3 }]".to_owned()),
+            2 if i > 0 => Some(before.clone()),
             _ => None,
         };
         Step {
             id: ids[i].clone(),
             uses: "order.tag".into(),
             with: With::Map([("text".to_owned(), With::Template(template))].into()),
-            when: condition.map(|it| with_scope(&earlier(i), |scope| Expr::compile(&it, scope)).expect("condition")),
+            for_each: list.map(|it| within(&ids[..i], |scope| Expr::compile(&it, scope))),
+            when: condition.map(|it| within(&ids[..i], |scope| Expr::compile(&it, scope))),
             retry: None,
             on_error: match on_error {
                 0 => Some(OnError::Continue),
@@ -174,6 +188,18 @@ proptest! {
     fn of_steps(spec in random_steps(), seed in any::<u64>(), choose in any::<u64>()) {
         replay_equals_the_original(&rule(Body::Steps(steps_of(&spec))), seed, choose)?;
     }
+}
+
+#[test]
+fn a_step_for_each_replays_like_any_other() {
+    let steps = [[3, 3, 0, 0], [3, 2, 0, 2], [0, 3, 3, 3]];
+    for seed in 0..200 {
+        let rule = rule(Body::Steps(steps_of(&steps)));
+        replay_equals_the_original(&rule, seed, seed).unwrap_or_else(|error| panic!("{seed}: {error}"));
+    }
+    let rule = rule(Body::Steps(steps_of(&steps)));
+    let all = (0..200).map(|seed| advance(&rule, &facts(), World { seed, journal: Journal::new() }).1.journal.len());
+    assert_eq!(all.max(), Some(5), "two lines, their two answers, and what comes after");
 }
 
 #[test]

@@ -4,12 +4,18 @@ use serde_json::json;
 
 use super::*;
 use crate::domain::{Failure, Retry};
-use crate::rules::advance::Outcome;
+use crate::rules::advance::{MOST_CALLS, Outcome};
+use crate::rules::names::Ty;
 use crate::rules::rule::{OnError, OnViolation, Step, With};
 use crate::rules::template::Template;
 
 fn template(text: &str) -> Template {
-    with_scope(&["draft", "ok"], |scope| Template::compile(text, scope))
+    in_step(text, Template::compile)
+}
+
+/// Compiles what stands in a step that has an `item`.
+fn in_step<T>(text: &str, compile: impl FnOnce(&str, &Scope<'_>) -> Result<T, Vec<Mistake>>) -> T {
+    with_scope(&["draft", "ok", "lines"], |scope| compile(text, &Scope { item: Some(&Ty::Any), ..*scope }))
         .unwrap_or_else(|found| panic!("{text}: {found:?}"))
 }
 
@@ -27,6 +33,7 @@ fn step(id: &str, uses: &str, input: Json) -> Step {
     Step {
         id: id.into(),
         uses: uses.into(),
+        for_each: None,
         with,
         when: None,
         retry: None,
@@ -182,6 +189,119 @@ fn a_text_that_breaks_the_policy_falls_back() {
     assert_eq!(progress, done());
     let (progress, _) = go(vec![first(fallback(), None)], failing("draft", "refused"));
     assert!(matches!(progress, Progress::Ended(Outcome::Failed(_))), "another failure is no violation");
+}
+
+/// A step for each of a list, and one that shows what came of it.
+fn each(list: &str, when: Option<&str>, input: Json) -> Vec<Step> {
+    let when = when.map(|when| in_step(when, Expr::compile));
+    let lines = Step { for_each: Some(expr(list)), when, ..step("lines", "order.get", input) };
+    vec![lines, step("last", "log", json!({ "it": "{{ steps.lines }}" }))]
+}
+
+#[test]
+fn a_step_is_made_for_each_item_one_after_another() {
+    let steps = || each("order.lines", None, json!({ "id": "{{ item.sku }}", "text": "{{ item.quantity }} of it" }));
+    let (progress, door) = go(steps(), TestDoor::default());
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["lines/1"]));
+    assert_eq!(door.input("lines/1"), &json!({ "id": "TEA-1", "text": "2 of it" }));
+    assert_eq!(door.asked[0].3.label.as_deref(), Some("lines"));
+    let (progress, door) = go(steps(), TestDoor::answering(&[("lines/1", json!({ "n": 1 }))]));
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["lines/1", "lines/2"]));
+    assert_eq!(door.input("lines/2"), &json!({ "id": "POT-9", "text": "1 of it" }));
+    let answers = [("lines/1", json!({ "n": 1 })), ("lines/2", json!({ "n": 2 }))];
+    let (_, door) = go(steps(), TestDoor::answering(&answers));
+    assert_eq!(door.input("last"), &json!({ "it": [{ "n": 1 }, { "n": 2 }] }));
+}
+
+#[test]
+fn an_item_whose_if_does_not_hold_is_left_out_and_answers_nothing() {
+    let steps = each("order.lines", Some("item.quantity == 1"), json!({}));
+    let (_, door) = go(steps, TestDoor::answering(&[("lines/2", json!({ "n": 2 }))]));
+    assert_eq!(door.paths(), ["lines/2", "last"]);
+    assert_eq!(door.input("last"), &json!({ "it": [null, { "n": 2 }] }));
+    let (_, door) = go(each("order.lines.filter(|line| line.quantity > 5)", None, json!({})), TestDoor::default());
+    assert_eq!((door.paths(), door.input("last")), (vec!["last"], &json!({ "it": [] })));
+}
+
+#[test]
+fn the_items_may_be_texts_or_an_earlier_steps_answers() {
+    let (_, door) = go(each("order.tags", None, json!({ "id": "{{ item }}" })), TestDoor::default());
+    assert_eq!(door.input("lines/1"), &json!({ "id": "vip" }));
+    let mut steps = each("steps.draft.found", None, json!({ "id": "{{ item.id }}" }));
+    steps.insert(0, step("draft", "log", json!({})));
+    let found = json!({ "found": [{ "id": "a" }, { "id": "b" }] });
+    let (_, door) = go(steps, TestDoor::answering(&[("draft", found), ("lines/1", json!({}))]));
+    assert_eq!(door.input("lines/2"), &json!({ "id": "b" }));
+}
+
+#[test]
+fn each_item_fails_as_the_step_says() {
+    let door = || {
+        let mut door = failing("lines/1", "refused");
+        door.answers.insert("lines/2".into(), Answer::Done(json!({ "n": 2 })));
+        door
+    };
+    let steps = |on_error| {
+        let [lines, last] = <[Step; 2]>::try_from(each("order.lines", None, json!({}))).expect("two");
+        vec![Step { on_error, ..lines }, last]
+    };
+    let (progress, _) = go(steps(None), door());
+    assert_eq!(progress, Progress::Ended(Outcome::Failed(Failure::new("refused", "it broke"))));
+    let (progress, door_after) = go(steps(Some(OnError::Stop)), door());
+    assert_eq!((progress, door_after.paths()), (done(), vec!["lines/1"]));
+    let instead = With::Template(template("{{ item.sku }}"));
+    let (_, door) = go(steps(Some(OnError::Use(instead))), door());
+    assert_eq!(door.input("last"), &json!({ "it": ["TEA-1", { "n": 2 }] }));
+}
+
+#[test]
+fn a_list_that_is_none_or_too_long_fails_the_run() {
+    let failure = |list: &str, facts: &Facts| {
+        let (progress, door) = advance(&rule(Body::Steps(each(list, None, json!({})))), facts, TestDoor::default());
+        assert!(door.asked.is_empty(), "{list}: {:?}", door.asked);
+        let Progress::Ended(Outcome::Failed(failure)) = progress else { panic!("{list}: {progress:?}") };
+        (failure.code, failure.message)
+    };
+    let long = format!("[{}]", "1, ".repeat(251));
+    for (list, code, message) in [
+        ("steps.draft", "missing_value", "steps.draft is not known"),
+        ("steps.draft ?? 5", "expression_error", "`for_each: steps.draft ?? 5` gives `5`, and a list belongs there"),
+        (&*long, "too_many_items", "gives 251 items, and a step is made for 250 at most"),
+    ] {
+        let found = failure(list, &facts());
+        assert!(found.0 == code && found.1.contains(message), "{list}: {found:?}");
+    }
+    let found = failure("order.lines", &facts_without_order());
+    assert_eq!(found, ("missing_value".into(), "order.lines (order 1042 not known) is not known".into()));
+}
+
+#[test]
+fn a_run_makes_a_bounded_number_of_calls() {
+    let list = format!("[{}]", "0, ".repeat(250));
+    let many = |i: usize| Step {
+        for_each: Some(expr(&list)),
+        on_error: Some(OnError::Continue),
+        ..step(&format!("s{i}"), "log", json!({}))
+    };
+    /// Refuses everything at once.
+    struct Refusing(usize);
+    impl Door for Refusing {
+        fn ask(&mut self, _: &str, _: &str, _: Json, _: AskOptions) -> Asked {
+            self.0 += 1;
+            Asked::Answered(Answer::Failed(Failure::new("refused", "no")))
+        }
+    }
+    let steps: Vec<Step> = (0..5).map(many).collect();
+    let (progress, door) = advance(&rule(Body::Steps(steps)), &facts(), Refusing(0));
+    let Progress::Ended(Outcome::Failed(failure)) = progress else { panic!("{progress:?}") };
+    assert_eq!((failure.code.as_str(), door.0), ("too_many_calls", MOST_CALLS));
+}
+
+#[test]
+fn what_an_item_lacks_is_said() {
+    let (progress, _) = go(each("order.lines", None, json!({ "id": "{{ item.name }}" })), TestDoor::default());
+    let Progress::Ended(Outcome::Failed(failure)) = progress else { panic!("{progress:?}") };
+    assert_eq!(failure.message, "item.name is not known");
 }
 
 #[test]

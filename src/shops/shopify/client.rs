@@ -1,6 +1,6 @@
 //! Shopify's Admin API: one attempt a call, with what came of it said as a verdict.
 //!
-//! Reads change nothing and `tagsAdd` done twice is done once, so a lost answer is `RetryAfter` here and never
+//! Reads change nothing, and tags added or taken off twice are as if once, so a lost answer is `RetryAfter` here and never
 //! `Unknown`. A capability whose mutation is not like that must say so where it is added.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::API_VERSION;
-use super::graphql::{ORDER, OrderData, TAG_ORDER, TagsAddData};
+use super::graphql::{ORDER, OrderData, TAG_ORDER, TagsData, UNTAG_ORDER, UserError};
 use crate::domain::{Order, Platform, Secret, Verdict};
 use crate::shops::{ShopsError, outgoing};
 
@@ -91,7 +91,17 @@ impl Client {
         if !answer.errors.is_empty() {
             return Err(failure(&answer.errors, answer.extensions.cost));
         }
-        answer.data.ok_or_else(|| Verdict::refused("not_understood", "shopify answered without data"))
+        answer.data.ok_or_else(|| without("data"))
+    }
+
+    /// Adds tags, or takes some off.
+    async fn change_tags(&self, document: &str, id: &str, tags: &[String]) -> Result<Verdict, Verdict> {
+        let gid = gid(id).ok_or_else(|| no_order(id))?;
+        let data: TagsData = self.ask(document, json!({ "id": gid, "tags": tags })).await?;
+        let changed = data.changed.ok_or_else(|| without("tagsAdd` or `tagsRemove"))?;
+        refused(&changed.user_errors)?;
+        let node = changed.node.ok_or_else(|| no_order(id))?;
+        Ok(Verdict::Done(json!({ "tags": node.tags })))
     }
 }
 
@@ -117,21 +127,29 @@ impl Platform for Client {
     }
 
     async fn tag_order(&self, id: &str, tags: &[String]) -> Verdict {
-        let unknown = || Verdict::refused("not_found", format!("the shop has no order `{id}`"));
-        let Some(gid) = gid(id) else { return unknown() };
-        let data: TagsAddData = match self.ask(TAG_ORDER, json!({ "id": gid, "tags": tags })).await {
-            Ok(data) => data,
-            Err(verdict) => return verdict,
-        };
-        let Some(added) = data.tags_add else {
-            return Verdict::refused("not_understood", "shopify answered without `tagsAdd`");
-        };
-        if !added.user_errors.is_empty() {
-            let said: Vec<&str> = added.user_errors.iter().map(|error| error.message.as_str()).collect();
-            return Verdict::refused("refused", format!("shopify: {}", said.join("; ")));
-        }
-        added.node.map_or_else(unknown, |node| Verdict::Done(json!({ "tags": node.tags })))
+        self.change_tags(TAG_ORDER, id, tags).await.unwrap_or_else(|verdict| verdict)
     }
+
+    async fn untag_order(&self, id: &str, tags: &[String]) -> Verdict {
+        self.change_tags(UNTAG_ORDER, id, tags).await.unwrap_or_else(|verdict| verdict)
+    }
+}
+
+/// What Shopify says of something that it will not do.
+fn refused(errors: &[UserError]) -> Result<(), Verdict> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let said: Vec<&str> = errors.iter().take(5).map(|error| error.message.as_str()).collect();
+    Err(Verdict::refused("refused", format!("shopify: {}", said.join("; "))))
+}
+
+fn no_order(id: &str) -> Verdict {
+    Verdict::refused("not_found", format!("the shop has no order `{id}`"))
+}
+
+fn without(what: &str) -> Verdict {
+    Verdict::refused("not_understood", format!("shopify answered without `{what}`"))
 }
 
 /// Shopify's ids are digits; anything else names nothing there.

@@ -10,7 +10,7 @@ use crate::domain::{self, Money, Text};
 use crate::shops::read::{Amount, Id, Moment, Words};
 
 /// Every document that the client sends, by name.
-pub const DOCUMENTS: &[(&str, &str)] = &[("ORDER", ORDER), ("TAG_ORDER", TAG_ORDER)];
+pub const DOCUMENTS: &[(&str, &str)] = &[("ORDER", ORDER), ("TAG_ORDER", TAG_ORDER), ("UNTAG_ORDER", UNTAG_ORDER)];
 
 /// An order with one page of its lines. A page costs some 300 points of the 1,000 that one query may.
 pub(super) const ORDER: &str = "
@@ -47,6 +47,15 @@ query Order($id: ID!, $after: String) {
 pub(super) const TAG_ORDER: &str = "
 mutation TagOrder($id: ID!, $tags: [String!]!) {
   tagsAdd(id: $id, tags: $tags) {
+    node { ... on Order { id tags } }
+    userErrors { field message }
+  }
+}";
+
+/// Takes tags off; those that are not there are passed over.
+pub(super) const UNTAG_ORDER: &str = "
+mutation UntagOrder($id: ID!, $tags: [String!]!) {
+  tagsRemove(id: $id, tags: $tags) {
     node { ... on Order { id tags } }
     userErrors { field message }
   }
@@ -173,14 +182,14 @@ struct OnlyId {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct TagsAddData {
-    pub(super) tags_add: Option<TagsAdd>,
+pub(super) struct TagsData {
+    #[serde(alias = "tagsAdd", alias = "tagsRemove")]
+    pub(super) changed: Option<TagsChanged>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TagsAdd {
+pub(super) struct TagsChanged {
     pub(super) node: Option<Tagged>,
     #[serde(default)]
     pub(super) user_errors: Vec<UserError>,

@@ -106,8 +106,17 @@ async fn tags_are_added_once_and_refusals_are_told() {
     }
     assert_eq!(shop.orders()[0].tags, ["web", "vip"]);
     assert_eq!(shop.calls().iter().filter(|call| call.changed).count(), 1);
-    assert_eq!(code(&client.tag_order("99", &tags).await), "refused");
-    assert_eq!(code(&client.tag_order("#1042", &tags).await), "not_found");
+    let off = ["WEB".to_owned(), "other".to_owned()];
+    for _ in 0..2 {
+        assert_eq!(client.untag_order(&id, &off).await, Verdict::Done(json!({ "tags": ["vip"] })));
+    }
+    assert_eq!(shop.calls().iter().filter(|call| call.what == "tagsRemove" && call.changed).count(), 1);
+    for verdict in [client.tag_order("99", &tags).await, client.untag_order("99", &tags).await] {
+        assert_eq!(code(&verdict), "refused");
+    }
+    for verdict in [client.tag_order("#1042", &tags).await, client.untag_order("#1042", &tags).await] {
+        assert_eq!(code(&verdict), "not_found");
+    }
 }
 
 #[tokio::test]

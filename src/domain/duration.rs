@@ -1,13 +1,13 @@
-//! Lengths of time as rules write them: `30s`, `10m`, `24h`, `7d`.
+//! Lengths of time as people write them: `30s`, `10m`, `24h`, `7d`.
 
 use std::time::Duration;
 
-/// Reads a length of time.
+/// Reads a length of time, of ten years at most.
 ///
 /// # Errors
 /// What to write instead.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    /// Longer than any rule waits; keeps every sum of a time and a duration within the calendar.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    /// Keeps every sum of a time and a duration within the calendar.
     const LONGEST: u64 = 10 * 366 * 86_400;
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -37,12 +37,12 @@ mod tests {
 
     #[test]
     fn reads_units_and_says_what_to_write() {
-        assert_eq!(parse("10m"), Ok(Duration::from_secs(600)));
-        assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse("2w"), Ok(Duration::from_secs(14 * 86_400)));
-        assert!(parse("10").is_err_and(|how| how.contains("`10m`")));
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("2w"), Ok(Duration::from_secs(14 * 86_400)));
+        assert!(parse_duration("10").is_err_and(|how| how.contains("`10m`")));
         for text in ["", "m", "-1h", "1.5h", "10 m", "10 minutes", "99999999999999999999s", "9999999999999d", "１0m"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 }
