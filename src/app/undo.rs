@@ -1,5 +1,7 @@
 //! What a rule did, to be looked at and taken back.
 
+use std::cmp::Reverse;
+
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
@@ -67,7 +69,7 @@ impl Answers {
             before = *last;
             let undone = self.store.undone(shop, &ids).await?;
             let mut runs = self.store.runs(shop, &ids).await?;
-            runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.id));
+            runs.sort_unstable_by_key(|run| Reverse(run.id));
             for run in &runs {
                 let made = engine::made(run, &self.registry, time).into_iter().map(|made| {
                     json!({

@@ -268,7 +268,10 @@ impl Desk {
         for note in inbox {
             match note {
                 Note::Events(some) => events.extend(some),
-                Note::Rules(rules) => self.parts.rules = rules,
+                Note::Rules(rules) => {
+                    self.parts.rules = rules;
+                    self.spending.forget_writes();
+                }
                 Note::Command(command, reply) => commands.push((command, reply)),
                 Note::WhenIdle(reply) => self.when_idle.push(reply),
                 Note::Close => self.closing = true,

@@ -84,6 +84,13 @@ impl Last {
     }
 }
 
+impl Spending {
+    /// Rules have changed, and some may be gone: what is needed of their writes is read from the disk again.
+    pub(super) fn forget_writes(&mut self) {
+        self.writes.clear();
+    }
+}
+
 impl Subjects {
     /// Counts a run; `false`, and then it is not counted, where there were as many already.
     fn count(&mut self, rule: &str, subject: &str, rate: Rate, now: Timestamp, from: Option<Timestamp>) -> bool {

@@ -4,6 +4,7 @@
 //! It is a run like any other: it waits for its lane, its calls are retried, and where one fails it is a dead letter. An
 //! event has one such run for a rule at the most, so nothing is taken back twice.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -41,9 +42,10 @@ pub struct Made {
 /// The writes that a live run has made within this time, the last first.
 pub fn made(run: &Run, registry: &Registry, (since, until): (Timestamp, Timestamp)) -> Vec<Made> {
     let facts = facts(run);
-    let mut made: Vec<Made> = run
-        .calls
-        .iter()
+    let mut calls: Vec<&Call> = run.calls.iter().collect();
+    calls.sort_by_key(|call| Reverse((call.answered, call.position)));
+    calls
+        .into_iter()
         .filter_map(|call| {
             let (Some(Answer::Done(answer)), Some(at)) = (&call.answer, call.answered) else { return None };
             let spec = registry.get(&call.capability)?.spec();
@@ -52,9 +54,7 @@ pub fn made(run: &Run, registry: &Registry, (since, until): (Timestamp, Timestam
             let is_meant = spec.kind == Kind::Write && (since..=until).contains(&at);
             is_meant.then_some(Made { path, capability, input, at, inverse })
         })
-        .collect();
-    made.sort_by_key(|one| std::cmp::Reverse(one.at));
-    made
+        .collect()
 }
 
 /// What was known when a run began.
