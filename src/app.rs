@@ -5,17 +5,21 @@
 
 mod answers;
 mod approvals;
+mod moments;
 mod rule_book;
 mod rules_folder;
 mod shop;
+mod stops;
 mod telling;
 mod tokens;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use jiff::tz::TimeZone;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -132,6 +136,7 @@ impl App {
             clock: clock.clone(),
             registry,
             engine: engine.clone(),
+            zones: config.shops.iter().map(|(id, shop)| (id.clone(), zone(&shop.time_zone))).collect(),
             rules: books,
             model: model.as_ref().map(|model| model.name().to_owned()),
         };
@@ -168,6 +173,11 @@ impl App {
         }
         self.engine.shutdown(self.grace).await;
     }
+}
+
+/// A time zone whose name the configuration has looked up.
+fn zone(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or(TimeZone::UTC)
 }
 
 /// The store's settings.

@@ -21,11 +21,11 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::domain::{Currency, Secret, Secrets, ShopId};
+use crate::domain::{Currency, Fuses, Limits, Secret, Secrets, ShopId};
 pub use layers::Origin;
 use layers::{Node, Resolve, Surroundings};
 use reader::{Notes, Section, nearest};
-use values::{MailUrl, MaybePath, StoreUrl, TimeZone};
+use values::{MailUrl, MaybePath, MoneyFuse, OrOff, StoreUrl, TimeZone};
 
 /// The defaults, with what each setting means.
 pub const DEFAULTS: &str = include_str!("config/default.toml");
@@ -171,6 +171,8 @@ pub struct Shop {
     pub currency: Currency,
     /// An IANA zone that this machine knows.
     pub time_zone: String,
+    /// Past what one of its rules is paused.
+    pub fuses: Fuses,
     /// At or below how many a stock level is low, per SKU.
     pub low_stock: BTreeMap<String, i64>,
     /// The same for all SKUs that `low_stock` does not name.
@@ -431,6 +433,7 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
         languages: read_languages(shop),
         currency,
         time_zone: shop.get::<TimeZone>("time_zone").0,
+        fuses: shop.table("fuses", |fuses| read_fuses(fuses, currency)),
         low_stock,
         low_stock_default,
         inputs: shop.each("inputs", |_, rule, path, notes| {
@@ -455,6 +458,13 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
         secrets: shop.map("secrets"),
         private_hosts: shop.optional("private_hosts").unwrap_or_default(),
     })
+}
+
+fn read_fuses(fuses: &mut Section<'_, '_>, own: Currency) -> Fuses {
+    let money = fuses.get::<MoneyFuse>("money").0.map(|rate| rate.in_own(own));
+    let mut rate = |key| fuses.get::<OrOff>(key).0;
+    let limits = Limits { calls: rate("calls"), money, per_customer: rate("per_customer") };
+    Fuses { limits, runs_per_subject: rate("runs_per_subject") }
 }
 
 fn read_languages(shop: &mut Section<'_, '_>) -> Vec<String> {

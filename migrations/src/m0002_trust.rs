@@ -90,10 +90,15 @@ CREATE TABLE spent (
     capability TEXT NOT NULL,
     customer TEXT,
     currency TEXT,
-    amount TEXT
+    amount TEXT,
+    -- As `runs.mode`: what takes back is not counted.
+    mode INTEGER NOT NULL DEFAULT 0,
+    -- What it changes at the platform: `order/1042`.
+    about TEXT
 );
 CREATE INDEX spent_rule ON spent (shop, rule, at);
 CREATE INDEX spent_customer ON spent (shop, customer, at) WHERE customer IS NOT NULL;
+CREATE INDEX spent_about ON spent (shop, about, at) WHERE about IS NOT NULL;
 
 -- When a rule's schedule comes next.
 CREATE TABLE schedules (

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
 use super::approvals;
@@ -11,9 +12,10 @@ use super::rule_book::Book;
 use crate::domain::{self, Clock, Event, EventId, NewEvent, Run, RunId, ShopId};
 use crate::engine::{self, Command, Decision, Engine, EngineError, Registry, Touched};
 use crate::http::{
-    Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError, RuleBook, Says, Steer, SteerError, Steering,
+    Accept, Accepted, Check, DeadOnes, IntakeError, Page, Reading, ReadingError, RuleBook, Says, Steer, SteerError,
+    Steering,
 };
-use crate::store::{EventFilter, RunFilter, Store, StoreError};
+use crate::store::{DeadFilter, EventFilter, RunFilter, Store, StoreError};
 
 /// Answers out of the engine and the store.
 #[derive(Clone)]
@@ -22,6 +24,7 @@ pub(super) struct Answers {
     pub(super) registry: Arc<Registry>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) engine: Arc<Engine>,
+    pub(super) zones: BTreeMap<ShopId, TimeZone>,
     pub(super) rules: BTreeMap<ShopId, Arc<Book>>,
     pub(super) model: Option<String>,
 }
@@ -46,7 +49,18 @@ impl Accept for Answers {
 impl Steering for Answers {
     async fn steer(&self, shop: &ShopId, who: &str, what: Steer) -> Result<Json, SteerError> {
         tracing::info!(%shop, who, ?what, "asked for");
+        let by = who.to_owned();
         let command = match what {
+            Steer::Pause { rule, because } => {
+                return self.pause(shop, Command::Pause { rule, by, why: because }).await;
+            }
+            Steer::Resume { rule } => return self.resume(shop, rule, who).await,
+            Steer::Retry(which) => {
+                let retry = |runs| Command::Retry { runs, by: by.clone() };
+                return self.dead_letters(shop, which, retry).await;
+            }
+            Steer::Undo { rule, time, what } => return self.undo(shop, &rule, &time, what, who).await,
+            Steer::Drop(which) => return self.dead_letters(shop, which, |runs| Command::Drop { runs }).await,
             Steer::Decide { run, path, says } => {
                 let says = match says {
                     Says::Accept { text } => domain::Says::Accept { text },
@@ -57,12 +71,7 @@ impl Steering for Answers {
             }
             Steer::Activate(asked) => return self.book(shop)?.activate(&self.engine, who, &asked).await,
         };
-        let Touched(runs) = self.engine.command(shop, command).await.map_err(|error| match error {
-            EngineError::NotFound(what) => SteerError::NotFound(what),
-            EngineError::Conflict(what) => SteerError::Conflict(what),
-            EngineError::Invalid(what) => SteerError::Invalid(what),
-            other => SteerError::Failed(other.to_string()),
-        })?;
+        let Touched(runs) = self.engine.command(shop, command).await.map_err(refused)?;
         let runs: Vec<Json> = runs.into_iter().map(|(run, what)| json!({ "run": run, "what": what })).collect();
         Ok(json!({ "runs": runs }))
     }
@@ -93,6 +102,16 @@ impl Answers {
     }
 }
 
+/// Why a command was not carried out.
+pub(super) fn refused(error: EngineError) -> SteerError {
+    match error {
+        EngineError::NotFound(what) => SteerError::NotFound(what),
+        EngineError::Conflict(what) => SteerError::Conflict(what),
+        EngineError::Invalid(what) => SteerError::Invalid(what),
+        other => SteerError::Failed(other.to_string()),
+    }
+}
+
 pub(super) fn failed(error: StoreError) -> ReadingError {
     ReadingError(error.to_string())
 }
@@ -120,10 +139,20 @@ impl Reading for Answers {
     }
 
     async fn runs(&self, shop: &ShopId, rule: Option<&str>, page: Page<RunId>) -> Result<Vec<Json>, ReadingError> {
-        let filter =
-            RunFilter { rule: rule.map(str::to_owned), before: page.before, most: page.limit as u64, event: None };
+        let rule = rule.map(str::to_owned);
+        let filter = RunFilter { rule, before: page.before, most: page.limit as u64, ..RunFilter::default() };
         let runs = self.store.list_runs(shop, &filter).await.map_err(failed)?;
         Ok(runs.iter().map(run_head).collect())
+    }
+
+    async fn dead(&self, shop: &ShopId, which: DeadOnes, page: Page<RunId>) -> Result<(Vec<Json>, u64), ReadingError> {
+        let DeadOnes { rule, code } = which;
+        let same = DeadFilter { rule: rule.clone(), code: code.clone() };
+        let total = self.store.count_dead(shop, &same).await.map_err(failed)?;
+        let (before, most) = (page.before, page.limit as u64);
+        let filter = RunFilter { rule, before, most, dead: Some(code), ..RunFilter::default() };
+        let runs = self.store.list_runs(shop, &filter).await.map_err(failed)?;
+        Ok((runs.iter().map(run_head).collect(), total))
     }
 
     async fn run(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError> {
@@ -178,6 +207,7 @@ pub(super) fn run_head(run: &Run) -> Json {
         "mode": run.mode,
         "event": run.event.id,
         "subject": run.event.subject,
+        "mode": run.mode,
         "lane": run.lane,
         "state": run.state,
         "started": run.started,

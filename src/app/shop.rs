@@ -38,6 +38,7 @@ pub fn unconnected(id: &ShopId, settings: &config::Shop) -> Shop {
         languages: settings.languages.iter().map(|language| language.as_str().into()).collect(),
         currency: settings.currency,
         time_zone: settings.time_zone.clone(),
+        fuses: settings.fuses,
         low_stock: settings.low_stock.clone(),
         low_stock_default: settings.low_stock_default,
         secrets: settings.secrets.clone(),

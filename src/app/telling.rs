@@ -20,6 +20,7 @@ impl Answers {
         json["event_type"] = json!(run.event.kind);
         json["event_received"] = json!(run.event.received);
         json["because"] = json!(rule.map(|rule| rule.clauses()));
+        json["undone"] = self.taken_back(shop, run).await.map_err(failed)?;
         json["calls"] = run.calls.iter().map(|call| self.whole_call(run, call)).collect();
         Ok(Some(json))
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::{email, read};
-use crate::domain::{Attempt, Capability, Example, Kind, Outgoing, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Attempt, Capability, Example, Facts, Kind, Outgoing, Repeat, Shape, Spec, Verdict};
 
 pub(super) struct MessageSend(Spec);
 
@@ -89,6 +89,12 @@ impl MessageSend {
 impl Capability for MessageSend {
     fn spec(&self) -> &Spec {
         &self.0
+    }
+
+    fn reaches(&self, facts: &Facts, input: &Json) -> Option<String> {
+        let to = input.get("to").and_then(Json::as_str).filter(|to| !to.trim().is_empty()).map(str::to_owned);
+        let customer = || facts.context.customer.as_ref()?.id.as_ref().map(ToString::to_string);
+        to.or_else(|| email::customers_address(facts)).or_else(customer)
     }
 
     async fn perform(&self, attempt: &Attempt, input: &Json) -> Verdict {

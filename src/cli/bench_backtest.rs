@@ -168,6 +168,7 @@ async fn seed(file: &Path, events: u32) -> anyhow::Result<usize> {
     let store = Store::open(&store::Settings::at(file)).await?;
     let (shop, ids) = (shop()?, IdMaker::new(1));
     let order = String::from_utf8(load::order())?;
+    let source: Arc<str> = format!("/shopify/{shop}").into();
     let mut bytes = 0;
     for first in (0..events).step_by(BATCH as usize) {
         let mut accepts = Vec::with_capacity(BATCH as usize);
@@ -177,17 +178,17 @@ async fn seed(file: &Path, events: u32) -> anyhow::Result<usize> {
             let body = order.replace("820982911946154508", &id).replacen("399.00", total, 1);
             let now = BEGIN.saturating_add(SignedDuration::try_from(APART * number)?)?;
             for new in received(id, body.as_bytes())? {
-                accepts.push(accept_as(new, &shop, "shopify", &ids, now));
+                accepts.push(accept_as(new, &shop, &source, &ids, now));
             }
         }
         bytes =
-            accepts.first().map_or(bytes, |first| serde_json::to_vec(&*first.event.records).map_or(0, |it| it.len()));
+            accepts.first().map_or(bytes, |first| serde_json::to_vec(&*first.event().records).map_or(0, |it| it.len()));
         let matched = accepts.iter().map(|accept| Matched {
-            event: accept.event.clone(),
-            context: Context { records: accept.event.records.clone(), missing: Vec::new() },
+            event: accept.event().clone(),
+            context: Arc::new(Context { records: accept.event().records.clone(), missing: Vec::new() }),
             listeners: Arc::default(),
             heard: Vec::new(),
-            at: accept.event.received,
+            at: accept.event().received,
         });
         let changes = Changes { matched: matched.collect(), ..Changes::default() };
         store.accept(accepts).await?;

@@ -22,8 +22,8 @@ use super::load::{self, SECRET};
 use super::{out, say};
 use crate::capabilities;
 use crate::domain::{
-    Attempt, Capability, Delivery, IdMaker, Kind, NewEvent, Repeat, Secret, Secrets, Shop, ShopId, Spec, SystemClock,
-    Verdict,
+    Attempt, Capability, Delivery, Fuses, IdMaker, Kind, NewEvent, Repeat, Secret, Secrets, Shop, ShopId, Spec,
+    SystemClock, Verdict,
 };
 use crate::engine::{self, Engine, Registry};
 use crate::rules::{self, Rule, RuleSet};
@@ -177,6 +177,7 @@ fn shop() -> anyhow::Result<Shop> {
         low_stock_default: None,
         secrets: BTreeMap::new(),
         private_hosts: Vec::new(),
+        fuses: Fuses::default(),
     })
 }
 

@@ -59,7 +59,12 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) async fn ask(&self, path: &str, narrowed: Option<(&str, &str)>) -> anyhow::Result<Json> {
+    pub(super) async fn ask<'a>(
+        &self,
+        path: &str,
+        narrowed: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> anyhow::Result<Json> {
+        let narrowed: Vec<(&str, &str)> = narrowed.into_iter().collect();
         let limit = self.limit.to_string();
         let mut query = vec![("limit", limit.as_str())];
         query.extend(self.shop.as_deref().map(|shop| ("shop", shop)));

@@ -6,6 +6,7 @@
 //! *Architecture Invariant*: the only room that reads arguments and writes to stdout. It decides nothing about
 //! events, rules and runs: it asks the rooms below, or a running server, and prints what they say.
 
+mod agree;
 mod approvals;
 mod archive;
 mod backtest;
@@ -13,12 +14,14 @@ mod bench;
 mod bench_backtest;
 mod bench_engine;
 mod client;
+mod dead;
 mod demo;
 mod doctor;
 mod events;
 mod load;
 mod model;
 mod out;
+mod pauses;
 mod replay;
 mod rule_versions;
 mod rules;
@@ -28,6 +31,7 @@ mod since;
 mod timeline;
 mod token;
 mod tried;
+mod undo;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::backtest::{self, BacktestArgs};
 use super::events::pretty;
 use super::rule_versions::{self, Activate, At, Diff, Of, Rollback};
-use super::{Global, Hinted, out, say, tried};
+use super::{Global, Hinted, out, pauses, say, tried, undo};
 use crate::app;
 use crate::engine::{Registry, rule_tests};
 use crate::rules::{self, Loaded, Rule, Schedule, Severity};
@@ -43,6 +43,12 @@ enum Verb {
     Activate(Activate),
     /// Put the version live that was live before
     Rollback(Rollback),
+    /// Stop a rule, or all of them, at once: it starts no run, and its writes are held until it is resumed
+    Pause(pauses::PauseArgs),
+    /// Let what was paused go on, with the writes that were held
+    Resume(pauses::ResumeArgs),
+    /// Take back what a rule did: lists it, asks, and does it
+    Undo(undo::UndoArgs),
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +102,9 @@ pub(super) async fn run(args: RulesArgs, global: &Global) -> anyhow::Result<Exit
         Verb::Diff(diff) => rule_versions::diff(&diff).await,
         Verb::Activate(activate) => activate.run().await,
         Verb::Rollback(rollback) => rollback.run().await,
+        Verb::Pause(args) => pauses::pause(args).await,
+        Verb::Resume(args) => pauses::resume(args).await,
+        Verb::Undo(args) => undo::run(args).await,
     }
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
 use super::client::Server;
+use super::dead::{self, DeadArgs};
 use super::events::{Listing, cell, pretty};
 use super::replay::{self, ReplayArgs};
 use super::{out, say, timeline};
@@ -27,7 +28,17 @@ enum Verb {
         /// Only of this rule
         #[arg(long)]
         rule: Option<String>,
+        /// Only those that failed and that nobody has retried or dropped
+        #[arg(long)]
+        dead: bool,
+        /// Of these, only those whose failure has this code
+        #[arg(long, requires = "dead")]
+        code: Option<String>,
     },
+    /// Let runs that failed go on from the calls that failed them: one, or all of a kind
+    Retry(DeadArgs),
+    /// Leave runs that failed as they are: one, or all of a kind
+    Drop(DeadArgs),
     /// Show what a run did, moment by moment
     Show {
         #[command(flatten)]
@@ -72,7 +83,14 @@ impl One {
 
 pub(super) async fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::List { list, rule } => {
+        Verb::Retry(args) => return dead::run(dead::Verb::Retry, args).await,
+        Verb::Drop(args) => return dead::run(dead::Verb::Drop, args).await,
+        Verb::List { list, rule, dead: true, code } => {
+            let narrowed = [("dead", Some("true")), ("rule", rule.as_deref()), ("code", code.as_deref())];
+            let answer = list.ask("/v1/runs", narrowed.into_iter().filter_map(|(name, it)| Some((name, it?)))).await?;
+            say(if list.json { pretty(&answer) } else { dead::table(&answer) });
+        }
+        Verb::List { list, rule, .. } => {
             let answer = list.ask("/v1/runs", rule.as_deref().map(|rule| ("rule", rule))).await?;
             let row = |run: &Json| {
                 let outcome = cell(&run["end"], "outcome");

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::layers::{Data, Node, Origin, Resolve, Surroundings, parse};
 use super::{Enabled, Security};
-use crate::domain::{Currency, Secret};
+use crate::domain::{Currency, Money, MoneyRate, ParseMoneyError, ParseRateError, Rate, Secret};
 
 /// The largest file that a secret is read from, in bytes.
 const MOST_SECRET_BYTES: u64 = 64 * 1024;
@@ -205,6 +205,62 @@ macro_rules! readable_words {
 readable_words! {
     Enabled: "\"auto\", \"on\" or \"off\"", "auto" => Auto, "on" => On, "off" => Off;
     Security: "\"starttls\", \"tls\" or \"none\"", "starttls" => Starttls, "tls" => Tls, "none" => None;
+}
+
+/// How often at the most, or `off`.
+#[derive(Default)]
+pub(super) struct OrOff(pub(super) Option<Rate>);
+
+impl Readable for OrOff {
+    const WANTED: &str = "a count and a time such as \"200/h\" or \"2/7d\", or \"off\"";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        match text_of(node)?.trim() {
+            "off" => Ok(Self(None)),
+            text => text.parse().map(|rate| Self(Some(rate))).map_err(|error: ParseRateError| error.to_string()),
+        }
+    }
+}
+
+/// How much money at the most, or `off`.
+#[derive(Default)]
+pub(super) struct MoneyFuse(pub(super) Option<Amount>);
+
+/// Money in a currency, or in whatever a shop's own is.
+pub(super) enum Amount {
+    In(MoneyRate),
+    InOwn(MoneyRate),
+}
+
+impl Amount {
+    /// The same, in the shop's currency where it says none.
+    pub(super) fn in_own(self, own: Currency) -> MoneyRate {
+        match self {
+            Self::In(rate) => rate,
+            Self::InOwn(rate) => MoneyRate { most: Money::new(rate.most.amount, own), ..rate },
+        }
+    }
+}
+
+impl Readable for MoneyFuse {
+    const WANTED: &str =
+        "an amount and a time such as \"2000/d\" (in the shop's currency) or \"500 EUR/d\", or \"off\"";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?.trim();
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let error = match text.parse() {
+            Ok(rate) => return Ok(Self(Some(Amount::In(rate)))),
+            Err(error) => error,
+        };
+        let bare = matches!(error, ParseRateError::Money(ParseMoneyError::Bare(_)));
+        // XXX is how ISO 4217 writes that there is no currency.
+        let own = text.split_once('/').filter(|_| bare).map(|(amount, time)| format!("{amount} XXX/{time}"));
+        match own.map(|text| text.parse()) {
+            Some(Ok(rate)) => Ok(Self(Some(Amount::InOwn(rate)))),
+            _ => Err(error.to_string()),
+        }
+    }
 }
 
 /// A path that may be empty.

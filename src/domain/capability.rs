@@ -235,6 +235,11 @@ pub trait Capability: Send + Sync {
         Answer::Done(self.spec().example.answer.clone())
     }
 
+    /// Whom it reaches: the address or id of the customer who sees this use of it, where one does. Limits count by it.
+    fn reaches(&self, _facts: &Facts, _input: &Json) -> Option<String> {
+        None
+    }
+
     /// Looks whether an earlier attempt happened; asked only where [`Spec::repeat`] is [`Repeat::Lookup`].
     async fn lookup(&self, _attempt: &Attempt, _input: &Json) -> Lookup {
         Lookup::Later(format!("{} cannot look", self.spec().name))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::capability::Verdict;
+use super::fuses::Fuses;
 use super::ids::ShopId;
 use super::money::Currency;
 use super::record::Text;
@@ -27,6 +28,8 @@ pub struct Shop {
     pub currency: Currency,
     /// An IANA zone, such as `Europe/Berlin`.
     pub time_zone: String,
+    /// Past what one of its rules is paused.
+    pub fuses: Fuses,
     /// At or below how many a stock level is low, per SKU, and for all others.
     pub low_stock: BTreeMap<String, i64>,
     /// For all SKUs that `low_stock` does not name; `None` where the shop does not watch its stock.

@@ -20,11 +20,14 @@ use tokio::time::Instant;
 
 use super::change::Change;
 use super::command::{Command, Touched};
+use super::echo::{Echoes, echoes};
 use super::happening::{Happening, What};
+use super::holds::Holds;
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
 use super::registry::Registry;
 use super::schedules::Schedules;
+use super::spending::Spending;
 use super::waits::Happened;
 use super::{EngineError, Settings};
 use crate::domain::{CallState, Clock, Event, EventId, Facts, IdMaker, Order, RecordKey, Run, RunId, RunState, Shop};
@@ -95,6 +98,12 @@ pub(super) struct Desk {
     pub(super) changes_unread: bool,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
+    /// What is paused.
+    pub(super) holds: Holds,
+    /// What was spent of late.
+    pub(super) spending: Spending,
+    /// The events that writes of ours bring about.
+    pub(super) echoes: Echoes,
     /// Lets so many reads of the platform go on at once.
     pub(super) reads: Arc<Semaphore>,
     pub(super) tasks: JoinSet<Returned>,
@@ -162,6 +171,7 @@ const EVENTS_IN_HAND: usize = 1024;
 
 impl Desk {
     pub(super) fn new(parts: Parts, behind: watch::Receiver<()>, waiting: Arc<AtomicUsize>) -> Self {
+        let echoes = echoes(&parts.registry);
         Self {
             reads: Arc::new(Semaphore::new(parts.settings.attempts_at_once)),
             schedules: Schedules::new(&parts.shop.id, &parts.shop.time_zone),
@@ -173,6 +183,9 @@ impl Desk {
             changes: Vec::new(),
             changes_unread: true,
             parked: HashMap::new(),
+            holds: Holds::default(),
+            spending: Spending::default(),
+            echoes,
             tasks: JoinSet::new(),
             attempts_under_way: 0,
             next_due: None,
@@ -207,8 +220,8 @@ impl Desk {
             }
             let (mut inbox, mut returned) = (Vec::new(), Vec::new());
             // Once it is closing no event is taken any more: what is left stays on disk.
-            let more = !events.is_empty() || self.catching_up.is_some() || self.has_changes_to_follow();
-            let more = !self.closing && more;
+            let following = self.has_changes_to_follow() || self.holds.has_more();
+            let more = !self.closing && (!events.is_empty() || self.catching_up.is_some() || following);
             let room = self.closing || events.len() < EVENTS_IN_HAND;
             let open = self.wait(&mut notes, &mut inbox, &mut returned, more, room).await;
             if !open {
@@ -303,6 +316,7 @@ impl Desk {
                     self.learn_awaited(&rules);
                     self.reschedule(turn, &rules);
                     (self.parts.rules, self.changes_unread) = (rules, true);
+                    self.spending.forget_writes();
                 }
                 Note::Command(command, reply) => commands.push((command, reply)),
                 Note::WhenIdle(reply) => self.when_idle.push(reply),
@@ -322,6 +336,9 @@ impl Desk {
                 Ok(touched) => turn.carried_out.push((reply, touched)),
                 Err(error) => drop(reply.send(Err(error))),
             }
+        }
+        if !self.closing {
+            self.release(turn).await?;
         }
         // What was held up until an event's reads of the platform had ended is due now.
         let is_held_up = std::mem::take(&mut self.is_held_up) && !fetched.is_empty();
@@ -454,7 +471,8 @@ impl Desk {
     fn is_idle(&self) -> bool {
         let next = self.next_due.into_iter().chain(self.schedules.next()).min();
         let due = next.is_some_and(|due| due <= self.parts.clock.now()) || self.has_changes_to_follow();
-        self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false)
+        let caught_up = self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false);
+        self.tasks.is_empty() && !due && caught_up && !self.holds.has_more()
     }
 
     /// Throws the memory away and begins from the disk, as after a crash.
@@ -470,6 +488,8 @@ impl Desk {
         self.is_held_up = false;
         self.remember_awaited().await?;
         self.changes_unread = true;
+        self.read_holds().await?;
+        self.read_spending().await?;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

@@ -114,6 +114,19 @@ impl Known {
         }
     }
 
+    /// The newest version of a record: when it was modified, when it was received, and its fields.
+    pub(super) fn newest(&self, key: &RecordKey) -> Option<(Timestamp, Timestamp, serde_json::Value)> {
+        let Version { modified, received, body } = self.records.get(key)?;
+        let fields = match body {
+            Body::Stored(text) => serde_json::from_str(text),
+            Body::Order(it) => serde_json::to_value(it),
+            Body::Customer(it) => serde_json::to_value(it),
+            Body::Product(it) => serde_json::to_value(it),
+            Body::Inventory(it) => serde_json::to_value(it),
+        };
+        fields.ok().map(|fields| (*modified, *received, fields))
+    }
+
     pub(super) fn has(&self, key: &RecordKey) -> bool {
         self.records.contains_key(key) || self.absent.contains(key)
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::desk::{Desk, Fetched, Returned, Turn};
 use super::enrich::{Enriched, enrich, keys, names};
 use super::happening::{Ran, What};
+use super::holds;
 use super::known::Known;
 use super::perform::uncaught;
 use super::progress::{lane_name, live};
@@ -58,6 +59,10 @@ impl Desk {
                 self.read(event, keys, platform);
                 continue;
             }
+            let event = match self.echo_of(&event, &known).await? {
+                Some(echo) => Arc::new(Event { echo: Some(echo), ..Event::clone(&event) }),
+                None => event,
+            };
             let enriched = enrich(&event, &self.parts.shop, &mut known);
             self.match_event(turn, enriched).await?;
         }
@@ -115,11 +120,17 @@ impl Desk {
             // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
             let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::first_false(rule, &facts)));
             let is_own_time = *event.kind != *Schedule::DUE || self.schedules.are_of(rule, event.time);
+            if matches!(matched, Ok(None)) && is_own_time && *mode == Mode::Live {
+                self.count_run(turn, &rule.id, &event.subject);
+            }
             let came = match matched {
                 _ if !is_own_time => Heard::Because("its schedule has no such time (another version's had)".to_owned()),
                 Err(_) => Heard::Because("working out its conditions broke off (a bug in Storehand)".to_owned()),
                 Ok(Some(at)) => Heard::False(u32::try_from(at).unwrap_or(u32::MAX)),
-                Ok(None) => Heard::Runs,
+                Ok(None) => match self.holds.pauses.of(&rule.id) {
+                    Some(pause) => Heard::Because(holds::in_words(pause)),
+                    None => Heard::Runs,
+                },
             };
             if came == Heard::Runs {
                 let run = self.begin_run(turn, (rule, *mode), &facts, &context).await?;
@@ -177,7 +188,9 @@ impl Desk {
             others.sort_unstable();
             others.dedup();
             self.load(turn, others.clone()).await?;
-            others.retain(|id| self.runs.get(id).is_some_and(|live| live.run.state != RunState::Ended));
+            // What is being taken back is no run that another could be restarted for.
+            let counts = |run: &Run| run.state != RunState::Ended && run.mode != Mode::Undo;
+            others.retain(|id| self.runs.get(id).is_some_and(|live| counts(&live.run)));
             if rule.overlap == Overlap::Skip && !others.is_empty() {
                 self.end(turn, id, End::Skipped);
                 return Ok(id);

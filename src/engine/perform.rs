@@ -12,8 +12,8 @@ use super::desk::{Desk, Returned, Turn};
 use super::happening::{Happening, What};
 use super::memory;
 use crate::domain::{
-    Answer, Attempt, Call, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId, RunState,
-    Verdict,
+    Answer, Attempt, Awaits, Call, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId,
+    RunState, Verdict,
 };
 use crate::store::StoreError;
 
@@ -100,6 +100,10 @@ impl Desk {
                     let capability = self.parts.registry.get(&call.capability);
                     let answer = capability.map(|it| it.timed_out(&call.input));
                     self.answer(turn, run, &path, answer.unwrap_or_else(|| Answer::Done(json!({}))));
+                }
+                _ if self.is_held(run, &path) => {
+                    self.hold(turn, run, &path);
+                    turn.ready.push_back(run);
                 }
                 _ if self.free_hands() > turn.jobs.len() => self.begin_attempt(turn, run, &path),
                 _ => {}
@@ -322,11 +326,12 @@ fn spread(run: RunId, path: &str, attempts: u32) -> f64 {
     (seed >> 40) as f64 / (1_u64 << 24) as f64
 }
 
-/// Whether a run has a call that keeps its lane busy: one that is neither answered nor waiting for the clock or a
-/// person.
+/// Whether a run has a call that keeps its lane busy: one that is neither answered nor held nor waiting for the clock
+/// or a person.
 pub(super) fn keeps_lane(run: &Run, kind: impl Fn(&str) -> Option<Kind>) -> bool {
     run.calls.iter().any(|call| match call.state {
         CallState::Answered | CallState::Unknown => false,
+        CallState::Pending if call.awaits == Some(Awaits::Resume) => false,
         CallState::Pending | CallState::Lost | CallState::Started => kind(&call.capability) != Some(Kind::Control),
     })
 }

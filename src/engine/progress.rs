@@ -11,6 +11,7 @@ use super::desk::{Desk, Live, Turn};
 use super::happening::What;
 use super::lanes::LaneName;
 use super::perform::{harmless, keeps_lane};
+use super::undo;
 use crate::domain::{
     Answer, Awaits, Call, CallState, End, Facts, Failure, Kind, Mode, Repeat, Run, RunId, RunState, Verdict,
 };
@@ -28,6 +29,9 @@ impl Desk {
                 continue;
             }
             let (end, new) = self.step(id, turn.now).await;
+            if end.is_none() {
+                self.let_go(turn, id).await?;
+            }
             self.take_up(turn, id, new).await?;
             match end {
                 Some(end) => self.end(turn, id, end),
@@ -37,23 +41,12 @@ impl Desk {
         Ok(())
     }
 
-    /// Replays one run and takes its new calls in; says how it ended, and the paths of the new calls. Scripts may take
-    /// as long as their deadline allows, so they run on a thread of their own.
+    /// Replays one run and takes its new calls in; says how it ended, and the paths of the new calls.
     async fn step(&mut self, id: RunId, now: Timestamp) -> (Option<End>, Vec<String>) {
-        let Some(live) = self.runs.get_mut(&id) else { return (None, Vec::new()) };
-        let (rule, facts, calls) = (live.rule.clone(), live.facts.clone(), live.run.calls.clone());
-        let (registry, is_script) = (self.parts.registry.clone(), matches!(live.rule.body, Body::Script(_)));
-        let replay = move || advance(&rule, &facts, calls, &registry, now);
-        let replayed = if is_script {
-            match tokio::task::spawn_blocking(replay).await {
-                Ok(step) => Some(step),
-                Err(error) if error.is_panic() => None,
-                // The process is ending and took the thread away. That says nothing of the run, which must not end
-                // for it: it goes on at the next start.
-                Err(_) => std::future::pending().await,
-            }
-        } else {
-            std::panic::catch_unwind(AssertUnwindSafe(replay)).ok()
+        let Some(live) = self.runs.get(&id) else { return (None, Vec::new()) };
+        let replayed = match live.run.mode {
+            Mode::Undo => Some(undo::advance(live.run.calls.clone())),
+            _ => self.replay(live, live.run.calls.clone(), now).await,
         };
         // The desk must outlive every rule: all that the shop does goes over it.
         let Step { calls, known, end } = replayed.unwrap_or_else(|| {
@@ -61,8 +54,27 @@ impl Desk {
             let calls = live.run.calls.clone();
             Step { known: calls.len(), calls, end: Some(End::Failed { failure }) }
         });
+        let Some(live) = self.runs.get_mut(&id) else { return (None, Vec::new()) };
         live.run.calls = calls;
         (end, live.run.calls[known..].iter().map(|call| call.path.clone()).collect())
+    }
+
+    /// Replays a run over these calls; `None` where that broke off. Scripts may take as long as their deadline allows,
+    /// so they run on a thread of their own.
+    pub(super) async fn replay(&self, live: &Live, calls: Vec<Call>, now: Timestamp) -> Option<Step> {
+        let (rule, facts, registry) = (live.rule.clone(), live.facts.clone(), self.parts.registry.clone());
+        let is_script = matches!(live.rule.body, Body::Script(_));
+        let replay = move || advance(&rule, &facts, calls, &registry, now);
+        if !is_script {
+            return std::panic::catch_unwind(AssertUnwindSafe(replay)).ok();
+        }
+        match tokio::task::spawn_blocking(replay).await {
+            Ok(step) => Some(step),
+            Err(error) if error.is_panic() => None,
+            // The process is ending and took the thread away. That says nothing of the run, which must not end for
+            // it: it goes on at the next start.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Takes up a run's new calls: clocks are set, memory is used, attempts are started as far as hands are free.
@@ -80,9 +92,14 @@ impl Desk {
                 turn.told.push(What::Answered { run: id, rule, path, capability, answer });
                 continue;
             }
-            match self.parts.registry.get(&capability).map(|it| it.spec().kind) {
+            let kind = self.parts.registry.get(&capability).map(|it| it.spec().kind);
+            if kind == Some(Kind::Write) && mode != Mode::Shadow && !self.admit(turn, id, &path).await? {
+                continue;
+            }
+            match kind {
                 Some(kind) if mode == Mode::Shadow && self.answers_a_shadow(turn, id, &path, kind).await? => {}
                 Some(Kind::Memory | Kind::Control) => self.use_at_once(turn, id, &path).await?,
+                _ if self.is_held(id, &path) => self.hold(turn, id, &path),
                 _ if self.free_hands() > turn.jobs.len() => self.begin_attempt(turn, id, &path),
                 _ => {}
             }
@@ -91,7 +108,7 @@ impl Desk {
     }
 
     /// Capabilities that do not leave the process: the clock and the shop's memory.
-    async fn use_at_once(&mut self, turn: &mut Turn, id: RunId, path: &str) -> Result<(), StoreError> {
+    pub(super) async fn use_at_once(&mut self, turn: &mut Turn, id: RunId, path: &str) -> Result<(), StoreError> {
         let Some(live) = self.runs.get_mut(&id) else { return Ok(()) };
         let Some(call) = live.run.calls.iter_mut().find(|call| call.path == path) else { return Ok(()) };
         let Some(capability) = self.parts.registry.get(&call.capability) else { return Ok(()) };
@@ -190,8 +207,11 @@ impl Desk {
                             turn.changes.calls.push((run.id, call.clone()));
                         }
                     }
-                    let ended = Some((turn.now, End::Failed { failure: Failure::new("version_unreadable", message) }));
-                    turn.changes.moved.push(Moved { run: run.id, mode: run.mode, state: RunState::Ended, ended });
+                    if run.state != RunState::Ended {
+                        let failure = Failure::new("version_unreadable", message);
+                        let ended = Some((turn.now, End::Failed { failure }));
+                        turn.changes.moved.push(Moved { run: run.id, mode: run.mode, state: RunState::Ended, ended });
+                    }
                 }
             }
         }

@@ -150,7 +150,7 @@ fn why_not(rule: &Rule, facts: &Facts) -> Option<Why> {
     Some(Why { said, seen: saw.into_iter().chain([it.clause]).collect() })
 }
 
-/// The test's mocks: by step, by path, by capability. What none of them answers, a clock or a stand-in does.
+/// The test's mocks: by path (one item of a list), by step, by capability. What none of them answers, a clock or a stand-in does.
 struct Mocks<'t>(&'t BTreeMap<String, Json>, &'t Registry);
 
 impl Answerer for Mocks<'_> {

@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use super::Http;
 use super::problem::Problem;
-use super::seams::{Page, ReadingError};
+use super::seams::{DeadOnes, Page, ReadingError};
 use crate::domain::ShopId;
 
 /// What a list gives at a time where nothing else is asked for, and at most.
@@ -29,6 +29,8 @@ pub(super) struct Asked {
     #[serde(rename = "type")]
     kind: Option<String>,
     rule: Option<String>,
+    dead: Option<bool>,
+    code: Option<String>,
     before: Option<String>,
     limit: Option<usize>,
 }
@@ -42,7 +44,7 @@ fn understood(asked: AskedQuery) -> Result<Asked, Problem> {
 fn wrong(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_query", "The question cannot be read")
         .detail(detail)
-        .hint("known are shop=, type=, rule=, before=ID and limit=")
+        .hint("known are shop=, type=, rule=, dead=true with code=, before=ID and limit=")
 }
 
 impl Asked {
@@ -89,6 +91,11 @@ pub(super) async fn event(State(http): State<Arc<Http>>, Path(id): Path<String>,
 
 pub(super) async fn runs(State(http): State<Arc<Http>>, asked: AskedQuery) -> Answer {
     let asked = understood(asked)?;
+    if asked.dead == Some(true) {
+        let which = DeadOnes { rule: asked.rule.clone(), code: asked.code.clone() };
+        let (list, total) = http.reading.dead(asked.shop(&http)?, which, asked.page()?).await.map_err(failed)?;
+        return Ok(JsonBody(json!({ "runs": list, "total": total })));
+    }
     let list = http.reading.runs(asked.shop(&http)?, asked.rule.as_deref(), asked.page()?).await.map_err(failed)?;
     Ok(JsonBody(json!({ "runs": list })))
 }

@@ -10,9 +10,11 @@
 
 mod api;
 mod body;
+mod dead;
 mod deliveries;
 mod guard;
 mod metrics;
+mod pauses;
 mod problem;
 mod rules;
 mod seams;
@@ -21,6 +23,7 @@ mod steer;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,8 +37,8 @@ use crate::domain::{Clock, Secrets, ShopId, Source};
 pub use metrics::Metrics;
 pub use problem::Problem;
 pub use seams::{
-    Accept, Accepted, Activation, Check, IntakeError, Page, Reading, ReadingError, RuleBook, Says, Steer, SteerError,
-    Steering, Target,
+    Accept, Accepted, Activation, Check, Dead, DeadOnes, IntakeError, Page, Reading, ReadingError, RuleBook, Says,
+    Steer, SteerError, Steering, Target, Undo, UndoTime,
 };
 pub use server::{Limits, serve};
 pub use tokens::{NewToken, Token, TokenError, Tokens};
@@ -96,6 +99,11 @@ pub fn router(http: Http) -> Router {
         .route("/v1/rules/{id}/versions/{version}", get(rules::version))
         .route("/v1/rules/{id}/activate", post(rules::activate))
         .route("/v1/rules/{id}/rollback", post(rules::rollback))
+        .route("/v1/rules/{id}/pause", post(pauses::pause))
+        .route("/v1/rules/{id}/resume", post(pauses::resume))
+        .route("/v1/rules/{id}/undo", get(undo::look).post(undo::take_back))
+        .route("/v1/runs/{id}/retry", post(dead::retry))
+        .route("/v1/runs/{id}/drop", post(dead::drop_run))
         .route_layer(from_fn_with_state(http.answer_timeout, guard::in_time))
         .route_layer(from_fn_with_state(Arc::clone(&http), guard::with_token));
     Router::new()

@@ -54,6 +54,9 @@ pub trait Reading: Send + Sync {
     /// Runs, newest first: of a rule, where one is given.
     async fn runs(&self, shop: &ShopId, rule: Option<&str>, page: Page<RunId>) -> Result<Vec<Json>, ReadingError>;
 
+    /// Runs that failed and that nobody has retried or dropped, newest first, and how many there are in all.
+    async fn dead(&self, shop: &ShopId, which: DeadOnes, page: Page<RunId>) -> Result<(Vec<Json>, u64), ReadingError>;
+
     /// A run with its calls.
     async fn run(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError>;
 
@@ -94,8 +97,69 @@ pub enum Steer {
         /// What they say.
         says: Says,
     },
+    /// A rule is paused.
+    Pause {
+        /// Its id; `None`: all rules of the shop, those to come included.
+        rule: Option<String>,
+        /// Why, where they say it.
+        because: Option<String>,
+    },
+    /// A pause is lifted.
+    Resume {
+        /// The rule's id; `None`: the pause of all.
+        rule: Option<String>,
+    },
+    /// Runs that failed go on from the calls that failed them.
+    Retry(Dead),
+    /// Runs that failed are left as they are.
+    Drop(Dead),
+    /// What a rule did is looked at, to be taken back, or taken back.
+    Undo {
+        /// The rule's id.
+        rule: String,
+        /// When it was done.
+        time: UndoTime,
+        /// Which of the two.
+        what: Undo,
+    },
     /// A version of a rule goes live.
     Activate(Activation),
+}
+
+/// A stretch of time: moments as people write them, in the shop's time zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoTime {
+    /// From then on.
+    pub since: String,
+    /// Up to then; up to now where it is not given.
+    pub until: Option<String>,
+}
+
+/// Whether it is only looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// What there is to take back.
+    Look,
+    /// It is taken back.
+    TakeBack,
+}
+
+/// Which of the runs that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dead {
+    /// This one.
+    One(RunId),
+    /// All that nobody has retried or dropped.
+    All(DeadOnes),
+}
+
+/// What narrows a list of runs that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadOnes {
+    /// Only of this rule.
+    pub rule: Option<String>,
+    /// Only those whose failure has this code; `diverged` for those that diverged.
+    pub code: Option<String>,
 }
 
 /// Which version of a rule is to go live.

@@ -61,7 +61,7 @@ pub(super) fn understood<T>(body: Result<JsonBody<T>, JsonRejection>) -> Result<
     body.map(|JsonBody(body)| body).map_err(|rejection| malformed(rejection.body_text()))
 }
 
-fn malformed(detail: String) -> Problem {
+pub(super) fn malformed(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_request", "The request cannot be read")
         .detail(detail)
         .hint("the body is JSON with `content-type: application/json`")

@@ -87,6 +87,10 @@ impl Reading for World {
         Err(ReadingError("the disk is on fire at /secret/place".to_owned()))
     }
 
+    async fn dead(&self, shop: &ShopId, which: DeadOnes, page: Page<RunId>) -> Result<(Vec<Json>, u64), ReadingError> {
+        Ok((vec![json!([shop, which.rule, which.code, page.limit])], 3))
+    }
+
     async fn run(&self, _: &ShopId, _: RunId) -> Result<Option<Json>, ReadingError> {
         std::future::pending().await
     }
@@ -112,6 +116,13 @@ impl Steering for World {
             Steer::Decide { says: Says::Accept { text }, .. } => Ok(json!([shop, who, text])),
             Steer::Decide { .. } => Err(SteerError::Conflict("ana was quicker".to_owned())),
             Steer::Activate(asked) => Ok(json!([shop, who, format!("{asked:?}")])),
+            Steer::Pause { rule, because } => Ok(json!([shop, who, rule, because])),
+            Steer::Resume { rule } if shop.as_str() == "acme" => Ok(json!([shop, who, rule])),
+            Steer::Resume { .. } => Err(SteerError::Conflict("nothing is paused".to_owned())),
+            Steer::Retry(Dead::One(run)) => Ok(json!([shop, who, run])),
+            Steer::Retry(Dead::All(which)) => Ok(json!([shop, which.rule, which.code])),
+            Steer::Undo { rule, time, what } => Ok(json!([rule, time.since, time.until, format!("{what:?}")])),
+            Steer::Drop(_) => Err(SteerError::Failed("the disk is full".to_owned())),
         }
     }
 }

@@ -137,7 +137,10 @@ fn loops(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
                 ["tags"] => format!(", such as `not: '\"big-order\" in {field}'`"),
                 _ => format!(": one on `{field}`, which it changes"),
             };
-            let hint = format!("add a condition that is false once it has acted{such}");
+            let hint = format!(
+                "add a condition that is false once it has acted{such}; or `not: event.echo`, which leaves out what \
+                 only tells of our own writes"
+            );
             warning(rule, *line, Code::Loop, message, &hint)
         })
         .collect()
@@ -149,11 +152,13 @@ fn field_of(made: &Makes, catalog: &Catalog) -> Option<[&'static str; 2]> {
     Some([event.records.first()?, made.fields.first()?])
 }
 
-/// A condition on what the write changes is what ends such a loop; whether it does cannot be known here.
+/// A condition on what the write changes, or on whether the event only echoes it, is what ends such a loop; whether it
+/// does cannot be known here.
 fn looks_at(rule: &Rule, made: &Makes, catalog: &Catalog) -> bool {
     fn looks(condition: &Condition, record: &str, fields: &[&str]) -> bool {
         match condition {
             Condition::Clause { expr, .. } => expr.paths.iter().any(|path| match path.as_slice() {
+                [root, field] if root == "event" && field == "echo" => true,
                 [root, field, ..] => root == record && fields.contains(&field.as_str()),
                 _ => false,
             }),

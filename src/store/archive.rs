@@ -336,7 +336,7 @@ mod tests {
 
         Store::open(&Settings::at(&file)).await.expect("store").close().await;
         assert_eq!(told(Archive::open(&file, 1).await), None);
-        let writer = connect(&file, 1).await.expect("writer");
+        let writer = connect(&file, 1, std::time::Duration::from_secs(5)).await.expect("writer");
         let change = async |sql: &str| writer.execute_unprepared(sql).await.expect("changed");
         change("INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_later', 0)").await;
         let newer = told(Archive::open(&file, 1).await).expect("refused");

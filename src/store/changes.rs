@@ -8,12 +8,14 @@ use serde_json::Value as Json;
 
 use super::events::{self, Accept};
 use super::schedules::{self, ScheduleRow};
+use super::spent::Spent;
 use super::waits::{self, AboutRow};
 use super::{
-    Store, StoreError, StoredRecord, calls, contexts, heard, memory, record_names, records, rule_history, runs,
+    Store, StoreError, StoredRecord, calls, contexts, dead, heard, memory, record_names, records, rule_history,
+    rule_pauses, runs, spent,
 };
 use crate::domain::{
-    Call, Context, End, Event, Heard, Listeners, Mode, RecordName, Run, RunId, RunState, ShopId, Text,
+    Call, Context, End, Event, Heard, Listeners, Mode, Pause, RecordName, Run, RunId, RunState, ShopId, Text,
 };
 
 /// An event that was matched.
@@ -90,6 +92,12 @@ pub struct Changes {
     pub calls: Vec<(RunId, Call)>,
     /// What the shop remembers from now on.
     pub memory: Vec<(String, Json)>,
+    /// Pauses of rules, by rule (or [`Pauses::ALL`](crate::domain::Pauses::ALL)), in force or lifted.
+    pub pauses: Vec<(String, Pause)>,
+    /// Writes that are planned from now on.
+    pub spent: Vec<Spent>,
+    /// Dead runs that nobody need look at any more.
+    pub dropped: Vec<RunId>,
 }
 
 impl Changes {
@@ -107,6 +115,9 @@ impl Changes {
             && self.followed.is_empty()
             && self.calls.is_empty()
             && self.memory.is_empty()
+            && self.pauses.is_empty()
+            && self.spent.is_empty()
+            && self.dropped.is_empty()
     }
 }
 
@@ -153,5 +164,8 @@ async fn write(
     calls::forget(tx, &changes.rewritten).await?;
     calls::keep(tx, shop, &changes.calls).await?;
     memory::keep(tx, shop, changes.memory).await?;
+    rule_pauses::keep(tx, shop, &changes.pauses).await?;
+    spent::insert(tx, shop, &changes.spent).await?;
+    dead::drop_runs(tx, shop, &changes.dropped).await?;
     Ok(fresh)
 }

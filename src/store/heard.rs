@@ -27,6 +27,9 @@ pub struct Model {
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
+/// Rules and their versions.
+type Versions = Vec<(Arc<str>, Arc<str>)>;
+
 /// What came of each version that listened.
 pub type HeardBy = Vec<(Arc<str>, Arc<str>, Heard)>;
 
@@ -74,7 +77,7 @@ pub(super) async fn read(readers: &DatabaseConnection, texts: &[&str]) -> Result
         parsed.push(if text.is_empty() { None } else { Some(parse(text).ok_or_else(|| damaged(text))?) });
     }
     let ids: HashSet<i64> = parsed.iter().flatten().map(|(id, _)| *id).collect();
-    let mut listeners: HashMap<i64, Vec<(Arc<str>, Arc<str>)>> = HashMap::new();
+    let mut listeners: HashMap<i64, Versions> = HashMap::new();
     for row in Entity::find().filter(Column::Id.is_in(ids)).all(readers).await? {
         listeners.insert(row.id, serde_json::from_str(&row.rules)?);
     }

@@ -73,6 +73,15 @@ impl Store {
             .await?;
         Ok(rows.into_iter().map(|(version, since)| (version, moment(since))).collect())
     }
+
+    /// Whether a version of this rule was ever kept.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn knows_rule(&self, shop: &ShopId, rule: &str) -> Result<bool, StoreError> {
+        let of_rule = Entity::find().filter(Column::Shop.eq(shop.as_str())).filter(Column::Rule.eq(rule));
+        Ok(of_rule.one(&self.readers).await?.is_some())
+    }
 }
 
 /// The bundle of a version.

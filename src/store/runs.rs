@@ -8,7 +8,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, Set};
 
 use super::events::{self, json, moment};
-use super::{Decided, Moved, Store, StoreError, calls, contexts};
+use super::{Decided, Moved, Store, StoreError, calls, contexts, dead};
 use crate::domain::{Context, End, EventId, IdMaker, Mode, Run, RunId, RunState, ShopId};
 
 #[derive(Clone, Debug, DeriveEntityModel)]
@@ -37,7 +37,7 @@ impl ActiveModelBehavior for ActiveModel {}
 
 const MODES: [Mode; 3] = [Mode::Live, Mode::Shadow, Mode::Undo];
 
-fn mode_number(mode: Mode) -> i32 {
+pub(super) fn mode_number(mode: Mode) -> i32 {
     MODES.iter().position(|&other| other == mode).map_or(0, |at| at as i32)
 }
 
@@ -60,6 +60,8 @@ pub struct RunFilter {
     pub rule: Option<String>,
     /// Only on this event.
     pub event: Option<EventId>,
+    /// Only the dead ones, and of these only those whose failure has this code, where one is given.
+    pub dead: Option<Option<String>>,
     /// Only those older than this one.
     pub before: Option<RunId>,
     /// At the most so many.
@@ -162,6 +164,13 @@ impl Store {
         }
         if let Some(event) = filter.event {
             query = query.filter(Column::Event.eq(event.0));
+        }
+        if let Some(code) = &filter.dead {
+            // The index's own condition in its own words.
+            query = query.filter(Expr::cust("dead = 1"));
+            if let Some(code) = code {
+                query = query.filter(Expr::cust_with_values(format!("{} = ?", dead::CODE), [code.as_str()]));
+            }
         }
         if let Some(before) = filter.before {
             query = query.filter(Column::Id.lt(before.0));

@@ -161,9 +161,23 @@ async fn write_group(connection: &DatabaseConnection, group: Vec<Operation>) {
         }
         Err(error) => {
             tracing::error!(%error, writes = deliveries.len() + replies.len(), "a group of writes was undone");
+            // What other writes came to grief of must not turn deliveries away: they are tried by themselves.
+            let alone =
+                if replies.is_empty() { Err(error.clone()) } else { transact(connection, &events, Vec::new()).await };
             let error = StoreError::from(error);
-            deliveries.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
             replies.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
+            match alone {
+                Ok((accepted, _)) => {
+                    let mut accepted = accepted.into_iter();
+                    for (count, reply) in deliveries {
+                        let _ = reply.send(Ok(accepted.by_ref().take(count).collect()));
+                    }
+                }
+                Err(error) => {
+                    let error = StoreError::from(error);
+                    deliveries.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
+                }
+            }
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn shop() -> Shop {
         languages: vec!["en".into()],
         currency: "EUR".parse().expect("a currency"),
         time_zone: "Europe/Lisbon".into(),
+        fuses: storehand::domain::Fuses::default(),
         low_stock: BTreeMap::new(),
         low_stock_default: None,
         secrets: BTreeMap::from([("warehouse".to_owned(), Secret::new("s3cret"))]),

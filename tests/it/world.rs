@@ -285,6 +285,7 @@ pub(crate) fn shop() -> Shop {
         languages: vec!["en".into()],
         currency: "EUR".parse().expect("a currency"),
         time_zone: "UTC".into(),
+        fuses: storehand::domain::Fuses::default(),
         low_stock: BTreeMap::new(),
         low_stock_default: None,
         secrets: BTreeMap::new(),

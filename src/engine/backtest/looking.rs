@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::answers::Past;
 use super::report::WhyNotTotals;
 use super::{BacktestError, Question};
-use crate::domain::{Event, EventId, Facts, Inputs, RecordKey, Records, RunId, ShopId, about, is_of_kind};
+use crate::domain::{Event, EventId, Facts, Inputs, Missing, Records, RunId, ShopId, about, is_of_kind};
 use crate::engine::registry::Registry;
 use crate::rules::{Rule, WhyNot, first_false, why_not};
 use crate::store::{Archive, PastRun, Recorded, Span, StoredEvent};
@@ -47,7 +47,7 @@ pub(super) struct Page {
 pub(super) struct Arrival {
     pub(super) event: Arc<Event>,
     pub(super) context: Arc<Records>,
-    pub(super) missing: Vec<RecordKey>,
+    pub(super) missing: Vec<Missing>,
     /// When it was matched.
     pub(super) at: Timestamp,
     /// By version.

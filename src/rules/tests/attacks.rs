@@ -132,7 +132,7 @@ fn many_large_values() {
     let variables: String = (0..200).map(|i| format!("let v{i} = a; ")).collect();
     let recursive = "fn f(a, b, c, d, i) { let e = a; let g = a; let h = a; f(a, b, c, d, i + 1) } f(a, a, a, a, 0);";
     let literal = format!("let x = [{}];", vec!["a + a"; 60].join(", "));
-    let arguments = format!("fn f({0}) {{ 1 }} f({0});", vec!["a"; 1].join(", "));
+    let arguments = format!("fn f({0}) {{ 1 }} f({0});", ["a"; 1].join(", "));
     let many = format!("fn g(a, b, c, d, e, f, h, i) {{ loop {{}} }} g({});", vec!["a"; 8].join(", "));
     let nested = "fn g(x) { loop { x += 1; } } let f1 = |x| { let y = a; let z = a; g(0); }; f1.call(1);";
     let sums = format!("let x = {};", vec!["a"; 50].join(" + "));

@@ -1,0 +1,193 @@
+//! A rule that is paused starts nothing and writes nothing, says why, and goes on where it was.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use storehand::demo::Fault;
+use storehand::domain::RunId;
+
+use crate::person::Person;
+use crate::support::{TestApp, order};
+
+/// A tag, ten minutes later.
+const LATER: &str = "
+id: later
+status: live
+triggers: [{ event: order.created }]
+allow: [order.tag]
+steps:
+  - { uses: wait, with: { for: 10m } }
+  - { id: tag, uses: order.tag, with: { tags: [seen] } }
+";
+
+const AT_ONCE: &str = "
+id: at-once
+status: live
+triggers: [{ event: order.created }]
+conditions: ['order.total > money(\"5 EUR\")']
+allow: [order.tag]
+steps:
+  - { id: look, uses: order.get }
+  - { id: tag, uses: order.tag, with: { tags: [seen] } }
+";
+
+fn asked(it: &TestApp, what: &str) -> usize {
+    it.shop.calls().iter().filter(|call| call.what == what).count()
+}
+
+async fn placed(it: &TestApp, numbers: impl IntoIterator<Item = u32>) {
+    for number in numbers {
+        it.order(&order(number, 10)).await;
+    }
+    it.settle().await;
+}
+
+async fn newest_event(ana: &Person, it: &TestApp) -> Json {
+    let events = ana.ask(it, "/v1/events?limit=1").await;
+    ana.ask(it, &format!("/v1/events/{}", events["events"][0]["id"].as_str().expect("an id"))).await
+}
+
+async fn waits_for(ana: &Person, it: &TestApp, run: RunId, path: &str) -> Json {
+    let run = ana.ask(it, &format!("/v1/runs/{run}")).await;
+    let calls = run["calls"].as_array().expect("calls");
+    calls.iter().find(|call| call["path"] == path).expect("the call")["awaits"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_rule_starts_no_run_and_says_since_when_by_whom_and_why() {
+    let it = TestApp::start(&[("at-once.yaml", AT_ONCE)]).await;
+    let ana = Person::named("ana", &it).await;
+    let stopped = ana.does(&it, "/v1/rules/at-once/pause", &json!({ "because": "too many tags" })).await;
+    let pause = json!({
+        "rule": "at-once", "since": "2026-11-23T09:00:00Z", "by": "ana", "because": "too many tags", "held": 0,
+    });
+    assert_eq!(stopped["shops"], json!([{ "shop": "acme", "paused": [pause] }]));
+
+    placed(&it, [1]).await;
+    let event = newest_event(&ana, &it).await;
+    assert_eq!(event["runs"], json!([]));
+    assert_eq!(event["why_not"][0]["clause"], "paused");
+    let saw = json!([["since", "2026-11-23T09:00:00Z"], ["by", "ana"], ["because", "too many tags"]]);
+    assert_eq!(event["why_not"][0]["saw"], saw);
+
+    // Where a condition is false, that is why: the pause made no difference.
+    it.order(&order(2, 1)).await;
+    it.settle().await;
+    let clause = newest_event(&ana, &it).await["why_not"][0]["clause"].clone();
+    assert!(clause.as_str().is_some_and(|clause| clause.contains("order.total")), "{clause}");
+
+    let it = it.restart().await;
+    placed(&it, [3]).await;
+    assert_eq!(it.runs().await.len(), 0, "it stays paused");
+    let gone = ana.does(&it, "/v1/rules/at-once/resume", &json!({})).await;
+    assert_eq!(gone["shops"], json!([{ "shop": "acme", "paused": [], "goes_on": 0 }]));
+    placed(&it, [4]).await;
+    assert_eq!((it.ends().await, asked(&it, "tagsAdd")), (vec!["done".to_owned()], 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_under_way_go_on_and_their_writes_are_held_and_made_once_when_it_is_resumed() {
+    let it = TestApp::start(&[("later.yaml", &LATER.replace("steps:", "key: '\"all\"'\nsteps:"))]).await;
+    let ana = Person::named("ana", &it).await;
+    placed(&it, 1..=3).await;
+    ana.does(&it, "/v1/rules/later/pause", &json!({})).await;
+    it.advance(Duration::from_secs(601)).await;
+    assert_eq!((it.ends().await, asked(&it, "tagsAdd")), (vec!["waiting".to_owned(); 3], 0));
+    let first = it.runs().await[0].id;
+    assert_eq!(waits_for(&ana, &it, first, "tag").await, "resume");
+
+    let it = it.restart().await;
+    it.advance(Duration::from_secs(86_400)).await;
+    assert_eq!((it.ends().await, asked(&it, "tagsAdd")), (vec!["waiting".to_owned(); 3], 0), "for as long as it takes");
+
+    let gone = ana.does(&it, "/v1/rules/later/resume", &json!({})).await;
+    assert_eq!(gone["shops"][0]["goes_on"], 3);
+    it.settle().await;
+    assert_eq!(it.ends().await, ["done"; 3]);
+    let tagged: Vec<Json> =
+        it.shop.calls().iter().filter(|call| call.what == "tagsAdd").map(|call| call.input["id"].clone()).collect();
+    let orders: Vec<Json> =
+        it.shop.orders().iter().map(|order| json!(format!("gid://shopify/Order/{}", order.id()))).collect();
+    assert_eq!(tagged, orders, "each once, the oldest first");
+    let it = it.restart().await;
+    it.advance(Duration::from_secs(86_400)).await;
+    assert_eq!(asked(&it, "tagsAdd"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_failed_for_now_is_not_tried_again_while_its_rule_is_paused() {
+    let it = TestApp::start(&[("at-once.yaml", AT_ONCE)]).await;
+    let ana = Person::named("ana", &it).await;
+    it.shop.fail_next("tagsAdd", [Fault::Throttle]);
+    placed(&it, [1]).await;
+    assert_eq!((it.ends().await, asked(&it, "tagsAdd")), (vec!["active".to_owned()], 1));
+    ana.does(&it, "/v1/rules/at-once/pause", &json!({})).await;
+    it.advance(Duration::from_secs(3600)).await;
+    assert_eq!((it.ends().await, asked(&it, "tagsAdd")), (vec!["waiting".to_owned()], 1));
+    let held = ana.does(&it, "/v1/rules/at-once/pause", &json!({ "because": "still" })).await;
+    assert_eq!(held["shops"][0]["paused"][0]["held"], 1);
+    assert_eq!(held["shops"][0]["paused"][0]["because"], Json::Null, "the first pause stands");
+    ana.does(&it, "/v1/rules/at-once/resume", &json!({})).await;
+    it.settle().await;
+    assert_eq!((it.ends().await, asked(&it, "tagsAdd")), (vec!["done".to_owned()], 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pausing_all_stops_every_rule_those_that_are_added_later_too() {
+    let it = TestApp::start(&[("later.yaml", LATER)]).await;
+    let ana = Person::named("ana", &it).await;
+    placed(&it, [1]).await;
+    ana.does(&it, "/v1/rules/*/pause", &json!({ "because": "something is wrong" })).await;
+    ana.does(&it, "/v1/rules/later/pause", &json!({ "because": "it is this one" })).await;
+    std::fs::write(it.file().with_file_name("rules").join("at-once.yaml"), AT_ONCE).expect("a rule");
+    let it = it.restart().await;
+    placed(&it, [2]).await;
+    it.advance(Duration::from_secs(601)).await;
+    assert_eq!((it.ends().await, asked(&it, "tagsAdd"), asked(&it, "order")), (vec!["waiting".to_owned()], 0, 0));
+
+    let gone = ana.does(&it, "/v1/rules/*/resume", &json!({})).await;
+    let left = &gone["shops"][0];
+    assert_eq!((&left["paused"][0]["rule"], &left["paused"][0]["held"]), (&json!("later"), &json!(1)));
+    assert_eq!(left["goes_on"], 0, "what is paused by itself stays so");
+    placed(&it, [3]).await;
+    assert_eq!((it.ends().await, asked(&it, "tagsAdd")), (vec!["waiting".to_owned(), "done".to_owned()], 1));
+    ana.does(&it, "/v1/rules/later/resume", &json!({})).await;
+    it.settle().await;
+    assert_eq!(it.ends().await, ["done", "done"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_paused_or_resumed_is_said_so() {
+    let it = TestApp::start(&[("later.yaml", LATER)]).await;
+    let ana = Person::named("ana", &it).await;
+    let (status, problem) = ana.tell(&it, "/v1/rules/latr/pause", &json!({})).await;
+    assert_eq!((status, problem["detail"].as_str()), (404, Some("there is no rule `latr` in this shop")));
+    let (status, problem) = ana.tell(&it, "/v1/rules/later/resume", &json!({})).await;
+    assert_eq!((status, problem["detail"].as_str()), (409, Some("`later` is not paused")));
+    let (status, problem) = ana.tell(&it, "/v1/rules/*/resume", &json!({})).await;
+    assert_eq!((status, problem["detail"].as_str()), (409, Some("nothing is paused")));
+    ana.does(&it, "/v1/rules/*/pause", &json!({})).await;
+    let (status, problem) = ana.tell(&it, "/v1/rules/later/resume", &json!({})).await;
+    assert_eq!(status, 409);
+    assert!(problem["detail"].as_str().is_some_and(|text| text.contains("`--all`")), "{problem}");
+    let (status, _) = ana.tell(&it, "/v1/rules/later/pause", &json!({ "because": "x".repeat(2001) })).await;
+    assert_eq!(status, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_held_writes_than_one_turn_takes_go_on_in_order() {
+    let it = TestApp::start(&[("later.yaml", &LATER.replace("steps:", "key: '\"all\"'\nsteps:"))]).await;
+    let ana = Person::named("ana", &it).await;
+    placed(&it, 1..=300).await;
+    ana.does(&it, "/v1/rules/later/pause", &json!({})).await;
+    it.advance(Duration::from_secs(601)).await;
+    assert_eq!(it.ends().await, ["waiting"; 300]);
+    let gone = ana.does(&it, "/v1/rules/later/resume", &json!({})).await;
+    assert_eq!(gone["shops"][0]["goes_on"], 300);
+    it.settle().await;
+    assert_eq!(it.ends().await, ["done"; 300]);
+    let tagged: Vec<String> =
+        it.shop.calls().iter().filter(|call| call.what == "tagsAdd").map(|call| call.input["id"].to_string()).collect();
+    assert_eq!(tagged.len(), 300);
+    assert!(tagged.windows(2).all(|pair| pair[0] < pair[1]), "{tagged:?}");
+}
