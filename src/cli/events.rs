@@ -156,7 +156,12 @@ fn why(event: &Json) -> String {
         lines.push(format!("  ran      {}  {} {}", cell(&run, "rule"), cell(&run, "id"), how(&run)));
     }
     for not in list("why_not") {
-        lines.push(format!("  did not  {}  line {}: {}", cell(&not, "rule"), cell(&not, "line"), cell(&not, "clause")));
+        let clause = cell(&not, "clause");
+        if clause.is_empty() {
+            lines.push(format!("  did not  {}  {}", cell(&not, "rule"), cell(&not, "error")));
+            continue;
+        }
+        lines.push(format!("  did not  {}  line {}: {clause}", cell(&not, "rule"), cell(&not, "line")));
         for pair in not["saw"].as_array().into_iter().flatten() {
             lines.push(format!("             {} was {}", text(&pair[0]), text(&pair[1])));
         }

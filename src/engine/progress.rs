@@ -300,7 +300,9 @@ impl Desk {
 
 /// A run's lane.
 pub(super) fn lane_name(run: &Run) -> LaneName {
-    (run.rule.clone(), run.mode, run.lane.clone())
+    // What takes a run back waits for its like; a shadow stands in nobody's way.
+    let mode = if run.mode == Mode::Shadow { Mode::Shadow } else { Mode::Live };
+    (run.rule.clone(), mode, run.lane.clone())
 }
 
 /// A run with what it takes to advance it.
