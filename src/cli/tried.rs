@@ -42,7 +42,7 @@ pub(super) async fn run(
             let tried = try_on(&archive, &registry, shop, &rule, *event, SystemClock.now()).await?;
             let tried = tried.ok_or_else(|| unknown(*event, shop))?;
             // Of many rules, those that listen are meant.
-            if paths.iter().any(|path| *path == file) || tried.came != Came::NotHeard {
+            if paths.contains(&file) || tried.came != Came::NotHeard {
                 all.push((rule.clone(), tried));
             }
         }

@@ -70,7 +70,7 @@ pub(super) async fn run(args: UndoArgs) -> anyhow::Result<ExitCode> {
     let left = writes.len() - can;
     let left = if left == 0 { String::new() } else { format!(" {left} cannot be taken back and stay as they are.") };
     let more = if found["more"] == true { "at least " } else { "" };
-    if !agreed(&format!("{left} Take back {more}{}?", counted(can)).trim_start().to_owned(), args.yes.into())? {
+    if !agreed(format!("{left} Take back {more}{}?", counted(can)).trim_start(), args.yes.into())? {
         return Ok(ExitCode::FAILURE);
     }
     let answer = args.server.tell(&["v1", "rules", &args.rule, "undo"], &query, &json!({})).await?;

@@ -158,7 +158,7 @@ impl Desk {
     pub(super) fn hold(&mut self, turn: &mut Turn, id: RunId, path: &str) {
         let Some(live) = self.runs.get_mut(&id) else { return };
         let pause = self.holds.pauses.of(&live.run.rule);
-        let message = pause.map_or_else(|| "held behind those held before it".to_owned(), |pause| held(pause));
+        let message = pause.map_or_else(|| "held behind those held before it".to_owned(), held);
         let Some(call) = live.run.call_mut(path) else { return };
         (call.awaits, call.due) = (Some(Awaits::Resume), NEVER);
         call.note(turn.now, message.clone());

@@ -344,7 +344,7 @@ fn next_answers(
 fn unlike(call: &Call, was: Option<&ExportedCall>, in_its_place: Option<&ExportedCall>) -> Option<(String, String)> {
     let came = format!("`{}` asks {} {}", call.path, call.capability, call.input);
     let Some(was) = was else {
-        let next = in_its_place.map_or_else(|| "nothing more is asked".to_owned(), |next| asked(next));
+        let next = in_its_place.map_or_else(|| "nothing more is asked".to_owned(), asked);
         return Some((next, came));
     };
     if digest(&was.capability, &was.input) != call.digest {

@@ -308,7 +308,7 @@ pub(crate) fn event_of(kind: &str, number: usize, about: u8, now: Timestamp) -> 
     let payload: Json = json!({ "number": number });
     let subject = format!("order/{about}");
     let (key, payload) = (format!("delivery {number}"), payload.to_string());
-    let mut event = verified.event(Some(kind), kind, &subject, key, payload.into());
+    let mut event = verified.event(Some(kind), kind, &subject, key, payload);
     event.records = serde_json::from_value(json!({ "order": { "id": about.to_string() } })).expect("records");
     event
 }

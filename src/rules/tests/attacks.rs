@@ -133,7 +133,7 @@ fn many_large_values() {
     let recursive = "fn f(a, b, c, d, i) { let e = a; let g = a; let h = a; f(a, b, c, d, i + 1) } f(a, a, a, a, 0);";
     let literal = format!("let x = [{}];", vec!["a + a"; 60].join(", "));
     let arguments = format!("fn f({0}) {{ 1 }} f({0});", ["a"; 1].join(", "));
-    let many = format!("fn g(a, b, c, d, e, f, h, i) {{ loop {{}} }} g({});", vec!["a"; 8].join(", "));
+    let many = format!("fn g(a, b, c, d, e, f, h, i) {{ loop {{}} }} g({});", ["a"; 8].join(", "));
     let nested = "fn g(x) { loop { x += 1; } } let f1 = |x| { let y = a; let z = a; g(0); }; f1.call(1);";
     let sums = format!("let x = {};", vec!["a"; 50].join(" + "));
     let interpolated = format!("let x = `{}`;", "${s}".repeat(100));
