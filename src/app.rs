@@ -10,6 +10,7 @@ mod rules_folder;
 mod shop;
 mod telling;
 mod tokens;
+mod why;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -28,6 +28,7 @@ mod since;
 mod timeline;
 mod token;
 mod tried;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
