@@ -13,6 +13,7 @@ mod stops;
 mod telling;
 mod tokens;
 mod undo;
+mod why;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

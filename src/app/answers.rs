@@ -159,6 +159,10 @@ impl Reading for Answers {
         self.whole_run(shop, id).await
     }
 
+    async fn why(&self, shop: &ShopId, id: EventId) -> Result<Option<Json>, ReadingError> {
+        self.whole_why(shop, id).await
+    }
+
     async fn export(&self, shop: &ShopId, id: RunId) -> Result<Option<Json>, ReadingError> {
         self.exported_run(shop, id, self.clock.now()).await
     }
@@ -184,7 +188,7 @@ impl Reading for Answers {
 }
 
 /// An event's envelope, as CloudEvents names it.
-fn head(event: &Event) -> Json {
+pub(super) fn head(event: &Event) -> Json {
     json!({
         "id": event.id,
         "source": event.source,

@@ -120,6 +120,11 @@ impl Book {
         Ok(())
     }
 
+    /// The rules in force.
+    pub(super) async fn set(&self) -> Arc<RuleSet> {
+        self.held.lock().await.set.clone()
+    }
+
     /// How things stand, in a few words.
     pub(super) fn in_short(&self) -> String {
         self.in_short.lock().unwrap_or_else(PoisonError::into_inner).clone()

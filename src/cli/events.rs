@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
 use super::client::{Server, client, send};
-use super::{Global, Hinted, out, say};
+use super::{Global, Hinted, out, say, why};
 use crate::domain::Secret;
 use crate::shops::signature::{sign_shopify, sign_standard};
 
@@ -35,7 +35,7 @@ enum Verb {
     },
     /// Show an event with its context
     Show(Show),
-    /// Say which rules ran on an event, and for each that did not, why
+    /// Say which rules ran on an event and why, and for each that did not, why not
     Why(Show),
 }
 
@@ -128,61 +128,20 @@ pub(super) async fn run(args: EventsArgs, global: &Global) -> anyhow::Result<Exi
                 say(out::table(&["EVENT", "TYPE", "SUBJECT", "SOURCE", "RECEIVED"], &rows));
             }
         }
-        Verb::Show(show) => say(pretty(&show.event().await?)),
+        Verb::Show(show) => say(pretty(&show.event("").await?)),
         Verb::Why(show) => {
-            let event = show.event().await?;
-            if show.json {
-                say(pretty(&serde_json::json!({ "runs": event["runs"], "why_not": event["why_not"] })));
-            } else {
-                say(why(&event));
-            }
+            let account = show.event("/why").await?;
+            say(if show.json { pretty(&account) } else { why::text(&account) });
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 impl Show {
-    async fn event(&self) -> anyhow::Result<Json> {
+    async fn event(&self, what: &str) -> anyhow::Result<Json> {
         let shop: Vec<_> = self.shop.as_deref().map(|shop| ("shop", shop)).into_iter().collect();
-        self.server.ask(&format!("/v1/events/{}", self.id), &shop).await
+        self.server.ask(&format!("/v1/events/{}{what}", self.id), &shop).await
     }
-}
-
-/// What rules made of an event, for people.
-fn why(event: &Json) -> String {
-    let list = |name: &str| event[name].as_array().cloned().unwrap_or_default();
-    let mut lines = vec![format!("{} {} {}", cell(event, "id"), cell(event, "type"), cell(event, "subject"))];
-    for run in list("runs") {
-        lines.push(format!("  ran      {}  {} {}", cell(&run, "rule"), cell(&run, "id"), how(&run)));
-    }
-    for not in list("why_not") {
-        let clause = cell(&not, "clause");
-        if clause.is_empty() {
-            lines.push(format!("  did not  {}  {}", cell(&not, "rule"), cell(&not, "error")));
-            continue;
-        }
-        lines.push(format!("  did not  {}  line {}: {clause}", cell(&not, "rule"), cell(&not, "line")));
-        for pair in not["saw"].as_array().into_iter().flatten() {
-            lines.push(format!("             {} was {}", text(&pair[0]), text(&pair[1])));
-        }
-        if let Some(error) = not["error"].as_str() {
-            lines.push(format!("             {error}"));
-        }
-    }
-    for missing in event["context"]["missing"].as_array().into_iter().flatten() {
-        let why = if missing["withheld"] == true { "not this customer's" } else { "not known" };
-        lines.push(format!("  {why}: {} {}", cell(missing, "kind"), cell(missing, "id")));
-    }
-    if lines.len() == 1 {
-        lines.push("  no rule listens to this".to_owned());
-    }
-    lines.join("\n")
-}
-
-/// How a run ended, else where it stands.
-fn how(run: &Json) -> String {
-    let outcome = cell(&run["end"], "outcome");
-    if outcome.is_empty() { cell(run, "state") } else { outcome }
 }
 
 /// A field as people read it; nothing where there is none.
@@ -274,25 +233,7 @@ fn event_type(body: &[u8]) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn why_names_what_ran_and_the_first_false_clause() {
-        let event = json!({
-            "id": "ev_1", "type": "order.created", "subject": "order/1042",
-            "runs": [{ "id": "run_1", "rule": "big-order", "end": { "outcome": "done" } }],
-            "why_not": [{ "rule": "vip", "line": 7, "clause": "order.total > inputs.limit", "saw": [["order.total", "20.00 EUR"]] }],
-            "context": { "missing": [{ "kind": "customer", "id": "7" }] },
-        });
-        assert_eq!(
-            why(&event),
-            "ev_1 order.created order/1042\n  ran      big-order  run_1 done\n  did not  vip  line 7: order.total > \
-             inputs.limit\n             order.total was 20.00 EUR\n  not known: customer 7"
-        );
-        assert!(why(&json!({ "id": "ev_1" })).contains("no rule listens"));
-    }
 
     #[test]
     fn a_list_is_a_batch() {

@@ -32,6 +32,7 @@ mod timeline;
 mod token;
 mod tried;
 mod undo;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

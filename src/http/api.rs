@@ -105,6 +105,11 @@ pub(super) async fn run(State(http): State<Arc<Http>>, Path(id): Path<String>, a
     found(http.reading.run(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "run", &id)
 }
 
+pub(super) async fn why(State(http): State<Arc<Http>>, Path(id): Path<String>, asked: AskedQuery) -> Answer {
+    let asked = understood(asked)?;
+    found(http.reading.why(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "event", &id)
+}
+
 pub(super) async fn export(State(http): State<Arc<Http>>, Path(id): Path<String>, asked: AskedQuery) -> Answer {
     let asked = understood(asked)?;
     found(http.reading.export(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "run", &id)

@@ -88,6 +88,7 @@ pub fn router(http: Http) -> Router {
         .route("/metrics", get(api::metrics))
         .route("/v1/events", get(api::events))
         .route("/v1/events/{id}", get(api::event))
+        .route("/v1/events/{id}/why", get(api::why))
         .route("/v1/runs", get(api::runs))
         .route("/v1/runs/{id}", get(api::run))
         .route("/v1/runs/{id}/export", get(api::export))

@@ -51,6 +51,9 @@ pub trait Reading: Send + Sync {
     /// An event with its context, the runs it started, and why other rules did not run.
     async fn event(&self, shop: &ShopId, id: EventId) -> Result<Option<Json>, ReadingError>;
 
+    /// What each rule made of an event, and why.
+    async fn why(&self, shop: &ShopId, id: EventId) -> Result<Option<Json>, ReadingError>;
+
     /// Runs, newest first: of a rule, where one is given.
     async fn runs(&self, shop: &ShopId, rule: Option<&str>, page: Page<RunId>) -> Result<Vec<Json>, ReadingError>;
 

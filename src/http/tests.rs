@@ -95,6 +95,10 @@ impl Reading for World {
         std::future::pending().await
     }
 
+    async fn why(&self, _: &ShopId, _: EventId) -> Result<Option<Json>, ReadingError> {
+        Ok(None)
+    }
+
     async fn export(&self, _: &ShopId, _: RunId) -> Result<Option<Json>, ReadingError> {
         Ok(None)
     }

@@ -16,7 +16,7 @@ pub enum Match {
     WhyNot(WhyNot),
 }
 
-/// The first condition that does not hold, with what it saw.
+/// A condition with what it saw: the first that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WhyNot {
     /// As it was written; parts of `any`, `all` and `not` in one line.
@@ -59,6 +59,12 @@ pub fn why_not(rule: &Rule, facts: &Facts, at: usize) -> WhyNot {
             describe(condition, Some("it did not hold then, and does now that it is looked at again"), &evaluator)
         }
     }
+}
+
+/// Every condition of a rule with what it sees.
+pub fn seen(rule: &Rule, facts: &Facts) -> Vec<WhyNot> {
+    let evaluator = Evaluator::new(facts);
+    rule.conditions.iter().map(|condition| describe(condition, None, &evaluator)).collect()
 }
 
 /// The lane that a run belongs to: what the rule's `key` gives, else the event's subject.

@@ -55,7 +55,7 @@ pub use file::{Read, read};
 pub use finding::{Code, Finding, Severity};
 pub use in_force::{Because, Wanted, in_force};
 pub use load::{Loaded, Unusable, load, load_folder};
-pub use matching::{Match, WhyNot, first_false, lane_key, matches, why_not};
+pub use matching::{Match, WhyNot, first_false, lane_key, matches, seen, why_not};
 pub use rule::{
     Body, Condition, Expect, ExpectedCall, Input, InputKind, OnChange, OnError, OnViolation, Overlap, Rule, RuleTest,
     Status, Step, Trigger, With,

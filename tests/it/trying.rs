@@ -389,3 +389,22 @@ async fn later_events_answer_what_waits_for_them() {
     // Only the orders are looked at, and what came later is known all the same.
     assert_eq!(writes("2026-11-23T09:05:00Z"), ["sent 1", "sent 2", "late"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_says_what_every_rule_made_of_it() {
+    let other = |id: &str, status: &str, more: &str| {
+        TAG.replace("id: tag\n", &format!("id: {id}\n")).replace("status: live", &format!("status: {status}")) + more
+    };
+    let vip = other("vip", "live", "").replace("conditions: [", "conditions: ['\"vip\" in customer.tags', ");
+    let (draft, paid) = (other("draft", "draft", ""), other("paid", "live", "").replace("order.created", "order.paid"));
+    let it = TestApp::start(&[("tag.yaml", TAG), ("vip.yaml", &vip), ("draft.yaml", &draft), ("paid.yaml", &paid)]).await;
+    it.order(&order(2, 150)).await;
+    it.settle().await;
+    let event = it.runs().await[0].event.id.to_string();
+    let said = ask(&it, &["events", "why", &event]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let folder = it.file().parent().expect("a folder").display().to_string();
+    insta::assert_snapshot!(without_ids(&said.out.replace(&folder, "")));
+    let json = ask(&it, &["events", "why", &event, "--json"]).json();
+    assert_eq!(json["rules"].as_array().map(Vec::len), Some(3), "{json:#}");
+}
