@@ -5,6 +5,7 @@
 
 mod answers;
 mod approvals;
+mod rule_book;
 mod rules_folder;
 mod shop;
 mod tokens;
@@ -25,7 +26,6 @@ use crate::engine::{self, Engine, Registry};
 use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::{self, Model};
 use crate::store::{self, Store};
-pub use rules_folder::{Checked, check_folder};
 pub use tokens::StoreTokens;
 
 /// What a test or the demo puts in place of what the configuration would build.
@@ -79,16 +79,21 @@ impl App {
             None => load_model(config).await?,
         };
         let registry = Arc::new(registry(model.clone(), config.model.languages.clone())?);
-        let catalog = registry.catalog().clone();
 
-        let (mut shops, mut states) = (Vec::new(), BTreeMap::new());
+        let (mut shops, mut books) = (Vec::new(), BTreeMap::new());
         for (id, settings) in &config.shops {
             let shop = Arc::new(shop::build(id, settings, mailers.get(id).cloned())?);
-            let checked = check_folder(&settings.rules, &settings.inputs, &registry);
-            checked.log(id);
-            let state = rules_folder::State::of(&checked);
-            shops.push((shop, Arc::new(checked.into_set(&catalog))));
-            states.insert(id.clone(), Arc::new(state));
+            let (book, rules) = rule_book::Book::open(rule_book::Parts {
+                shop: id.clone(),
+                folder: settings.rules.clone(),
+                inputs: settings.inputs.clone(),
+                registry: registry.clone(),
+                store: store.clone(),
+                clock: clock.clone(),
+            })
+            .await?;
+            shops.push((shop, rules));
+            books.insert(id.clone(), book);
         }
         let mut node = [0_u8; 2];
         getrandom::fill(&mut node).map_err(|error| anyhow::anyhow!("this machine gives no random numbers: {error}"))?;
@@ -107,18 +112,9 @@ impl App {
         let engine = Arc::new(engine.await?);
 
         let stop = CancellationToken::new();
-        let watch = |(id, settings): (&ShopId, &crate::config::Shop)| {
-            let watched = rules_folder::Watched {
-                shop: id.clone(),
-                folder: settings.rules.clone(),
-                inputs: settings.inputs.clone(),
-                registry: registry.clone(),
-                engine: engine.clone(),
-                state: states[id].clone(),
-            };
-            tokio::spawn(rules_folder::watch(watched, stop.clone()))
-        };
-        let watchers = config.shops.iter().map(watch).collect();
+        let watch =
+            |book: &Arc<rule_book::Book>| tokio::spawn(rules_folder::watch(book.clone(), engine.clone(), stop.clone()));
+        let watchers = books.values().map(watch).collect();
 
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
         let first_token = first_token(&*tokens, &*clock).await?;
@@ -133,14 +129,15 @@ impl App {
             store: store.clone(),
             registry,
             engine: engine.clone(),
-            rules: states,
+            rules: books,
             model: model.as_ref().map(|model| model.name().to_owned()),
         };
         let router = http::router(Http {
             shops: config.shops.iter().map(|(id, shop)| (id.clone(), shop::inlets(shop))).collect(),
             accept: Arc::new(answers.clone()),
             reading: Arc::new(answers.clone()),
-            steering: Arc::new(answers),
+            steering: Arc::new(answers.clone()),
+            rules: Arc::new(answers),
             tokens,
             clock,
             metrics: http::Metrics::default(),

@@ -1,5 +1,6 @@
 //! Storehand: a shop's extra pair of hands. See ARCHITECTURE.md for the rooms and how an event goes through them.
 
+pub mod allocator;
 pub mod app;
 pub mod capabilities;
 pub mod cli;
@@ -12,3 +13,6 @@ pub mod models;
 pub mod rules;
 pub mod shops;
 pub mod store;
+
+#[global_allocator]
+static ALLOCATOR: allocator::Counting = allocator::Counting;

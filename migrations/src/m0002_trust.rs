@@ -18,6 +18,9 @@ CREATE INDEX runs_busy ON runs (shop, id) WHERE state < 2;
 -- Which versions are still of use, without looking at each run.
 DROP INDEX runs_open;
 CREATE INDEX runs_open ON runs (shop, rule, lane, version, state) WHERE state < 3;
+-- The change of its rule (`rule_history`) that last decided about this run, and where it stayed on its version, why.
+ALTER TABLE runs ADD COLUMN decided INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE runs ADD COLUMN stays TEXT;
 
 -- When it was asked and answered, and its attempts with their troubles (JSON).
 ALTER TABLE calls ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
@@ -69,9 +72,13 @@ CREATE TABLE rule_history (
     role TEXT NOT NULL,
     at INTEGER NOT NULL,
     -- `file rules/x.yaml`, `activate by ana`
-    origin TEXT NOT NULL
+    origin TEXT NOT NULL,
+    -- What becomes of runs that wait on other versions, and 1 while they have not all been dealt with.
+    on_change TEXT,
+    unfinished INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX rule_history_rule ON rule_history (shop, rule, id);
+CREATE INDEX rule_history_unfinished ON rule_history (shop) WHERE unfinished = 1;
 
 -- One row a live write, for limits and fuses.
 CREATE TABLE spent (

@@ -9,9 +9,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::read;
 use super::wait::{LONGEST, end_of};
-use crate::domain::{
-    Answer, Awaits, Capability, Decided, Example, Facts, Failure, Kind, Says, Shape, Spec, Verdict,
-};
+use crate::domain::{Answer, Awaits, Capability, Decided, Example, Facts, Failure, Kind, Says, Shape, Spec, Verdict};
 
 pub(super) struct ApprovalRequest(Spec);
 
@@ -46,7 +44,8 @@ impl ApprovalRequest {
     pub(super) fn new() -> Self {
         let mut show = Shape::text(20_000, "What they are shown: what would be done, or the text that would be sent.");
         show["minLength"] = json!(1);
-        let mut to = Shape::text(100, "Who is asked, in your own words, such as `support`. Whoever has a token may decide.");
+        let mut to =
+            Shape::text(100, "Who is asked, in your own words, such as `support`. Whoever has a token may decide.");
         to["minLength"] = json!(1);
         let text_or_null = |description: &str| json!({ "type": ["string", "null"], "description": description });
         let mut output = Shape::object(
@@ -190,7 +189,9 @@ impl Capability for ApprovalRequest {
     fn stand_in(&self, input: &Json) -> Answer {
         understood(input).map_or_else(
             |answer| answer,
-            |input| Self::taken_for(input.assume, &input.show, "nobody is asked here, and the rule says `assume: rejected`"),
+            |input| {
+                Self::taken_for(input.assume, &input.show, "nobody is asked here, and the rule says `assume: rejected`")
+            },
         )
     }
 }

@@ -50,9 +50,11 @@ impl Capability for Wait {
 
 /// When a wait of this length ends that begins now; `name` is the input that says it.
 pub(super) fn end_of(now: Timestamp, name: &str, text: &str) -> Result<Timestamp, Verdict> {
-    let long_enough = parse_duration(text).ok().filter(|it| parse_duration(LONGEST).is_ok_and(|longest| *it <= longest));
+    let long_enough =
+        parse_duration(text).ok().filter(|it| parse_duration(LONGEST).is_ok_and(|longest| *it <= longest));
     long_enough.and_then(|length| now.checked_add(length).ok()).ok_or_else(|| {
-        let problem = format!("`{name}` is `{text}`; write a length of time such as `10m` or `7d`, `{LONGEST}` at most");
+        let problem =
+            format!("`{name}` is `{text}`; write a length of time such as `10m` or `7d`, `{LONGEST}` at most");
         Verdict::refused("invalid_input", problem)
     })
 }

@@ -13,8 +13,7 @@ use super::read;
 use super::wait::{LONGEST, end_of};
 use crate::domain::record::RecordType;
 use crate::domain::{
-    Answer, Awaits, Capability, EVENT_TYPES, EventType, Example, Facts, Kind, Records, Shape, Spec, Verdict,
-    about,
+    Answer, Awaits, Capability, EVENT_TYPES, EventType, Example, Facts, Kind, Records, Shape, Spec, Verdict, about,
 };
 
 pub(super) struct WaitFor(Spec);
@@ -61,7 +60,10 @@ impl WaitFor {
                     ),
                     (
                         "within",
-                        Shape::duration_up_to(LONGEST, "How long to wait, such as `7d`; a year at most. Then the answer is `timed_out`."),
+                        Shape::duration_up_to(
+                            LONGEST,
+                            "How long to wait, such as `7d`; a year at most. Then the answer is `timed_out`.",
+                        ),
                     ),
                     ("order_id", id("Of which order. Default: the event's own order, else its customer.")),
                     ("customer_id", id("Of which customer.")),

@@ -144,7 +144,9 @@ fn listed(answer: &Json) -> String {
         }
         lines.push(String::new());
     }
-    lines.push("to decide: storehand approvals accept ID [--text FILE | --happened], or reject ID [--because TEXT]".into());
+    lines.push(
+        "to decide: storehand approvals accept ID [--text FILE | --happened], or reject ID [--because TEXT]".into(),
+    );
     lines.join("\n")
 }
 

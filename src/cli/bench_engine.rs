@@ -22,8 +22,8 @@ use super::load::{self, SECRET};
 use super::{out, say};
 use crate::capabilities;
 use crate::domain::{
-    Attempt, Capability, Delivery, IdMaker, Kind, NewEvent, Repeat, Secret, Secrets, Shop, ShopId,
-    Spec, SystemClock, Verdict,
+    Attempt, Capability, Delivery, IdMaker, Kind, NewEvent, Repeat, Secret, Secrets, Shop, ShopId, Spec, SystemClock,
+    Verdict,
 };
 use crate::engine::{self, Engine, Registry};
 use crate::rules::{self, Rule, RuleSet};

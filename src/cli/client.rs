@@ -13,7 +13,7 @@ use super::Hinted;
 const MOST_ANSWER_BYTES: usize = 64 << 20;
 
 /// Which server to ask, and as whom.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Server {
     /// The server [default: $STOREHAND_URL, else http://127.0.0.1:8411]
     #[arg(long, value_name = "URL")]

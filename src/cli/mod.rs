@@ -16,6 +16,7 @@ mod events;
 mod load;
 mod model;
 mod out;
+mod rule_versions;
 mod rules;
 mod runs;
 mod serve;
@@ -70,7 +71,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Send an event to a running server, list events, ask why rules ran or did not
     Events(events::EventsArgs),
-    /// Check and list rule files, run the tests that they carry
+    /// Check rule files and run their tests; list rules, compare their versions, put one live or go back
     Rules(rules::RulesArgs),
     /// Get, convert, and talk to the language model
     Model(model::ModelArgs),
@@ -113,7 +114,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global),
         Command::Events(args) => events::run(args, &cli.global).await,
-        Command::Rules(args) => rules::run(&args, &app::unconnected()?),
+        Command::Rules(args) => rules::run(args, &app::unconnected()?).await,
         Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
         Command::Schema => rules::schema(app::unconnected()?.as_ref()),

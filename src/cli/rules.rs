@@ -1,4 +1,5 @@
-//! `storehand rules …` over files: check them, run their tests, list them; and `storehand schema`.
+//! `storehand rules …`: over files, check them, run their tests, list them; the verbs that speak of versions are in
+//! `rule_versions`. And `storehand schema`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::events::pretty;
+use super::rule_versions::{self, Activate, At, Diff, Of, Rollback};
 use super::{Hinted, out, say};
 use crate::engine::{Registry, rule_tests};
 use crate::rules::{self, Loaded, Rule, Schedule, Severity};
@@ -27,8 +29,16 @@ enum Verb {
     Check(Files),
     /// Run the tests that rules carry
     Test(Files),
-    /// List rules with what they listen to
-    List(Files),
+    /// List the rules of a running server with the versions in force, or those of files
+    List(List),
+    /// Tell which versions of a rule were in force when, and from where
+    History(Of),
+    /// Show how two versions of a rule differ, and what its shadow did otherwise than the live version
+    Diff(Diff),
+    /// Put a version of a rule live: the one in its file, or another one
+    Activate(Activate),
+    /// Put the version live that was live before
+    Rollback(Rollback),
 }
 
 #[derive(Debug, Args)]
@@ -41,20 +51,40 @@ struct Files {
     json: bool,
 }
 
-pub(super) fn run(args: &RulesArgs, registry: &Arc<Registry>) -> anyhow::Result<ExitCode> {
-    let (Verb::Check(files) | Verb::Test(files) | Verb::List(files)) = &args.verb;
-    if let Some(missing) = files.paths.iter().find(|path| !path.exists()) {
+#[derive(Debug, Args)]
+struct List {
+    /// Rule files, and folders of them; the running server's rules where there are none
+    #[arg(value_name = "PATH", conflicts_with_all = ["shop", "url"])]
+    paths: Vec<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+pub(super) async fn run(args: RulesArgs, registry: &Arc<Registry>) -> anyhow::Result<ExitCode> {
+    match args.verb {
+        Verb::Check(Files { paths, json }) => over(&paths, registry, |loaded| check(loaded, json)),
+        Verb::Test(Files { paths, json }) => over(&paths, registry, |loaded| test(loaded, json, registry)),
+        Verb::List(List { paths, json, at }) if paths.is_empty() => rule_versions::list(&at, json).await,
+        Verb::List(List { paths, json, .. }) => over(&paths, registry, |loaded| list(loaded, json)),
+        Verb::History(of) => rule_versions::history(&of).await,
+        Verb::Diff(diff) => rule_versions::diff(&diff).await,
+        Verb::Activate(activate) => activate.run().await,
+        Verb::Rollback(rollback) => rollback.run().await,
+    }
+}
+
+/// Does something with the rules of these files; `false` where it found something.
+fn over(paths: &[PathBuf], registry: &Arc<Registry>, good: impl FnOnce(&Loaded) -> bool) -> anyhow::Result<ExitCode> {
+    if let Some(missing) = paths.iter().find(|path| !path.exists()) {
         let hint = "name rule files or folders of them, such as rules/";
         out::report(&Hinted::new(format!("there is no {}", missing.display()), hint).into());
         return Ok(ExitCode::from(2));
     }
-    let loaded = rules::load(&files.paths, registry.catalog());
-    let good = match args.verb {
-        Verb::Check(_) => check(&loaded, files.json),
-        Verb::Test(_) => test(&loaded, files.json, registry),
-        Verb::List(_) => list(&loaded, files.json),
-    };
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let loaded = rules::load(paths, registry.catalog());
+    Ok(if good(&loaded) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints the JSON Schema of rule files.

@@ -160,6 +160,11 @@ impl IdMaker {
         self.last.fetch_max((id >> 22) << 12 | 0xfff, Ordering::Relaxed);
     }
 
+    /// The least number that a maker gives at `time` or later.
+    pub fn first(time: Timestamp) -> i64 {
+        (time.as_millisecond() - EPOCH_MS).max(0) << 22
+    }
+
     /// A new event id.
     pub fn event(&self, now: Timestamp) -> EventId {
         EventId(self.next(now))

@@ -24,6 +24,7 @@ mod run;
 mod schema;
 mod secret;
 mod source;
+mod version;
 
 pub use about::{about, is_of_kind};
 pub use capability::{
@@ -48,3 +49,4 @@ pub use run::{Awaits, Call, CallState, End, Heard, Listeners, LogLine, Mode, Run
 pub use schema::{Shape, Validator, validate};
 pub use secret::{Secret, Secrets};
 pub use source::{Delivery, Received, Refused, Reply, Source, Verified};
+pub use version::{OnChange, Origin, Pin, Role, RoleChange, Roles, Versions, previous};

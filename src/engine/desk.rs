@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::change::Change;
 use super::command::{Command, Touched};
 use super::happening::{Happening, What};
 use super::lanes::Lanes;
@@ -88,6 +89,9 @@ pub(super) struct Desk {
     pub(super) awaited: BTreeSet<String>,
     /// The rules' own times.
     pub(super) schedules: Schedules,
+    /// Versions that went live, while runs wait on others; and whether there are some on disk that are not here.
+    pub(super) changes: Vec<Change>,
+    pub(super) changes_unread: bool,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
     /// Lets so many reads of the platform go on at once.
@@ -160,6 +164,8 @@ impl Desk {
             runs: HashMap::new(),
             versions: HashMap::new(),
             awaited: BTreeSet::new(),
+            changes: Vec::new(),
+            changes_unread: true,
             parked: HashMap::new(),
             tasks: JoinSet::new(),
             attempts_under_way: 0,
@@ -191,7 +197,8 @@ impl Desk {
             }
             let (mut inbox, mut returned) = (Vec::new(), Vec::new());
             // Once it is closing no event is taken any more: what is left stays on disk.
-            let more = !self.closing && (!events.is_empty() || self.catching_up.is_some());
+            let more = !events.is_empty() || self.catching_up.is_some() || self.has_changes_to_follow();
+            let more = !self.closing && more;
             let room = self.closing || events.len() < EVENTS_IN_HAND;
             let open = self.wait(&mut notes, &mut inbox, &mut returned, more, room).await;
             if !open {
@@ -281,13 +288,14 @@ impl Desk {
                 Note::Rules(rules) => {
                     self.learn_awaited(&rules);
                     self.reschedule(turn, &rules);
-                    self.parts.rules = rules;
+                    (self.parts.rules, self.changes_unread) = (rules, true);
                 }
                 Note::Command(command, reply) => commands.push((command, reply)),
                 Note::WhenIdle(reply) => self.when_idle.push(reply),
                 Note::Close => self.closing = true,
             }
         }
+        self.follow_changes(turn).await?;
         let mut fetched = Vec::new();
         for one in returned {
             match one {
@@ -377,6 +385,7 @@ impl Desk {
 
     /// Puts what the turn has changed in memory into its changes.
     fn gather(&mut self, turn: &mut Turn) {
+        self.look_for_changes_to_follow(turn);
         for id in &turn.born {
             if let Some(live) = self.runs.get(id) {
                 turn.changes.runs.push(Run { calls: Vec::new(), ..live.run.clone() });
@@ -430,7 +439,7 @@ impl Desk {
 
     fn is_idle(&self) -> bool {
         let next = self.next_due.into_iter().chain(self.schedules.next()).min();
-        let due = next.is_some_and(|due| due <= self.parts.clock.now());
+        let due = next.is_some_and(|due| due <= self.parts.clock.now()) || self.has_changes_to_follow();
         self.tasks.is_empty() && !due && self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false)
     }
 
@@ -446,6 +455,7 @@ impl Desk {
         self.catching_up = Some(EventId(0));
         self.is_held_up = false;
         self.remember_awaited().await?;
+        self.changes_unread = true;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

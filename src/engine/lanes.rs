@@ -3,10 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::domain::RunId;
+use crate::domain::{Mode, RunId};
 
-/// A lane's name within a shop: the rule's id and its key.
-pub(super) type LaneName = (Arc<str>, Arc<str>);
+/// A lane's name within a shop: the rule's id, the mode of its runs (a shadow does not stand in the way of the live
+/// version), and the key.
+pub(super) type LaneName = (Arc<str>, Mode, Arc<str>);
 
 #[derive(Debug, Default)]
 struct Lane {
@@ -66,7 +67,7 @@ mod tests {
         /// One holder at a time, and nobody who entered is forgotten or overtaken.
         #[test]
         fn one_after_another(moves in proptest::collection::vec((0_i64..6, proptest::bool::ANY), 0..60)) {
-            let name: LaneName = ("rule".into(), "key".into());
+            let name: LaneName = ("rule".into(), Mode::Live, "key".into());
             let mut lanes = Lanes::default();
             let mut order: Vec<RunId> = Vec::new();
             for (run, enter) in moves {

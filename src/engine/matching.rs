@@ -166,7 +166,7 @@ impl Desk {
         }
         if matches!(rule.overlap, Overlap::Restart | Overlap::Skip) {
             let mut others = self.lanes.all_in(&name);
-            others.extend(self.parts.store.open_in_lane(&self.parts.shop.id, &rule.id, &name.1).await?);
+            others.extend(self.parts.store.open_in_lane(&self.parts.shop.id, (&name.0, name.1, &name.2)).await?);
             others.sort_unstable();
             others.dedup();
             self.load(turn, others.clone()).await?;

@@ -27,6 +27,15 @@ pub(super) fn apply(op: &MemoryOp, now: &Json) -> (Answer, Option<Json>) {
     }
 }
 
+/// The value that a use of the memory has left under its key, out of its answer; `None` where it changed nothing.
+pub(super) fn left_behind(op: &MemoryOp, answer: &Answer) -> Option<Json> {
+    match (op, answer) {
+        (MemoryOp::Set { .. }, Answer::Done(it)) if it["stored"] == true => Some(it["value"].clone()),
+        (MemoryOp::Add { .. }, Answer::Done(it)) => Some(it["value"].clone()),
+        _ => None,
+    }
+}
+
 /// A number as JSON and capabilities give it: by its digits, so that 0.1 is 0.1.
 pub(super) fn number(value: &Json) -> Option<Decimal> {
     let read = |text: &str| Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text)).ok();
@@ -71,6 +80,22 @@ mod tests {
             add(json!("79228162514264337593543950335"), "1").1.is_none(),
             "too large is a failure, not a wrong sum"
         );
+    }
+
+    #[test]
+    fn what_is_left_behind_is_what_would_be_remembered() {
+        let set = |only_if| MemoryOp::Set { key: "k".into(), value: json!(2), only_if };
+        let ops = [
+            MemoryOp::Get { key: "k".into() },
+            set(None),
+            set(Some(json!(1))),
+            set(Some(json!(5))),
+            MemoryOp::Add { key: "k".into(), by: Decimal::TEN },
+        ];
+        for op in ops {
+            let (answer, value) = apply(&op, &json!(1));
+            assert_eq!(left_behind(&op, &answer), value, "{op:?}");
+        }
     }
 
     #[test]

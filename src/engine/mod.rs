@@ -12,7 +12,9 @@
 //! decided here and nowhere else; no HTTP server, no platform's payload, no SQL.
 
 mod advance;
+mod change;
 mod command;
+pub mod compare;
 mod decide;
 mod desk;
 mod enrich;
@@ -21,12 +23,14 @@ mod intake;
 mod lanes;
 mod matching;
 mod memory;
+mod migrate;
 mod perform;
 mod progress;
 mod registry;
 mod rehearse;
 pub mod rule_tests;
 mod schedules;
+mod shadow;
 mod waits;
 mod why;
 
@@ -38,10 +42,12 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use advance::{CALLS_A_RUN, Step, advance};
+pub use change::{Foreseen, foresee};
 pub use command::{Command, Touched};
 pub use decide::Decision;
 pub use happening::{Happening, Ran, What};
 pub use intake::accept_as;
+pub use migrate::{Fate, migrate};
 pub use registry::Registry;
 pub use why::why_not;
 
@@ -190,7 +196,8 @@ impl Engine {
         self.shops.values().map(|shop| shop.intake.waiting()).sum()
     }
 
-    /// Replaces a shop's rules, all at once. Waiting runs stay on their versions.
+    /// Replaces a shop's rules, all at once. Runs that wait on other versions follow what the store has on record of
+    /// the change ([`Store::put_in_force`]); else they stay on theirs.
     ///
     /// # Errors
     /// [`EngineError`], and then the old rules stay in force.

@@ -12,7 +12,8 @@ use super::desk::{Desk, Returned, Turn};
 use super::happening::{Happening, What};
 use super::memory;
 use crate::domain::{
-    Answer, Attempt, Call, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId, RunState, Verdict,
+    Answer, Attempt, Call, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId, RunState,
+    Verdict,
 };
 use crate::store::StoreError;
 
@@ -241,7 +242,15 @@ impl Desk {
     }
 
     /// Writes down that the call is to be looked at again at `due`.
-    pub(super) fn postpone(&mut self, turn: &mut Turn, id: RunId, path: &str, state: CallState, due: Timestamp, why: String) {
+    pub(super) fn postpone(
+        &mut self,
+        turn: &mut Turn,
+        id: RunId,
+        path: &str,
+        state: CallState,
+        due: Timestamp,
+        why: String,
+    ) {
         let Some(call) = self.runs.get_mut(&id).and_then(|live| live.run.call_mut(path)) else { return };
         (call.state, call.due) = (state, due);
         if !why.is_empty() {

@@ -71,7 +71,7 @@ impl Desk {
             let Some(live) = self.runs.get(&id) else { return Ok(()) };
             let Some(call) = live.run.call(&path) else { continue };
             let (rule, capability, input) = (live.run.rule.clone(), call.capability.clone(), call.input.clone());
-            let answer = call.answer.clone();
+            let (answer, mode) = (call.answer.clone(), live.run.mode);
             turn.calls.insert((id, path.clone()));
             let asked =
                 What::Asked { run: id, rule: rule.clone(), path: path.clone(), capability: capability.clone(), input };
@@ -81,6 +81,7 @@ impl Desk {
                 continue;
             }
             match self.parts.registry.get(&capability).map(|it| it.spec().kind) {
+                Some(kind) if mode == Mode::Shadow && self.answers_a_shadow(turn, id, &path, kind).await? => {}
                 Some(Kind::Memory | Kind::Control) => self.use_at_once(turn, id, &path).await?,
                 _ if self.free_hands() > turn.jobs.len() => self.begin_attempt(turn, id, &path),
                 _ => {}
@@ -279,7 +280,7 @@ impl Desk {
 
 /// A run's lane.
 pub(super) fn lane_name(run: &Run) -> LaneName {
-    (run.rule.clone(), run.lane.clone())
+    (run.rule.clone(), run.mode, run.lane.clone())
 }
 
 /// A run with what it takes to advance it.

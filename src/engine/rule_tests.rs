@@ -410,7 +410,9 @@ steps:
                  steps.ok.text }}}}\"] }} }}"
             )
         };
-        let made = |tag: &str| format!("expect: {{ outcome: done, calls: [{{ uses: order.tag, with: {{ tags: [{tag}] }} }}] }}");
+        let made = |tag: &str| {
+            format!("expect: {{ outcome: done, calls: [{{ uses: order.tag, with: {{ tags: [{tag}] }} }}] }}")
+        };
         let none = "expect: { outcome: declined, calls: [] }".to_owned();
         for (assume, mock, expect) in [
             ("", "", made("tag 1042")),
@@ -435,7 +437,9 @@ steps:
         let rule = "allow: [order.tag]\nsteps:\n  - { id: sent, uses: wait_for, with: { event: order.fulfilled, within: 7d } }\n  \
                     - { uses: order.tag, if: '!steps.sent.timed_out', with: { tags: [\"{{ steps.sent.order.name }}\"] } }\n  \
                     - { uses: order.tag, if: steps.sent.timed_out, with: { tags: [late] } }";
-        let made = |tag: &str| format!("expect: {{ outcome: done, calls: [{{ uses: order.tag, with: {{ tags: [{tag}] }} }}] }}");
+        let made = |tag: &str| {
+            format!("expect: {{ outcome: done, calls: [{{ uses: order.tag, with: {{ tags: [{tag}] }} }}] }}")
+        };
         for (test, expect) in [
             ("mocks: { sent: { order: { name: \"#7\" } } }", made("'#7'")),
             ("mocks: { sent: timed_out }", made("late")),

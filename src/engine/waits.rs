@@ -11,10 +11,8 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::desk::{Desk, Turn};
-use crate::domain::{
-    Answer, Awaits, CallState, Context, EVENT_TYPES, Event, Records, RunId, about, is_of_kind,
-};
-use crate::rules::{Body, Rule, RuleSet, With};
+use crate::domain::{Answer, Awaits, CallState, Context, Event, Records, RunId, about, is_of_kind};
+use crate::rules::RuleSet;
 use crate::store::{AboutRow, StoreError};
 
 /// An event of this turn that runs may wait for.
@@ -28,7 +26,7 @@ impl Desk {
     /// What runs may wait for from now on: what they did, and what these rules do. Versions that were in force stay:
     /// there may be runs on them.
     pub(super) fn learn_awaited(&mut self, rules: &RuleSet) {
-        self.awaited.extend(rules.in_force().flat_map(|(rule, _)| awaits(rule)));
+        self.awaited.extend(rules.in_force().flat_map(|(rule, _)| rule.awaits.iter().cloned()));
     }
 
     /// The same out of the store, after a start: runs that are not over may be on versions of long ago.
@@ -38,7 +36,7 @@ impl Desk {
         for (rule, version) in self.parts.store.open_versions(&self.parts.shop.id).await? {
             // Where it cannot be read its runs end as failed, and wait for nothing.
             if let Ok(rule) = self.version(rule.into(), version.into()).await? {
-                self.awaited.extend(awaits(&rule));
+                self.awaited.extend(rule.awaits.iter().cloned());
             }
         }
         Ok(())
@@ -112,9 +110,10 @@ impl Desk {
             let records = stored.context.map_or_else(|| stored.event.records.clone(), |context| context.records);
             return Ok(Some(happened(&stored.event, &records)));
         }
-        let just_now = turn.happened.iter().filter(|it| {
-            is_of_kind(&it.event.kind, kind) && it.about.contains(about) && it.event.is_since(began)
-        });
+        let just_now = turn
+            .happened
+            .iter()
+            .filter(|it| is_of_kind(&it.event.kind, kind) && it.about.contains(about) && it.event.is_since(began));
         Ok(just_now.min_by_key(|it| it.event.id).map(|it| happened(&it.event, &it.records)))
     }
 
@@ -136,28 +135,4 @@ fn happened(event: &Event, records: &Records) -> Answer {
         "id": event.id, "type": event.kind, "subject": event.subject, "time": event.time,
     });
     Answer::Done(answer)
-}
-
-/// The event types that a rule waits for.
-fn awaits(rule: &Rule) -> Vec<String> {
-    let any = || {
-        let families: BTreeSet<&str> = EVENT_TYPES.iter().filter_map(|kind| kind.name.split('.').next()).collect();
-        families.into_iter().map(|family| format!("{family}.*")).collect::<Vec<_>>()
-    };
-    match &rule.body {
-        Body::Script(script) if script.asks().iter().any(|(name, _)| name == "wait_for") => any(),
-        Body::Script(_) => Vec::new(),
-        Body::Steps(steps) => {
-            let waits = steps.iter().filter(|step| step.uses == "wait_for");
-            let kinds = waits.flat_map(|step| match &step.with {
-                With::Plain(with) => with["event"].as_str().map_or_else(any, |kind| vec![kind.to_owned()]),
-                With::Map(with) => match with.get("event") {
-                    Some(With::Plain(Json::String(kind))) => vec![kind.clone()],
-                    _ => any(),
-                },
-                With::Template(_) | With::List(_) => any(),
-            });
-            kinds.collect()
-        }
-    }
 }

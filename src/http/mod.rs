@@ -14,6 +14,7 @@ mod deliveries;
 mod guard;
 mod metrics;
 mod problem;
+mod rules;
 mod seams;
 mod server;
 mod steer;
@@ -32,7 +33,10 @@ use axum::routing::{get, post};
 use crate::domain::{Clock, Secrets, ShopId, Source};
 pub use metrics::Metrics;
 pub use problem::Problem;
-pub use seams::{Accept, Accepted, Check, IntakeError, Page, Reading, ReadingError, Says, Steer, SteerError, Steering};
+pub use seams::{
+    Accept, Accepted, Activation, Check, IntakeError, Page, Reading, ReadingError, RuleBook, Says, Steer, SteerError,
+    Steering, Target,
+};
 pub use server::{Limits, serve};
 pub use tokens::{NewToken, Token, TokenError, Tokens};
 
@@ -46,6 +50,8 @@ pub struct Http {
     pub reading: Arc<dyn Reading>,
     /// Who does what people ask for.
     pub steering: Arc<dyn Steering>,
+    /// Who tells how rules stand.
+    pub rules: Arc<dyn RuleBook>,
     /// Who may ask.
     pub tokens: Arc<dyn Tokens>,
     /// Who tells the time.
@@ -83,6 +89,12 @@ pub fn router(http: Http) -> Router {
         .route("/v1/runs/{id}", get(api::run))
         .route("/v1/approvals", get(api::approvals))
         .route("/v1/approvals/{run}/{*path}", post(steer::approval))
+        .route("/v1/rules", get(rules::rules))
+        .route("/v1/rules/{id}", get(rules::rule))
+        .route("/v1/rules/{id}/shadow", get(rules::shadow))
+        .route("/v1/rules/{id}/versions/{version}", get(rules::version))
+        .route("/v1/rules/{id}/activate", post(rules::activate))
+        .route("/v1/rules/{id}/rollback", post(rules::rollback))
         .route_layer(from_fn_with_state(http.answer_timeout, guard::in_time))
         .route_layer(from_fn_with_state(Arc::clone(&http), guard::with_token));
     Router::new()

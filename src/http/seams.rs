@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::domain::{EventId, NewEvent, RunId, ShopId};
+use crate::domain::{EventId, NewEvent, OnChange, RunId, ShopId};
 
 /// Takes events, for good.
 #[async_trait]
@@ -91,6 +91,62 @@ pub enum Steer {
         /// What they say.
         says: Says,
     },
+    /// A version of a rule goes live.
+    Activate(Activation),
+}
+
+/// Which version of a rule is to go live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// The rule's id.
+    pub rule: String,
+    /// The version.
+    pub target: Target,
+    /// What becomes of waiting runs this once; what the version says where it is not given.
+    pub on_change: Option<OnChange>,
+    /// Only where this version is live until then: somebody may have been quicker.
+    pub instead_of: Option<String>,
+    /// Nothing is done, and it is said what would be.
+    pub only_look: bool,
+}
+
+/// How a version is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The one that the rule's file holds.
+    File,
+    /// By its name, or enough of its beginning.
+    Version(String),
+    /// The one that was live before.
+    Previous,
+}
+
+/// Tells how rules stand.
+#[async_trait]
+pub trait RuleBook: Send + Sync {
+    /// Every rule, with the versions in force and what decides that.
+    ///
+    /// # Errors
+    /// [`SteerError`].
+    async fn rules(&self, shop: &ShopId) -> Result<Vec<Json>, SteerError>;
+
+    /// One rule, with its history.
+    ///
+    /// # Errors
+    /// [`SteerError`].
+    async fn rule(&self, shop: &ShopId, id: &str) -> Result<Json, SteerError>;
+
+    /// A version of a rule, with its text.
+    ///
+    /// # Errors
+    /// [`SteerError`].
+    async fn version(&self, shop: &ShopId, id: &str, version: &str) -> Result<Json, SteerError>;
+
+    /// How a rule's shadow does beside its live version.
+    ///
+    /// # Errors
+    /// [`SteerError`].
+    async fn shadow(&self, shop: &ShopId, id: &str) -> Result<Json, SteerError>;
 }
 
 /// What a person says of a call that waits for one.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -13,31 +14,50 @@ use super::Http;
 use super::guard::Who;
 use super::problem::Problem;
 use super::seams::{Says, Steer, SteerError};
-use crate::domain::ParseIdError;
+use crate::domain::{ParseIdError, ShopId};
 
-type Answer = Result<JsonBody<Json>, Problem>;
+pub(super) type Answer = Result<JsonBody<Json>, Problem>;
 
 /// Which shop is meant, where the server has several.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Of {
-    shop: Option<String>,
+    pub(super) shop: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Of {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(of) = Query::<Self>::from_request_parts(parts, state).await.map_err(|rejection| {
+            Problem::new(StatusCode::BAD_REQUEST, "malformed_query", "The question cannot be read")
+                .detail(rejection.body_text())
+                .hint("known is shop=")
+        })?;
+        Ok(of)
+    }
+}
+
+impl Of {
+    pub(super) fn shop<'h>(&self, http: &'h Http) -> Result<&'h ShopId, Problem> {
+        self.shop.as_deref().map_or_else(|| http.only_shop(), |name| http.shop(name)).map(|(shop, _)| shop)
+    }
 }
 
 /// `POST /v1/approvals/{run}/{path}`: a person decides.
 pub(super) async fn approval(
     State(http): State<Arc<Http>>,
     Path((run, path)): Path<(String, String)>,
-    Query(of): Query<Of>,
+    of: Of,
     Extension(who): Extension<Who>,
     body: Result<JsonBody<Says>, JsonRejection>,
 ) -> Answer {
     let says = understood(body)?;
     let run = run.parse().map_err(|error: ParseIdError| malformed(error.to_string()))?;
-    done(&http, of.shop.as_deref(), &who, Steer::Decide { run, path, says }).await
+    done(&http, &of, &who, Steer::Decide { run, path, says }).await
 }
 
-fn understood<T>(body: Result<JsonBody<T>, JsonRejection>) -> Result<T, Problem> {
+pub(super) fn understood<T>(body: Result<JsonBody<T>, JsonRejection>) -> Result<T, Problem> {
     body.map(|JsonBody(body)| body).map_err(|rejection| malformed(rejection.body_text()))
 }
 
@@ -48,12 +68,11 @@ fn malformed(detail: String) -> Problem {
 }
 
 /// Has it done, and answers with what it came to.
-async fn done(http: &Arc<Http>, shop: Option<&str>, who: &Who, what: Steer) -> Answer {
-    let (shop, _) = shop.map_or_else(|| http.only_shop(), |name| http.shop(name))?;
-    http.steering.steer(shop, &who.0, what).await.map(JsonBody).map_err(problem)
+pub(super) async fn done(http: &Arc<Http>, of: &Of, who: &Who, what: Steer) -> Answer {
+    http.steering.steer(of.shop(http)?, &who.0, what).await.map(JsonBody).map_err(problem)
 }
 
-fn problem(error: SteerError) -> Problem {
+pub(super) fn problem(error: SteerError) -> Problem {
     let of = |status, code, title| Problem::new(status, code, title).detail(error.to_string());
     match &error {
         SteerError::NotFound(_) => of(StatusCode::NOT_FOUND, "not_found", "There is no such thing")

@@ -107,7 +107,27 @@ impl Steering for World {
         match what {
             Steer::Decide { says: Says::Accept { text }, .. } => Ok(json!([shop, who, text])),
             Steer::Decide { .. } => Err(SteerError::Conflict("ana was quicker".to_owned())),
+            Steer::Activate(asked) => Ok(json!([shop, who, format!("{asked:?}")])),
         }
+    }
+}
+
+#[async_trait]
+impl RuleBook for World {
+    async fn rules(&self, shop: &ShopId) -> Result<Vec<Json>, SteerError> {
+        Ok(vec![json!({ "id": "tag", "shop": shop })])
+    }
+
+    async fn rule(&self, _: &ShopId, id: &str) -> Result<Json, SteerError> {
+        Err(SteerError::NotFound(format!("there is no rule `{id}`; there are: tag")))
+    }
+
+    async fn version(&self, _: &ShopId, id: &str, version: &str) -> Result<Json, SteerError> {
+        Ok(json!([id, version]))
+    }
+
+    async fn shadow(&self, _: &ShopId, _: &str) -> Result<Json, SteerError> {
+        Err(SteerError::Conflict("it has no shadow".to_owned()))
     }
 }
 
@@ -150,6 +170,7 @@ async fn door(shops: &[&str]) -> Door {
         accept: Arc::<World>::clone(&world),
         reading: Arc::<World>::clone(&world),
         steering: Arc::<World>::clone(&world),
+        rules: Arc::<World>::clone(&world),
         tokens: Arc::<World>::clone(&world),
         clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
         metrics: Metrics::default(),
@@ -317,6 +338,43 @@ async fn who_decides_is_the_token_and_what_went_wrong_is_said() {
     door.problem(("POST", &page), &headers[1..], "{}", (401, "token_needed")).await;
     door.problem(("POST", "/v1/approvals/run_1/a"), &headers, r#"{"decision":"reject"}"#, (400, "malformed_request"))
         .await;
+}
+
+#[tokio::test]
+async fn rules_are_shown_and_put_live_by_whoever_has_a_token() {
+    let door = door(&["acme"]).await;
+    let bearer = format!("Bearer {}", door.token);
+    let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+    assert_eq!(door.get("/v1/rules").await.1, r#"{"rules":[{"id":"tag","shop":"acme"}]}"#);
+    assert_eq!(door.get("/v1/rules/tag/versions/live").await.1, r#"["tag","live"]"#);
+    for (path, problem) in [
+        ("/v1/rules/gone", (404, "not_found")),
+        ("/v1/rules/tag/shadow", (409, "conflict")),
+        ("/v1/rules?shops=acme", (400, "malformed_query")),
+        ("/v1/rules/tag?shop=other", (404, "no_such_shop")),
+    ] {
+        door.problem(("GET", path), &headers, "", problem).await;
+    }
+    let told = async |path: &str, body: &str| {
+        let response = door.ask("POST", path, &headers, body.to_owned()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = to_bytes(response.into_body(), 10_000).await.expect("body");
+        let told: Vec<String> = serde_json::from_slice(&body).expect("json");
+        assert_eq!(told[..2], ["acme", "test"], "which shop, and who");
+        told[2].clone()
+    };
+    let file = told("/v1/rules/tag/activate", "{}").await;
+    assert!(file.contains("File") && file.contains("only_look: false"), "{file}");
+    let body = r#"{"version":"ab","on_change":"migrate","instead_of":"cd","only_look":true}"#;
+    let version = told("/v1/rules/tag/activate", body).await;
+    for part in ["Version(\"ab\")", "Some(Migrate)", "Some(\"cd\")", "only_look: true"] {
+        assert!(version.contains(part), "{version}");
+    }
+    assert!(told("/v1/rules/tag/rollback", r#"{"on_change":"cancel"}"#).await.contains("Previous"));
+    for body in ["", r#"{"on_change":"perhaps"}"#, r#"{"versions":"ab"}"#] {
+        door.problem(("POST", "/v1/rules/tag/activate"), &headers, body, (400, "malformed_request")).await;
+    }
+    door.problem(("POST", "/v1/rules/tag/rollback"), &headers[..1], "{}", (401, "token_needed")).await;
 }
 
 #[tokio::test]

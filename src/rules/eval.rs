@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use rhai::{Dynamic, Engine, EvalAltResult, Map};
 use serde_json::Value as Json;
 
+use super::bounds::{MAX_ITEMS, MAX_TEXT, Meter, Stopped};
 use super::expr::Expr;
-use super::language::{self, NoAnswer, TimedOut};
+use super::language::{self, NoAnswer};
 use super::names::ITEM;
 use super::value::{RecordRef, from_json, show, show_value, to_dynamic};
 use crate::domain::{Envelope, Event, Facts, Failure, Field, Inputs, Record, RecordKey, Records, Value};
@@ -119,7 +120,7 @@ impl Steps {
 /// The item of a list that a step with `for_each` is at; nothing elsewhere.
 type Item = Arc<Mutex<Option<Dynamic>>>;
 
-/// Evaluates any number of expressions over the same facts, within one deadline.
+/// Evaluates any number of expressions over the same facts, within one deadline and one amount of memory.
 pub(crate) struct Evaluator<'a> {
     facts: &'a Facts,
     steps: Steps,
@@ -130,6 +131,7 @@ pub(crate) struct Evaluator<'a> {
 
 struct Language {
     engine: Engine,
+    meter: Arc<Meter>,
     found: Arc<FactFinder>,
 }
 
@@ -142,13 +144,12 @@ impl<'a> Evaluator<'a> {
         self.language.get_or_init(|| {
             let found = Arc::new(FactFinder::new(self.facts));
             let (finder, answers, at) = (Arc::clone(&found), self.steps.clone(), Arc::clone(&self.item));
-            let mut engine = language::evaluator();
-            language::resolve(&mut engine, move |name| match name {
+            let (engine, meter) = language::evaluator(move |name| match name {
                 "steps" => Some(Dynamic::from(answers.clone())),
                 ITEM => at.lock().unwrap_or_else(PoisonError::into_inner).clone(),
                 _ => finder.get(name).map(to_dynamic),
             });
-            Language { engine, found }
+            Language { engine, meter, found }
         })
     }
 
@@ -172,7 +173,9 @@ impl<'a> Evaluator<'a> {
 
     /// An expression's value as the language works it out.
     pub(crate) fn in_language(&self, expr: &Expr) -> Result<Dynamic, Trouble> {
-        self.language().engine.eval_ast(&expr.ast).map_err(|error| trouble(&error))
+        let language = self.language();
+        language.meter.begin_another();
+        language.engine.eval_ast(&expr.ast).map_err(|error| trouble(&error))
     }
 
     /// An expression's value, which must not be nothing: what is missing is said, never left out in silence.
@@ -189,6 +192,12 @@ impl<'a> Evaluator<'a> {
         Err(Failure::new("missing_value", message))
     }
 
+    /// Whether what was made of values so far is within bounds: values that an input keeps are not looked at again.
+    pub(crate) fn within_bounds(&self) -> Result<(), Failure> {
+        let checked = self.language.get().map_or(Ok(()), |language| language.meter.check());
+        checked.map_err(|stopped| Failure::new("expression_error", stopped.to_string()))
+    }
+
     /// Whether a condition holds.
     pub(crate) fn holds(&self, expr: &Expr) -> Result<bool, Trouble> {
         if let Some(holds) = expr.simple.as_ref().and_then(|simple| simple.holds(self.facts)) {
@@ -198,7 +207,9 @@ impl<'a> Evaluator<'a> {
         if value.is_unit() {
             return Err(Trouble::NoAnswer("it looks at something that is not known".to_owned()));
         }
-        value.as_bool().map_err(|_| Trouble::Error(format!("it gives `{}`, not true or false", show(&value))))
+        value.as_bool().map_err(|_| {
+            Trouble::Error(format!("it gives `{}`, not true or false", shortened(show(&value), MAX_SHOWN)))
+        })
     }
 
     /// The facts that an expression names, as they were written, with their values as people read them.
@@ -231,11 +242,11 @@ impl<'a> Evaluator<'a> {
         };
         if let Some((value, fields)) = value {
             let value = fields.iter().fold(value, |value, field| part(&value, field));
-            return if value.is_unit() { Err(NOTHING.to_owned()) } else { Ok(shortened(show(&value))) };
+            return if value.is_unit() { Err(NOTHING.to_owned()) } else { Ok(shortened(show(&value), MAX_SHOWN)) };
         }
         let value = self.language().found.at(path).unwrap_or(Value::Nothing);
         if let Some(shown) = show_value(&value) {
-            return Ok(shortened(shown));
+            return Ok(shortened(shown, MAX_SHOWN));
         }
         let is_of_event = !matches!(root, "event" | "inputs" | "now");
         let missing = &self.facts.missing;
@@ -260,9 +271,12 @@ const NOTHING: &str = "nothing";
 
 /// The most characters of a value in a why-not.
 const MAX_SHOWN: usize = 120;
+/// The most characters of what a rule says when it fails.
+pub(crate) const MAX_MESSAGE: usize = 1000;
 
-fn shortened(text: String) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
+/// A text of at most so many characters, and a mark where that is not all.
+pub(crate) fn shortened(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
@@ -273,7 +287,7 @@ fn trouble(error: &EvalAltResult) -> Trouble {
     match error.unwrap_inner() {
         EvalAltResult::ErrorRuntime(value, _) => match value.read_lock::<NoAnswer>() {
             Some(it) => Trouble::NoAnswer(it.0.clone()),
-            None => Trouble::Error(show(value)),
+            None => Trouble::Error(shortened(show(value), MAX_MESSAGE)),
         },
         EvalAltResult::ErrorMismatchDataType(_, actual, _) if actual == "()" => {
             Trouble::NoAnswer("it looks at something that is not known".to_owned())
@@ -285,10 +299,22 @@ fn trouble(error: &EvalAltResult) -> Trouble {
 /// An error of the language that no rule raised itself.
 pub(crate) fn in_words(error: &EvalAltResult) -> String {
     match error {
-        EvalAltResult::ErrorTooManyOperations(_) => "it computes too long".to_owned(),
-        EvalAltResult::ErrorTerminated(token, _) if token.is::<TimedOut>() => "it computes too long".to_owned(),
-        EvalAltResult::ErrorDataTooLarge(..) => "a text, list or map grows too large".to_owned(),
-        EvalAltResult::ErrorStackOverflow(_) => "its functions call each other too deep".to_owned(),
+        EvalAltResult::ErrorTerminated(token, _) if token.is::<Stopped>() => {
+            token.read_lock::<Stopped>().map(|stopped| stopped.to_string()).unwrap_or_default()
+        }
+        EvalAltResult::ErrorDataTooLarge(..) => format!(
+            "a text, list or map grows too large; it holds at most {} KB of text and {MAX_ITEMS} items",
+            MAX_TEXT / 1024
+        ),
+        EvalAltResult::ErrorTooManyVariables(_) => {
+            "it has too many variables at once; keep what belongs together in a list or map".to_owned()
+        }
+        EvalAltResult::ErrorDataRace(..) => {
+            "a variable is used within a function that it is handed to; copy it first: `let copy = …`".to_owned()
+        }
+        EvalAltResult::ErrorStackOverflow(_) => {
+            "its functions call each other too deep; a loop does without".to_owned()
+        }
         EvalAltResult::ErrorFunctionNotFound(signature, _) => {
             format!("`{signature}` does not exist for these values")
         }

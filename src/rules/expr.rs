@@ -127,6 +127,10 @@ pub(crate) fn in_grammar(text: &str, error: &rhai::ParseError) -> Mistake {
         ParseErrorType::BadInput(bad) if bad.to_string().contains("'='") => {
             ("`=` assigns, and an expression only looks".to_owned(), Some("to compare, write `==`".to_owned()))
         }
+        ParseErrorType::ExprTooDeep => {
+            let hint = "give a part of it a name first: `let part = …`".to_owned();
+            ("this nests too deep".to_owned(), Some(hint))
+        }
         ParseErrorType::UnexpectedEOF => ("the text ends too early".to_owned(), None),
         ParseErrorType::Reserved(word) if word == "eval" => ("`eval` is not part of this language".to_owned(), None),
         ParseErrorType::BadInput(_) if text[offset..].starts_with('\'') => {

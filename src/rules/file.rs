@@ -138,13 +138,15 @@ fn rule(
     let overlap = optional(root, "overlap").map_or(Some(Overlap::default()), |node| {
         word(report, node, "`overlap`", &["queue", "parallel", "restart", "skip"])
     });
-    let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| on_change(report, node));
+    let on_change = optional(root, "on_change").map_or(Some(OnChange::default()), |node| {
+        word(report, node, "`on_change`", &["finish_old", "migrate", "cancel"])
+    });
     let limits = optional(root, "limits").map(|node| limits(report, node)).unwrap_or_default();
     let allow = optional(root, "allow").map(|node| allow(report, node, catalog)).unwrap_or_default();
 
-    let mut uses = Uses { allow: &allow, used: BTreeSet::new() };
+    let mut uses = Uses { allow: &allow, used: BTreeSet::new(), awaits: BTreeSet::new() };
     let (body, script) = body(report, root, file, files, names, &mut uses);
-    let used = uses.used;
+    let Uses { used, awaits, .. } = uses;
     if body.is_some() {
         unused_allow(report, root, &allow, &used, catalog);
         unused_limits(report, root, &used, catalog);
@@ -172,6 +174,7 @@ fn rule(
             on_change: on_change?,
             limits,
             allow,
+            awaits: awaits.into_iter().collect(),
             body: body?,
             tests,
             file: file.to_owned(),
@@ -180,16 +183,6 @@ fn rule(
         })
     };
     (rule(), script.map(|script| script.findings).unwrap_or_default())
-}
-
-fn on_change(report: &mut Report, node: &Node) -> Option<OnChange> {
-    let chosen = word(report, node, "`on_change`", &["finish_old", "migrate", "cancel"])?;
-    if chosen == OnChange::Migrate {
-        report
-            .error(node.at.clone(), Code::NotYet, "`migrate` is not supported yet")
-            .hint("write `finish_old`, which lets waiting runs end as they began, or `cancel`");
-    }
-    Some(chosen)
 }
 
 fn limits(report: &mut Report, node: &Node) -> Limits {

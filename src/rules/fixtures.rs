@@ -272,7 +272,11 @@ fn a_folder_is_looked_at_as_a_whole() {
     assert_eq!(found, wanted);
     let set = RuleSet::new(loaded.rules.clone(), &catalog());
     let listening = |kind: &str| {
-        set.listening(kind, "order/1").iter().flat_map(|it| &it.rules).map(|(rule, _)| rule.id.clone()).collect::<Vec<_>>()
+        set.listening(kind, "order/1")
+            .iter()
+            .flat_map(|it| &it.rules)
+            .map(|(rule, _)| rule.id.clone())
+            .collect::<Vec<_>>()
     };
     assert_eq!(listening("order.created"), ["a", "b", "c"]);
     assert_eq!(listening("order.paid"), ["b"]);

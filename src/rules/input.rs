@@ -85,7 +85,11 @@ fn too_long(report: &mut Report, at: &Node, longest: &str, name: &str) {
         && length > most
     {
         report
-            .error(at.at.clone(), Code::Input, format!("{name} is `{}`, and `{longest}` is the longest", shown(written)))
+            .error(
+                at.at.clone(),
+                Code::Input,
+                format!("{name} is `{}`, and `{longest}` is the longest", shown(written)),
+            )
             .hint(format!("write `{longest}` or less"));
     }
 }

@@ -4,7 +4,6 @@
 //! prints, reads a file or compiles code; so a script that is run again takes the same way.
 
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rhai::packages::{
@@ -12,12 +11,13 @@ use rhai::packages::{
     BasicStringPackage, LogicPackage, MoreStringPackage, Package,
 };
 use rhai::{
-    Array, Dynamic, Engine, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Module, NativeCallContext,
-    OptimizationLevel, Position, Token,
+    Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Module, OptimizationLevel, Position, Token,
 };
 use rust_decimal::{Decimal, RoundingStrategy};
 
+use super::bounds::{EXPRESSION_STEPS, MAX_ITEMS, MAX_TEXT, Meter, SCRIPT_STEPS, within_bounds};
 use super::eval::Steps;
+use super::lists;
 use super::value::{RecordRef, parse_duration, show, to_dynamic};
 use crate::domain::record::RecordType;
 use crate::domain::{Catalog, Envelope, Field, FieldKind, Money};
@@ -25,24 +25,13 @@ use crate::domain::{Catalog, Envelope, Field, FieldKind, Money};
 /// What a native function gives.
 pub(crate) type Native<T> = Result<T, Box<EvalAltResult>>;
 
-/// The longest text that an expression or script may make, in bytes.
-pub(crate) const MAX_TEXT: usize = 64 * 1024;
-/// The most items of a list (nested ones counted together) and entries of a map.
-const MAX_ITEMS: usize = 4096;
 /// The deepest nesting of calls. With [`MAX_DEPTH`] it keeps the deepest script within half of a thread's stack of
 /// 2 MiB, which a test measures.
 const MAX_CALLS: usize = 12;
 /// The deepest nesting of an expression; two `all` within each other take some 40.
 const MAX_DEPTH: usize = 56;
-/// Evaluation steps of one expression.
-const EXPRESSION_OPERATIONS: u64 = 20_000;
-/// Evaluation steps of one pass of a script: a thousand calls take some 10,000. It bounds what Rhai does not, the
-/// growth of a map by `m[k] = v`: each of some six steps may keep another 64 KiB, half a gigabyte at worst.
-const SCRIPT_OPERATIONS: u64 = 50_000;
-/// How long one match, or one pass of a rule, may compute. Operations bound neither time nor memory: one of them
-/// may copy 64 KiB, and those of a closure that a native function calls count from where the function was called.
-/// This does, with a wide margin: the usual pass takes 0.05 ms.
-const DEADLINE: Duration = Duration::from_millis(500);
+/// The most variables at once.
+const MAX_VARIABLES: usize = 256;
 
 /// A comparison that has no answer, since a side is nothing or the currencies differ. It makes a condition false,
 /// whatever stands around it: `!(order.total > x)` must not hold because the total is not known.
@@ -55,12 +44,8 @@ impl From<NoAnswer> for Box<EvalAltResult> {
     }
 }
 
-/// What an evaluation that passed [`DEADLINE`] is ended with.
-#[derive(Clone, Debug)]
-pub(crate) struct TimedOut;
-
 /// The words that a text may hold beside functions of [`FUNCTIONS`]: Rhai's own, which need no registration.
-const BUILT_IN: &[&str] = &["call", "curry", "type_of", "is_shared", "is_def_var", "is_def_fn"];
+const BUILT_IN: &[&str] = &["call", "type_of", "is_shared", "is_def_var", "is_def_fn"];
 
 /// Every function that a merchant may call; the check knows no others.
 const FUNCTIONS: &[&str] = &[
@@ -170,7 +155,7 @@ static LIBRARY: LazyLock<Arc<Module>> = LazyLock::new(|| {
     LogicPackage::init(&mut module);
     MoreStringPackage::init(&mut module);
     module.register_lazy_functions();
-    texts_and_lists(&mut module);
+    lists::register(&mut module);
     money(&mut module);
     time(&mut module);
     records(&mut module);
@@ -203,7 +188,7 @@ fn text_and_number(text: &str, number: &str) -> Native<bool> {
     Err(format!("the text \"{text}\" does not compare with the number {number}").into())
 }
 
-fn set<A: 'static, const N: usize, const X: bool, R, const F: bool>(
+pub(super) fn set<A: 'static, const N: usize, const X: bool, R, const F: bool>(
     module: &mut Module,
     name: &str,
     function: impl rhai::RhaiNativeFunc<A, N, X, R, F> + Send + Sync + 'static,
@@ -211,39 +196,6 @@ fn set<A: 'static, const N: usize, const X: bool, R, const F: bool>(
     R: rhai::Variant + Clone,
 {
     FuncRegistration::new(name).with_purity(true).with_volatility(false).set_into_module(module, function);
-}
-
-fn texts_and_lists(module: &mut Module) {
-    // Where Rhai changes a text in place, ours give a new one: texts of records cannot be changed. Its `replace`
-    // also looks at the size only when it is done.
-    set(module, "replace", |text: &str, from: &str, to: &str| replace(text, from, to));
-    set(module, "replace", |text: &str, from: char, to: &str| replace(text, from.encode_utf8(&mut [0; 4]), to));
-    set(module, "replace", |text: &str, from: &str, to: char| replace(text, from, to.encode_utf8(&mut [0; 4])));
-    set(module, "replace", |text: &str, from: char, to: char| {
-        replace(text, from.encode_utf8(&mut [0; 4]), to.encode_utf8(&mut [0; 4]))
-    });
-    set(module, "trim", |text: &str| ImmutableString::from(text.trim()));
-    set(module, "join", |items: Array, between: &str| -> Native<ImmutableString> {
-        let parts: Vec<String> = items.iter().map(show).collect();
-        within_size(parts.iter().map(|part| part.len() + between.len()).sum())?;
-        Ok(parts.join(between).into())
-    });
-    set(module, "any", |context: NativeCallContext, items: Array, holds: FnPtr| -> Native<bool> {
-        for item in items {
-            if holds.call_within_context::<bool>(&context, (item,))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    });
-    set(module, "sum", |context: NativeCallContext, items: Array| -> Native<Dynamic> {
-        let mut items = items.into_iter();
-        let Some(mut sum) = items.next() else { return Ok(0_i64.into()) };
-        for item in items {
-            sum = context.call_native_fn::<Dynamic>("+", (sum, item))?;
-        }
-        Ok(sum)
-    });
 }
 
 /// What is made of nothing is nothing; only `in` has an answer.
@@ -264,18 +216,6 @@ fn nothing(module: &mut Module) {
     set(module, "+", |_: (), _: &str| ());
     set(module, "-", |_: ()| ());
     set(module, "!", |_: ()| ());
-}
-
-fn replace(text: &str, from: &str, to: &str) -> Native<ImmutableString> {
-    within_size(text.len() + text.matches(from).count().saturating_mul(to.len()))?;
-    Ok(text.replace(from, to).into())
-}
-
-fn within_size(bytes: usize) -> Native<()> {
-    if bytes <= MAX_TEXT {
-        return Ok(());
-    }
-    Err(EvalAltResult::ErrorDataTooLarge("Length of string".to_owned(), Position::NONE).into())
 }
 
 fn money(module: &mut Module) {
@@ -434,7 +374,8 @@ fn collect_names(fields: &'static [Field], names: &mut Vec<&'static str>) {
 
 /// An engine that reads texts: it knows no functions, only grammar and limits.
 pub(crate) fn reader() -> Engine {
-    let mut engine = limited(SCRIPT_OPERATIONS);
+    let mut engine = Engine::new_raw();
+    set_limits(&mut engine);
     engine.set_optimization_level(OptimizationLevel::None);
     for word in ["eval", "import", "export", "print", "debug", "Fn"] {
         engine.disable_symbol(word);
@@ -482,43 +423,58 @@ impl Keys {
     }
 }
 
-/// An engine that evaluates expressions.
-pub(crate) fn evaluator() -> Engine {
-    let mut engine = limited(EXPRESSION_OPERATIONS);
+/// An engine that evaluates expressions, and what counts what they use. `find` gives the names that are none of their
+/// own.
+pub(crate) fn evaluator(find: impl Fn(&str) -> Option<Dynamic> + Send + Sync + 'static) -> (Engine, Arc<Meter>) {
+    let (mut engine, meter) = limited(EXPRESSION_STEPS, find);
     engine.register_global_module(Arc::clone(&STRICT));
     // Rhai's own comparisons would go before ours.
     engine.set_fast_operators(false);
-    engine
+    (engine, meter)
 }
 
-/// Lets an engine find names through `find`, within functions and closures too.
-#[expect(deprecated, reason = "Rhai marks the hook as volatile this way; the version is held by Cargo.lock")]
-pub(crate) fn resolve(engine: &mut Engine, find: impl Fn(&str) -> Option<Dynamic> + Send + Sync + 'static) {
-    engine.on_var(move |name, _, _| Ok(find(name)));
+/// An engine that runs scripts, and what counts what they use. `find` gives the names that are none of their own.
+pub(crate) fn runner(find: impl Fn(&str) -> Option<Dynamic> + Send + Sync + 'static) -> (Engine, Arc<Meter>) {
+    limited(SCRIPT_STEPS, find)
 }
 
-/// An engine that runs scripts.
-pub(crate) fn runner() -> Engine {
-    limited(SCRIPT_OPERATIONS)
-}
-
-fn limited(operations: u64) -> Engine {
+fn limited(steps: u64, find: impl Fn(&str) -> Option<Dynamic> + Send + Sync + 'static) -> (Engine, Arc<Meter>) {
     // A raw engine is a handful of empty fields: making one takes less time than evaluating a comparison.
     let mut engine = Engine::new_raw();
     engine.register_global_module(Arc::clone(&LIBRARY));
-    engine.set_max_operations(operations);
+    set_limits(&mut engine);
+    let meter = Meter::begin(steps);
+    let counting = Arc::clone(&meter);
+    engine.on_progress(move |_| counting.step().err().map(Dynamic::from));
+    resolve(&mut engine, Arc::clone(&meter), find);
+    (engine, meter)
+}
+
+/// Finds names through `find`, within functions and closures too, and looks at each variable that is named.
+#[expect(deprecated, reason = "Rhai marks the hook as volatile this way; the version is held by Cargo.lock")]
+fn resolve(engine: &mut Engine, meter: Arc<Meter>, find: impl Fn(&str) -> Option<Dynamic> + Send + Sync + 'static) {
+    engine.on_var(move |name, _, context| {
+        if let Some(found) = find(name) {
+            return Ok(Some(found));
+        }
+        if let Some(value) = context.scope().get(name) {
+            if value.is_shared() {
+                // Where it is in use, looking at it takes 50 ms.
+                meter.check()?;
+            }
+            within_bounds(value)?;
+        }
+        Ok(None)
+    });
+}
+
+fn set_limits(engine: &mut Engine) {
     engine.set_max_call_levels(MAX_CALLS);
     engine.set_max_expr_depths(MAX_DEPTH, MAX_DEPTH);
     engine.set_max_string_size(MAX_TEXT);
     engine.set_max_array_size(MAX_ITEMS);
     engine.set_max_map_size(MAX_ITEMS);
-    engine.set_max_variables(256);
+    engine.set_max_variables(MAX_VARIABLES);
     engine.set_max_functions(256);
     engine.set_max_modules(0);
-    let began = Instant::now();
-    engine.on_progress(move |operations| {
-        // Looking at the clock costs more than most operations.
-        (operations % 256 == 0 && began.elapsed() > DEADLINE).then(|| Dynamic::from(TimedOut))
-    });
-    engine
 }

@@ -1,5 +1,6 @@
 //! Rules from files and folders: the only place of this room that reads a disk.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -27,12 +28,31 @@ pub struct Loaded {
     pub findings: Vec<Finding>,
     /// How many rule files were read.
     pub files: usize,
+    /// What was not taken: files with a mistake, and what could not be read at all.
+    pub unusable: Vec<Unusable>,
+}
+
+/// A file that is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The file, or the folder that could not be read.
+    pub file: PathBuf,
+    /// The rule that it is about, where that can be told.
+    pub id: Option<String>,
 }
 
 impl Loaded {
     /// How many findings there are of this severity.
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    /// Says that something cannot be read, and so that nobody knows of which rules.
+    fn give_up(&mut self, path: &Path, error: &io::Error, hint: &str) {
+        let mut report = Report::new(path, "");
+        report.error(0..0, Code::Unreadable, format!("this cannot be read: {error}")).hint(hint);
+        self.findings.extend(report.finish());
+        self.unusable.push(Unusable { file: path.to_owned(), id: None });
     }
 }
 
@@ -49,56 +69,68 @@ pub fn load(paths: &[PathBuf], catalog: &Catalog) -> Loaded {
     for path in paths {
         // A file that is named is read whatever it is called.
         match fs::metadata(path) {
-            Ok(found) if found.is_dir() => gather(path, 0, &mut files, &mut loaded.findings),
+            Ok(found) if found.is_dir() => gather(path, 0, &mut files, &mut loaded),
             Ok(_) => files.push(path.clone()),
-            Err(error) => loaded.findings.extend(unreadable(path, &error, "name a rule file or a folder of them")),
+            Err(error) => loaded.give_up(path, &error, "name a rule file or a folder of them"),
         }
     }
     files.sort();
     files.dedup();
     if files.len() > MOST_FILES {
         let what = io::Error::other(format!("there are more than {MOST_FILES} rule files; the rest was not read"));
-        loaded.findings.extend(unreadable(
-            &files[MOST_FILES],
-            &what,
-            "keep the rules of a shop in a folder of its own",
-        ));
+        loaded.give_up(&files[MOST_FILES], &what, "keep the rules of a shop in a folder of its own");
         files.truncate(MOST_FILES);
     }
     loaded.files = files.len();
     let mut rules = Vec::new();
     for path in files {
-        let Read { rule, findings } = match bounded(&path) {
-            Ok(text) => file::read(&path, &text, &|name| bounded(&path.with_file_name(name)), catalog),
+        let text = match bounded(&path) {
+            Ok(text) => text,
             Err(error) => {
-                let findings = unreadable(&path, &error, "save it as UTF-8 text of at most 1 MiB");
-                Read { rule: None, findings }
+                loaded.give_up(&path, &error, "save it as UTF-8 text of at most 1 MiB");
+                continue;
             }
         };
-        rules.extend(rule);
+        let Read { rule, findings } = file::read(&path, &text, &|name| bounded(&path.with_file_name(name)), catalog);
         loaded.findings.extend(findings);
+        match rule {
+            Some(rule) => rules.push(rule),
+            None => loaded.unusable.push(Unusable { id: id_in(&text), file: path }),
+        }
     }
+    let all: Vec<Unusable> =
+        rules.iter().map(|rule| Unusable { file: rule.file.clone(), id: Some(rule.id.clone()) }).collect();
     loaded.rules = between::unique(rules, &mut loaded.findings);
+    let taken: BTreeSet<&Path> = loaded.rules.iter().map(|rule| rule.file.as_path()).collect();
+    loaded.unusable.extend(all.into_iter().filter(|it| !taken.contains(it.file.as_path())));
     loaded.findings.extend(between::warnings(&loaded.rules, catalog));
     loaded
 }
 
+/// The id that a file gives its rule, as far as it can be told of a file that is not even YAML.
+fn id_in(text: &str) -> Option<String> {
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let value = text.lines().find_map(|line| line.strip_prefix("id:"))?;
+    let value = value.split(" #").next().unwrap_or(value).trim().trim_matches(['"', '\'']);
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
 /// The rule files in a folder.
-fn gather(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, findings: &mut Vec<Finding>) {
+fn gather(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, loaded: &mut Loaded) {
     if depth > DEEPEST {
         let what = io::Error::other(format!("folders nest deeper than {DEEPEST} levels here"));
-        findings.extend(unreadable(folder, &what, "move the rules further up"));
+        loaded.give_up(folder, &what, "move the rules further up");
         return;
     }
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) => return findings.extend(unreadable(folder, &error, "make the folder readable")),
+        Err(error) => return loaded.give_up(folder, &error, "make the folder readable"),
     };
     for entry in entries {
         let (path, kind) = match entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))) {
             Ok(entry) => entry,
             Err(error) => {
-                findings.extend(unreadable(folder, &error, "make the folder readable"));
+                loaded.give_up(folder, &error, "make the folder readable");
                 continue;
             }
         };
@@ -110,7 +142,7 @@ fn gather(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, findings: &mut 
         // A link to a file is one; a link to a folder may lead back up, and is not followed.
         if kind.is_dir() {
             if name != "fixtures" {
-                gather(&path, depth + 1, files, findings);
+                gather(&path, depth + 1, files, loaded);
             }
         } else if is_rule && path.is_file() {
             files.push(path);
@@ -131,10 +163,4 @@ fn bounded(path: &Path) -> io::Result<String> {
         let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
         io::Error::other(format!("it is not UTF-8: line {line} holds other bytes"))
     })
-}
-
-fn unreadable(path: &Path, error: &io::Error, hint: &str) -> Vec<Finding> {
-    let mut report = Report::new(path, "");
-    report.error(0..0, Code::Unreadable, format!("this cannot be read: {error}")).hint(hint);
-    report.finish()
 }

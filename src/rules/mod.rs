@@ -13,14 +13,17 @@
 
 mod advance;
 mod between;
+mod bounds;
 mod eval;
 pub mod expr;
 mod fields;
 mod file;
 mod finding;
+mod in_force;
 mod input;
 mod keys;
 mod language;
+mod lists;
 mod load;
 mod matching;
 mod mistakes;
@@ -50,7 +53,8 @@ mod tests;
 pub use advance::{Outcome, Progress, advance};
 pub use file::{Read, read};
 pub use finding::{Code, Finding, Severity};
-pub use load::{Loaded, load, load_folder};
+pub use in_force::{Because, Wanted, in_force};
+pub use load::{Loaded, Unusable, load, load_folder};
 pub use matching::{Match, WhyNot, first_false, lane_key, matches, why_not};
 pub use rule::{
     Body, Condition, Expect, ExpectedCall, Input, InputKind, OnChange, OnError, OnViolation, Overlap, Rule, RuleTest,

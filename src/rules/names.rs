@@ -12,7 +12,7 @@ use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, FnPtr, Position, Stmt, Stmt
 use super::expr::{EarlierStep, Mistake, Scope};
 use super::language::{SCRIPT_FUNCTIONS, functions};
 use super::near::write_nearest;
-use super::rule::InputKind;
+use super::rule::{AWAITS, InputKind};
 use crate::domain::record::RecordType;
 use crate::domain::{Envelope, Field, FieldKind};
 
@@ -25,6 +25,8 @@ pub(crate) struct Found {
     pub(crate) paths: Vec<Vec<String>>,
     /// The capabilities that a script asks, with the place of each name.
     pub(crate) asks: Vec<(String, usize)>,
+    /// The events that a script waits for, with the place of each name.
+    pub(crate) awaits: Vec<(String, usize)>,
     /// The ids that a script gives its calls, and whether it computes some of them.
     pub(crate) ids: (BTreeSet<String>, bool),
     /// What an expression gives.
@@ -70,6 +72,7 @@ pub(crate) enum Ty {
     Record(&'static str, Fields),
     Inputs,
     Steps,
+    Function,
 }
 
 /// The fields of a record type; two are the same when they are the same table.
@@ -136,6 +139,7 @@ impl Ty {
             Self::Map => "a map",
             Self::List(_) => "a list",
             Self::Record(..) | Self::Inputs | Self::Steps => "a record",
+            Self::Function => "a function",
         }
     }
 
@@ -173,6 +177,8 @@ struct Walk<'a> {
     locals: Vec<(String, Ty)>,
     /// How many locals stand outside of the branch of `all` that is walked.
     outside: usize,
+    /// The place of the `map` whose results are branches of `all`.
+    makes_branches: Option<Position>,
     found: Found,
 }
 
@@ -210,6 +216,7 @@ impl<'a> Walk<'a> {
             assigned,
             locals: Vec::new(),
             outside: 0,
+            makes_branches: None,
             found: Found::default(),
         };
         walk.block(ast.statements());
@@ -227,9 +234,13 @@ impl<'a> Walk<'a> {
     fn named_function(&mut self, key: &(String, usize)) {
         let Some(Function { params, body }) = self.functions.remove(key) else { return };
         let name = key.0.as_str();
-        if SCRIPT_FUNCTIONS.contains(&name) || functions().any(|ours| ours == name) {
+        let is_taken = SCRIPT_FUNCTIONS.contains(&name) || functions().any(|ours| ours == name);
+        if is_taken || is_fact(name) {
             let at = self.text.find(&format!("fn {name}")).map_or(0, |at| at + 3);
-            let message = format!("`{name}` is a function that is there already");
+            let message = match is_taken {
+                true => format!("`{name}` is a function that is there already"),
+                false => format!("`{name}` is taken"),
+            };
             self.found.mistakes.push(Mistake {
                 offset: at,
                 len: name.len(),
@@ -272,16 +283,19 @@ impl<'a> Walk<'a> {
             Stmt::Expr(expr) => self.found.gives = self.expr(expr),
             Stmt::FnCall(call, at) => self.found.gives = self.call(call, *at),
             Stmt::Var(it, ..) => {
-                let ty = self.expr(&it.1);
+                let ty = if self.function(&it.1, &[]) { Ty::Function } else { self.expr(&it.1) };
                 self.declare(it.0.name.as_str(), ty, it.0.pos);
             }
             Stmt::Assignment(it) => {
-                if let Some(name) = root_variable(&it.1.lhs)
-                    && self.local(name).is_none()
-                    && is_fact(name)
-                {
+                let name = root_variable(&it.1.lhs);
+                let local = name.and_then(|name| self.local(name));
+                if let Some(name) = name.filter(|name| local.is_none() && is_fact(name)) {
                     let message = format!("`{name}` cannot be changed: {FACTS_IN_TEXT}");
                     self.mistake(it.1.lhs.start_position(), name.len(), message, None);
+                } else if let Some(name) = name.filter(|_| local == Some(Ty::Function)) {
+                    let message = format!("`{name}` is a function and stays one");
+                    let hint = "give the other value a name of its own".to_owned();
+                    self.mistake(it.1.lhs.start_position(), name.len(), message, Some(hint));
                 } else {
                     self.expr(&it.1.lhs);
                     self.assigned_in_branch(&it.1.lhs);
@@ -340,7 +354,7 @@ impl<'a> Walk<'a> {
             let message = format!("`{name}` is taken");
             self.mistake(at, name.len(), message, Some(format!("choose another name, such as `my_{name}`")));
         }
-        let ty = if self.assigned.contains(name) { Ty::Any } else { ty };
+        let ty = if self.assigned.contains(name) && ty != Ty::Function { Ty::Any } else { ty };
         self.locals.push((name.to_owned(), ty));
     }
 
@@ -356,9 +370,9 @@ impl<'a> Walk<'a> {
             Expr::IntegerConstant(..) => Ty::Int,
             Expr::StringConstant(..) | Expr::CharConstant(..) => Ty::Text,
             Expr::Unit(_) => Ty::Nothing,
-            Expr::DynamicConstant(value, _) => {
-                if let Some(closure) = value.read_lock::<FnPtr>() {
-                    self.closure(closure.fn_name(), &[], &[]);
+            Expr::DynamicConstant(value, at) => {
+                if self.function(expr, &[]) {
+                    self.kept_function(*at, 1);
                     return Ty::Any;
                 }
                 if value.is_decimal() { Ty::Decimal } else { Ty::Any }
@@ -382,14 +396,31 @@ impl<'a> Walk<'a> {
                 Ty::Map
             }
             Expr::Variable(it, _, at) => self.variable(&it.1, *at),
-            Expr::Stmt(block) => self.captured(block, &[]).unwrap_or_else(|| {
-                self.block_expression(block);
+            Expr::ThisPtr(at) => {
+                let hint = "name what the function works on: `|item| item.quantity`".to_owned();
+                self.mistake(*at, 4, "there is no `this`".to_owned(), Some(hint));
                 Ty::Any
-            }),
+            }
+            Expr::Stmt(block) => {
+                if self.function(expr, &[]) {
+                    self.kept_function(block.position(), 1);
+                } else {
+                    self.block_expression(block);
+                }
+                Ty::Any
+            }
             Expr::FnCall(call, at) => self.call(call, *at),
             Expr::Dot(it, flags, _) => {
                 self.note_path(&it.lhs, Some((&it.rhs, *flags)));
-                let base = self.expr(&it.lhs);
+                let first = first_link(&it.rhs, *flags);
+                if let Some(name) = root_variable(&it.lhs).filter(|name| self.local(name).is_some()) {
+                    self.not_its_own(name, first);
+                }
+                let is_called = matches!(first, Expr::MethodCall(call, _) if call.name == "call");
+                let base = match is_called && self.is_function(&it.lhs) {
+                    true => Ty::Function,
+                    false => self.expr(&it.lhs),
+                };
                 self.chain(base, &it.rhs, *flags, false)
             }
             Expr::Index(it, flags, _) => {
@@ -427,6 +458,10 @@ impl<'a> Walk<'a> {
 
     fn variable(&mut self, name: &str, at: Position) -> Ty {
         if let Some(ty) = self.local(name) {
+            if ty == Ty::Function {
+                self.kept_function(at, name.len());
+                return Ty::Any;
+            }
             return ty;
         }
         if self.is_own_function(name) {
@@ -566,8 +601,12 @@ impl<'a> Walk<'a> {
 
     fn method(&mut self, base: Ty, call: &FnCallExpr, at: Position) -> Ty {
         let item = base.items();
-        for arg in &call.args {
-            self.argument(arg, &item);
+        let function_at = function_argument(&call.name);
+        let makes_branches = call.name == "map" && self.makes_branches == Some(at);
+        for (i, arg) in call.args.iter().enumerate() {
+            if Some(i) != function_at || !self.function_of(arg, std::slice::from_ref(&item), makes_branches) {
+                self.expr(arg);
+            }
         }
         if call.name == "ask" {
             let message = "`ask` wants the capability first".to_owned();
@@ -583,36 +622,46 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// An argument that may be a closure over the items of a list.
-    fn argument(&mut self, arg: &Expr, item: &Ty) -> Ty {
-        match arg {
-            Expr::DynamicConstant(value, _) => {
-                if let Some(closure) = value.read_lock::<FnPtr>() {
-                    self.closure(closure.fn_name(), &[], std::slice::from_ref(item));
-                    return Ty::Any;
-                }
-                self.expr(arg)
-            }
-            Expr::Stmt(block) => match self.captured(block, std::slice::from_ref(item)) {
-                Some(ty) => ty,
-                None => self.expr(arg),
-            },
-            _ => self.expr(arg),
+    // Functions as values.
+    //
+    // A function shares the variables that it captures. Kept in one of them it would hold itself, and nobody would
+    // ever free it; one that captures the last, again and again, makes a chain that overflows the stack when it is
+    // freed. So a function stands only where it is used: in a call that takes one, among the branches of `all`, or
+    // under a name that stays its own.
+
+    /// Walks a function that stands where one may: written there, or by its name.
+    fn function(&mut self, expr: &Expr, params: &[Ty]) -> bool {
+        self.function_of(expr, params, false)
+    }
+
+    fn function_of(&mut self, expr: &Expr, params: &[Ty], makes_branches: bool) -> bool {
+        let Some((name, captured)) = closure_of(expr) else { return self.is_function(expr) };
+        self.closure(&name, &captured, params, makes_branches);
+        true
+    }
+
+    fn is_function(&self, expr: &Expr) -> bool {
+        matches!(expr, Expr::Variable(it, ..) if self.local(&it.1) == Some(Ty::Function))
+    }
+
+    fn kept_function(&mut self, at: Position, len: usize) {
+        let message = "a function is no value to be kept or given back".to_owned();
+        let hint = "hand it to `map`, `filter`, `all` and the like where it is needed, call it, or write \
+                    `fn name(item) { … }`";
+        self.mistake(at, len, message, Some(hint.to_owned()));
+    }
+
+    /// A function that works on the items of a variable and looks at that variable: Rhai has it locked meanwhile.
+    fn not_its_own(&mut self, name: &str, link: &Expr) {
+        let Expr::MethodCall(call, at) = link else { return };
+        let captures = |arg: &Expr| closure_of(arg).is_some_and(|(_, captured)| captured.contains(&name));
+        if function_argument(&call.name).and_then(|i| call.args.get(i)).is_some_and(captures) {
+            let message = format!("the function given to `{}` cannot look at `{name}`, which it works on", call.name);
+            self.mistake(*at, call.name.len(), message, Some(format!("copy it first: `let all_{name} = {name};`")));
         }
     }
 
-    /// A closure that captures: Rhai makes a block of it, which shares the variables and curries the function.
-    fn captured(&mut self, block: &StmtBlock, params: &[Ty]) -> Option<Ty> {
-        let [Stmt::Share(_), Stmt::Expr(expr)] = block.statements() else { return None };
-        let Expr::FnCall(curry, _) = &**expr else { return None };
-        let (Expr::DynamicConstant(value, _), captured) = curry.args.split_first()? else { return None };
-        let name = value.read_lock::<FnPtr>()?.fn_name().to_owned();
-        let captured: Vec<&str> = captured.iter().filter_map(root_variable).collect();
-        self.closure(&name, &captured, params);
-        Some(Ty::Any)
-    }
-
-    fn closure(&mut self, name: &str, captured: &[&str], types: &[Ty]) {
+    fn closure(&mut self, name: &str, captured: &[&str], types: &[Ty], makes_branches: bool) {
         // Taken out while its body is walked, so that nothing is walked in circles.
         let Some(key) = self.functions.keys().find(|(known, _)| known == name).cloned() else { return };
         let Some(function) = self.functions.remove(&key) else { return };
@@ -622,7 +671,10 @@ impl<'a> Walk<'a> {
         for (i, param) in own.enumerate() {
             self.declare(param, types.get(i).cloned().unwrap_or(Ty::Any), start);
         }
-        self.block(&function.body);
+        match &*function.body {
+            [Stmt::Expr(branch)] if makes_branches && self.function(branch, &[]) => {}
+            body => self.block(body),
+        }
         self.locals.truncate(depth);
         self.functions.insert(key, function);
     }
@@ -630,6 +682,25 @@ impl<'a> Walk<'a> {
     /// As [`is_fact`], and `item` where there is one.
     fn is_fact(&self, name: &str) -> bool {
         is_fact(name) || name == ITEM && self.scope.item.is_some()
+    }
+
+    /// The branches of `all`: written as a list, or made by a `map`.
+    fn branches(&mut self, branches: &Expr) -> Ty {
+        let outside = std::mem::replace(&mut self.outside, self.locals.len());
+        let maker = std::mem::replace(&mut self.makes_branches, maker_of(branches));
+        let ty = match branches {
+            Expr::Array(items, _) => {
+                for item in items.iter() {
+                    if !self.function(item, &[]) {
+                        self.expr(item);
+                    }
+                }
+                Ty::List(Box::new(Ty::Any))
+            }
+            other => self.expr(other),
+        };
+        (self.outside, self.makes_branches) = (outside, maker);
+        ty
     }
 
     fn is_own_function(&self, name: &str) -> bool {
@@ -644,12 +715,23 @@ impl<'a> Walk<'a> {
             self.ask(call, at);
             return Ty::Any;
         }
-        let outside = self.outside;
-        if call.name == "all" && call.args.len() == 1 {
-            self.outside = self.locals.len();
-        }
-        let types: Vec<Ty> = call.args.iter().map(|arg| self.argument(arg, &Ty::Any)).collect();
-        self.outside = outside;
+        // In front of the arguments that it has as a method stands the list.
+        let function_at = match call.name.as_str() {
+            "call" => Some(0),
+            name if self.is_own_function(name) => None,
+            name => function_argument(name).map(|at| at + 1),
+        };
+        let types: Vec<Ty> = match &*call.args {
+            [branches] if call.name == "all" => vec![self.branches(branches)],
+            args => args
+                .iter()
+                .enumerate()
+                .map(|(i, arg)| match Some(i) == function_at && self.function(arg, &[]) {
+                    true => Ty::Function,
+                    false => self.expr(arg),
+                })
+                .collect(),
+        };
         self.known_function(&call.name, at);
         match (call.name.as_str(), types.first(), call.args.first()) {
             ("money", Some(Ty::Int | Ty::Decimal), _) => {
@@ -691,6 +773,9 @@ impl<'a> Walk<'a> {
             Some(Expr::StringConstant(name, at)) => {
                 let offset = offset_of(self.text, *at);
                 self.found.asks.push((name.to_string(), offset + 1));
+                if name == AWAITS {
+                    self.awaits(call.args.get(1), *at);
+                }
             }
             _ => {
                 let message = "`ask` needs the capability's name as a plain text".to_owned();
@@ -698,6 +783,24 @@ impl<'a> Walk<'a> {
                 self.mistake(at, 3, message, Some(hint.to_owned()));
             }
         }
+    }
+
+    /// The event that is waited for, out of the input as it is written.
+    fn awaits(&mut self, input: Option<&Expr>, at: Position) {
+        let pairs = match input {
+            Some(Expr::Map(it, _)) => it.0.iter(),
+            _ => [].iter(),
+        };
+        let event = pairs.filter(|(key, _)| key.name == "event").map(|(_, event)| event).next_back();
+        if let Some(Expr::StringConstant(name, at)) = event {
+            let offset = offset_of(self.text, *at);
+            return self.found.awaits.push((name.to_string(), offset + 1));
+        }
+        let message = format!("`{AWAITS}` needs the event's name as a plain text");
+        let hint =
+            format!("write `ask(\"{AWAITS}\", #{{ event: \"order.fulfilled\", … }})`, so that the event is kept");
+        let (at, len) = event.map_or((at, AWAITS.len() + 2), |event| (event.start_position(), 1));
+        self.mistake(at, len, message, Some(hint));
     }
 
     fn known_function(&mut self, name: &str, at: Position) {
@@ -809,6 +912,47 @@ pub(crate) fn is_fact(name: &str) -> bool {
 
 fn is_closure(name: &str) -> bool {
     name.starts_with("anon$")
+}
+
+/// A function written where it stands: its name, and the variables that it captures. Where there are any, Rhai makes a
+/// block of it, which shares the variables and curries the function.
+fn closure_of(expr: &Expr) -> Option<(String, Vec<&str>)> {
+    let name = |expr: &Expr| match expr {
+        Expr::DynamicConstant(value, _) => Some(value.read_lock::<FnPtr>()?.fn_name().to_owned()),
+        _ => None,
+    };
+    let Expr::Stmt(block) = expr else { return Some((name(expr)?, Vec::new())) };
+    let [Stmt::Share(_), Stmt::Expr(expr)] = block.statements() else { return None };
+    let Expr::FnCall(curry, _) = &**expr else { return None };
+    let (function, captured) = curry.args.split_first()?;
+    Some((name(function)?, captured.iter().filter_map(root_variable).collect()))
+}
+
+/// Which argument of a list's method may be a function.
+fn function_argument(method: &str) -> Option<usize> {
+    match method {
+        "all" | "any" | "some" | "filter" | "map" | "find" | "find_map" | "reduce" | "for_each" | "sort"
+        | "sort_by" | "order" | "order_by" | "dedup" | "retain" | "drain" | "index_of" => Some(0),
+        "zip" => Some(1),
+        _ => None,
+    }
+}
+
+/// The first link of what follows a dot.
+fn first_link(rest: &Expr, flags: ASTFlags) -> &Expr {
+    match rest {
+        Expr::Dot(it, ..) | Expr::Index(it, ..) if !flags.contains(ASTFlags::BREAK) => &it.lhs,
+        _ => rest,
+    }
+}
+
+/// The place of a `map` that comes last: `order.lines.filter(…).map(…)`.
+fn maker_of(expr: &Expr) -> Option<Position> {
+    match expr {
+        Expr::Dot(it, ..) | Expr::Index(it, ..) => maker_of(&it.rhs),
+        Expr::MethodCall(call, at) if call.name == "map" => Some(*at),
+        _ => None,
+    }
 }
 
 fn root_variable(expr: &Expr) -> Option<&str> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path};
 
-use super::expr::{EarlierStep, Expr};
+use super::expr::{EarlierStep, Expr, Template};
 use super::fields::{self, group, list, optional, required, span, text, word};
 use super::finding::{Code, Finding, Report, shown};
 use super::input::{self, Extent};
@@ -12,15 +12,17 @@ use super::keys;
 use super::mistakes::Names;
 use super::names::Ty;
 use super::near::{write_ascii, write_nearest};
-use super::rule::{OnError, OnViolation, Step, With};
+use super::read_when;
+use super::rule::{AWAITS, OnError, OnViolation, Step, With};
 use super::script::Script;
 use super::yaml::{Data, Node};
-use crate::domain::{Catalog, Kind, Retry, Spec};
+use crate::domain::{Catalog, Kind, Retry, Spec, is_of_kind};
 
-/// The capabilities that a rule uses, and the writes that it may use.
+/// The capabilities that a rule uses, the writes that it may use, and the events that it waits for.
 pub(super) struct Uses<'a> {
     pub(super) allow: &'a [String],
     pub(super) used: BTreeSet<String>,
+    pub(super) awaits: BTreeSet<String>,
 }
 
 /// A run makes at most so many calls.
@@ -93,6 +95,9 @@ fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &m
             not_allowed(report, uses_node.at.clone(), name);
         }
         input::check(report, with, uses_node, &spec.input, &format!("`{name}`"), Extent::Whole);
+        if name == AWAITS {
+            uses.awaits.extend(with.and_then(|with| awaited(report, with, names.catalog)));
+        }
     }
     Some(Step {
         id,
@@ -129,6 +134,20 @@ fn for_each(report: &mut Report, node: &Node, names: Names<'_>) -> Option<Expr> 
         return None;
     }
     Some(list)
+}
+
+/// The event that a step waits for. One that is missing, or no text, is what the capability's schema finds.
+fn awaited(report: &mut Report, with: &Node, catalog: &Catalog) -> Option<String> {
+    let event = with.get("event")?;
+    let name = event.text()?;
+    if Template::is_template(name) {
+        report
+            .error(event.at.clone(), Code::UnknownEvent, "the event that is waited for is written out, not filled in")
+            .hint("write its name, such as `event: order.fulfilled`; where it depends, use a step with `if` for each");
+        return None;
+    }
+    // One that nobody knows is what the capability's schema finds, too.
+    catalog.events().iter().any(|known| is_of_kind(known.name, name)).then(|| name.to_owned())
 }
 
 fn not_allowed(report: &mut Report, at: std::ops::Range<usize>, name: &str) {
@@ -249,6 +268,12 @@ pub(super) fn script(
                     not_allowed(&mut inner, at, asked);
                 }
             }
+        }
+    }
+    for (event, offset) in script.iter().flat_map(Script::awaits) {
+        let at = *offset..offset.saturating_add(event.len());
+        if read_when::is_known_event(&mut inner, at, event, names.catalog) {
+            uses.awaits.insert(event.clone());
         }
     }
     Some((script, ReadScript { name: name.to_owned(), text, findings: inner.finish() }))

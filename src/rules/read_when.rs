@@ -1,6 +1,7 @@
 //! When a rule runs: its triggers and conditions.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use jiff::tz::TimeZone;
 
@@ -12,7 +13,7 @@ use super::near::{write_ascii, write_nearest};
 use super::rule::{Condition, Trigger};
 use super::schedule::{Missed, Schedule, Times, WrongTimes};
 use super::yaml::{Data, Node};
-use crate::domain::Catalog;
+use crate::domain::{Catalog, is_of_kind};
 
 /// Reads the triggers.
 pub(super) fn triggers(report: &mut Report, node: &Node, catalog: &Catalog) -> Vec<Trigger> {
@@ -53,9 +54,13 @@ fn trigger(report: &mut Report, node: &Node, catalog: &Catalog) -> Option<Trigge
             .hint("say when: `schedule: \"0 9 * * 1\"` in the place of `event:`");
         return None;
     }
-    let trigger = Trigger::Event(name.to_owned());
-    if catalog.events().iter().any(|known| trigger.hears(known.name)) {
-        return Some(trigger);
+    is_known_event(report, event.at.clone(), name, catalog).then(|| Trigger::Event(name.to_owned()))
+}
+
+/// Looks whether there is such an event, or a kind of them, and says what is meant where there is none.
+pub(super) fn is_known_event(report: &mut Report, at: Range<usize>, name: &str, catalog: &Catalog) -> bool {
+    if catalog.events().iter().any(|known| is_of_kind(known.name, name)) {
+        return true;
     }
     let known = || catalog.events().iter().map(|known| known.name).filter(|known| *known != Schedule::DUE);
     let families: BTreeSet<&str> = known().filter_map(|known| known.split('.').next()).collect();
@@ -75,9 +80,9 @@ fn trigger(report: &mut Report, node: &Node, catalog: &Catalog) -> Option<Trigge
             }),
     };
     report
-        .error(event.at.clone(), Code::UnknownEvent, format!("there is no event type `{}`", shown(name)))
+        .error(at, Code::UnknownEvent, format!("there is no event type `{}`", shown(name)))
         .maybe(hint.or_else(|| write_ascii(name)));
-    None
+    false
 }
 
 fn schedule(report: &mut Report, node: &Node, times: &Node) -> Option<Schedule> {

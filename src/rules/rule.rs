@@ -11,7 +11,12 @@ use serde_json::Value as Json;
 use super::expr::{Expr, Template};
 use super::schedule::Schedule;
 use super::script::Script;
+pub use crate::domain::OnChange;
 use crate::domain::{Inputs, Limits, Retry, Value, is_of_kind};
+
+/// The capability that answers with an event to come. No other is known by name in this room: which events are waited
+/// for must be known when the file is checked, since an event that nobody waits for is not kept for those who might.
+pub(super) const AWAITS: &str = "wait_for";
 
 /// One version of one rule.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub struct Rule {
     pub limits: Limits,
     /// The writes that it may make.
     pub allow: Vec<String>,
+    /// The events that its runs may wait for, each once: `order.fulfilled`, or all of a kind as `order.*`.
+    pub awaits: Vec<String>,
     /// What it does.
     pub body: Body,
     /// Its own tests.
@@ -188,19 +195,6 @@ pub enum Overlap {
     Restart,
     /// It is not run, and ends as `skipped`.
     Skip,
-}
-
-/// What happens to waiting runs when a new version goes live.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnChange {
-    /// They end as they began.
-    #[default]
-    FinishOld,
-    /// They are replayed on the new version.
-    Migrate,
-    /// They end as `cancelled`.
-    Cancel,
 }
 
 /// What a rule does.

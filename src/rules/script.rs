@@ -11,7 +11,8 @@ use std::time::Duration;
 use rhai::{AST, Array, Dynamic, EvalAltResult, FnPtr, ImmutableString, Map, NativeCallContext, Position};
 
 use super::advance::{Outcome, Progress};
-use super::eval::{FactFinder, in_words};
+use super::bounds::{MAX_ITEMS, MAX_TEXT, Meter, fits};
+use super::eval::{FactFinder, MAX_MESSAGE, in_words, shortened};
 use super::expr::{Mistake, Scope, full_width, in_grammar, too_long};
 use super::language::{self, Native, NoAnswer};
 use super::names;
@@ -22,6 +23,8 @@ use crate::domain::{Answer, AskOptions, Asked, Door, Facts, Failure, Retry};
 const MAX_SCRIPT: usize = 64 * 1024;
 /// The most calls of one run.
 const MAX_CALLS: usize = 1000;
+/// The longest code that a script ends its run with, in characters.
+const MAX_CODE: usize = 64;
 
 /// A checked script.
 #[derive(Clone)]
@@ -29,6 +32,7 @@ pub struct Script {
     name: String,
     ast: AST,
     asks: Vec<(String, usize)>,
+    awaits: Vec<(String, usize)>,
     ids: (BTreeSet<String>, bool),
 }
 
@@ -48,7 +52,8 @@ impl Script {
         let ast = language::reader().compile(text).map_err(|error| vec![in_grammar(text, &error)])?;
         let found = names::in_script(&ast, text, scope);
         if found.mistakes.is_empty() {
-            Ok(Self { name: name.to_owned(), ast, asks: found.asks, ids: found.ids })
+            let (asks, awaits, ids) = (found.asks, found.awaits, found.ids);
+            Ok(Self { name: name.to_owned(), ast, asks, awaits, ids })
         } else {
             Err(found.mistakes)
         }
@@ -57,6 +62,12 @@ impl Script {
     /// The capabilities that it asks, each with the byte offset of its name in the text.
     pub fn asks(&self) -> &[(String, usize)] {
         &self.asks
+    }
+
+    /// The events that it waits for (`order.fulfilled`, or `order.*`), each with its byte offset in the text. Whether
+    /// there are such events is for the reader of the rule to say.
+    pub fn awaits(&self) -> &[(String, usize)] {
+        &self.awaits
     }
 
     /// Whether a call of it may have this path, as far as that can be seen without running it: numbers, and ids.
@@ -88,9 +99,8 @@ pub(crate) fn run<D: Door + Send + 'static>(script: &Script, facts: &Facts, door
     let pass = Pass { door, frames: vec![Frame::default()], taken: BTreeSet::new(), ended: None };
     let pass = Arc::new(Mutex::new(pass));
     let result = {
-        let mut engine = language::runner();
         let finder = FactFinder::new(facts);
-        language::resolve(&mut engine, move |name| finder.get(name).map(to_dynamic));
+        let (mut engine, meter) = language::runner(move |name| finder.get(name).map(to_dynamic));
         let it = Arc::clone(&pass);
         engine.register_fn("ask", move |name: ImmutableString, input: Map| ask(&it, &name, input, &Map::new()));
         let it = Arc::clone(&pass);
@@ -98,15 +108,17 @@ pub(crate) fn run<D: Door + Send + 'static>(script: &Script, facts: &Facts, door
             ask(&it, &name, input, &options)
         });
         let it = Arc::clone(&pass);
-        engine.register_fn("all", move |context: NativeCallContext, branches: Array| all(&it, &context, branches));
+        engine.register_fn("all", move |context: NativeCallContext, branches: Array| {
+            all(&it, &meter, &context, branches)
+        });
         engine.register_fn("exit", || -> Native<()> { Err(EvalAltResult::Exit(Dynamic::UNIT, Position::NONE).into()) });
         engine.eval_ast::<Dynamic>(&script.ast)
         // The engine's functions let go of the pass here, and with it of the door.
     };
     let Ok(pass) = Arc::try_unwrap(pass) else { unreachable!("the engine held the only other handles") };
     let pass = pass.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // What stopped the pass counts even if the script came to its end: Rhai's `sort_by` swallows every error of its
-    // comparison.
+    // What stopped the pass counts even if the script came to its end: where a value is written into a text, Rhai
+    // goes on without it.
     let progress = match (pass.ended, result) {
         (Some(failure), _) => Progress::Ended(Outcome::Failed(failure)),
         _ if pass.frames.iter().any(|frame| frame.is_stopped) => Progress::Waiting,
@@ -181,10 +193,18 @@ fn ask<D: Door>(pass: &Mutex<Pass<D>>, capability: &str, input: Map, options: &M
     let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner);
     let path = pass.path(id.as_deref())?;
     match pass.door.ask(&path, capability, input, AskOptions { retry, label: id }) {
-        Asked::Answered(Answer::Done(answer)) => Ok(from_json(&answer)),
+        Asked::Answered(Answer::Done(answer)) if fits(&answer) => Ok(from_json(&answer)),
+        Asked::Answered(Answer::Done(_)) => Err(thrown(Failure::new("answer_too_large", too_large(capability)))),
         Asked::Answered(Answer::Failed(failure)) => Err(thrown(failure)),
         Asked::NotYet => Err(pass.stop()),
     }
+}
+
+fn too_large(capability: &str) -> String {
+    let most = MAX_TEXT / 1024;
+    format!(
+        "the answer of `{capability}` is too large for a script, which takes {most} KB of text and {MAX_ITEMS} items; ask for less"
+    )
 }
 
 /// Runs all branches, so that what they ask for is asked for at once. Goes on when every branch has come to its
@@ -192,14 +212,14 @@ fn ask<D: Door>(pass: &Mutex<Pass<D>>, capability: &str, input: Map, options: &M
 ///
 /// Each branch works on its own copy of what it captured. If it saw what an earlier branch assigned, its calls would
 /// depend on how far that branch had come, and a replay would not make the same ones.
-fn all<D>(pass: &Mutex<Pass<D>>, context: &NativeCallContext<'_>, branches: Array) -> Native<Array> {
+fn all<D>(pass: &Mutex<Pass<D>>, meter: &Meter, context: &NativeCallContext<'_>, branches: Array) -> Native<Array> {
     let locked = || pass.lock().unwrap_or_else(PoisonError::into_inner);
     let base = locked().path(None)?;
     let mut results = Array::new();
     let mut is_stopped = false;
     let mut first_error = None;
     for (i, branch) in branches.into_iter().enumerate() {
-        let Some(branch) = detached(branch).try_cast::<FnPtr>() else {
+        let Some(branch) = detached(branch, meter)?.try_cast::<FnPtr>() else {
             return Err("`all` needs a list of functions; write `all([|| ask(…), || ask(…)])`".into());
         };
         locked().frames.push(Frame { prefix: format!("{base}/{}/", i + 1), ..Frame::default() });
@@ -217,20 +237,21 @@ fn all<D>(pass: &Mutex<Pass<D>>, context: &NativeCallContext<'_>, branches: Arra
 }
 
 /// A value that shares nothing with another, closures within it included.
-fn detached(value: Dynamic) -> Dynamic {
+///
+/// A closure that captures two which capture the same one has two copies of it; with twenty such levels there are a
+/// million.
+fn detached(value: Dynamic, meter: &Meter) -> Native<Dynamic> {
+    meter.check()?;
     let mut value = value.flatten();
+    let mut each = |it: &mut Dynamic| -> Native<()> {
+        *it = detached(std::mem::take(it), meter)?;
+        Ok(())
+    };
     if let Some(mut closure) = value.write_lock::<FnPtr>() {
-        for captured in closure.iter_curry_mut() {
-            *captured = detached(std::mem::take(captured));
-        }
+        closure.iter_curry_mut().try_for_each(&mut each)?;
     }
-    if let Ok(mut items) = value.as_array_mut() {
-        items.iter_mut().for_each(|item| *item = detached(std::mem::take(item)));
-    }
-    if let Ok(mut map) = value.as_map_mut() {
-        map.values_mut().for_each(|item| *item = detached(std::mem::take(item)));
-    }
-    value
+    // Lists and maps hold no closures, and so share nothing.
+    Ok(value)
 }
 
 fn read_options(options: &Map) -> Native<(Option<String>, Option<Retry>)> {
@@ -283,7 +304,8 @@ fn thrown(failure: Failure) -> Box<EvalAltResult> {
     let mut map = Map::new();
     map.insert("code".into(), failure.code.into());
     map.insert("message".into(), failure.message.into());
-    map.insert("detail".into(), from_json(&failure.detail));
+    let detail = if fits(&failure.detail) { from_json(&failure.detail) } else { Dynamic::UNIT };
+    map.insert("detail".into(), detail);
     EvalAltResult::ErrorRuntime(map.into(), Position::NONE).into()
 }
 
@@ -291,7 +313,8 @@ fn thrown(failure: Failure) -> Box<EvalAltResult> {
 fn ended(script: &Script, error: &EvalAltResult) -> Outcome {
     let line = error.position().line();
     let place = line.map_or_else(|| script.name.clone(), |line| format!("{}:{line}", script.name));
-    let failed = |code: &str, message: &str| Outcome::Failed(Failure::new(code, format!("{place}: {message}")));
+    let said = |message: &str| format!("{place}: {}", shortened(message.to_owned(), MAX_MESSAGE));
+    let failed = |code: &str, message: &str| Outcome::Failed(Failure::new(code, said(message)));
     match error.unwrap_inner() {
         EvalAltResult::Exit(..) => Outcome::Done,
         EvalAltResult::ErrorRuntime(value, _) => {
@@ -303,7 +326,7 @@ fn ended(script: &Script, error: &EvalAltResult) -> Outcome {
             let code = text("code").unwrap_or_else(|| "script_error".to_owned());
             let message = text("message").unwrap_or_else(|| show(value));
             let detail = map.get("detail").and_then(|detail| to_json(detail).ok()).unwrap_or_default();
-            Outcome::of(Failure { code, message: format!("{place}: {message}"), detail })
+            Outcome::of(Failure { code: shortened(code, MAX_CODE), message: said(&message), detail })
         }
         other if !other.is_catchable() => failed("limit_exceeded", &in_words(other)),
         other => failed("script_error", &in_words(other)),

@@ -132,7 +132,10 @@ fn handled(step: &Step, failure: Failure, evaluator: &Evaluator<'_>) -> Result<J
 fn input(with: &With, evaluator: &Evaluator<'_>) -> Result<Json, Failure> {
     match with {
         With::Plain(json) => Ok(json.clone()),
-        With::Template(template) => template.render(evaluator),
+        With::Template(template) => {
+            let value = template.render(evaluator)?;
+            evaluator.within_bounds().map(|()| value)
+        }
         With::List(items) => items.iter().map(|item| input(item, evaluator)).collect(),
         With::Map(map) => {
             let pairs = map.iter().map(|(key, value)| Ok((key.clone(), input(value, evaluator)?)));

@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::bounds::MAX_TEXT;
 use super::eval::Evaluator;
 use super::expr::{Expr, Mistake, Scope};
 use super::value::{RecordRef, show, to_json};
@@ -71,6 +72,7 @@ impl Template {
     ///
     /// # Errors
     /// `missing_value` where an expression gives nothing: what is missing is said, never left out in silence.
+    /// `expression_error` where the text grows too long.
     pub(crate) fn render(&self, evaluator: &Evaluator<'_>) -> Result<Json, Failure> {
         if let [Part::Value(expr)] = &*self.parts {
             let value = evaluator.known(expr)?;
@@ -87,6 +89,10 @@ impl Template {
                     }
                     text.push_str(&show(&value));
                 }
+            }
+            if text.len() > MAX_TEXT {
+                let message = format!("the text grows longer than {} KB", MAX_TEXT / 1024);
+                return Err(Failure::new("expression_error", message));
             }
         }
         Ok(text.into())

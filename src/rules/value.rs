@@ -12,6 +12,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Number, Value as Json};
 
+use super::bounds::MAX_TEXT;
 use crate::domain::{self, Money, Record, Value};
 
 /// A record inside an expression.
@@ -20,6 +21,10 @@ pub(crate) struct RecordRef(pub(crate) Arc<dyn Record>);
 
 /// How deep a value may nest on its way out.
 const MAX_DEPTH: usize = 32;
+/// How large a value may be on its way out, in bytes.
+const MAX_JSON: usize = 2 * MAX_TEXT;
+/// What a JSON value takes beside its text, in bytes.
+const NODE: usize = 32;
 
 /// A value as expressions see it.
 pub(crate) fn to_dynamic(value: Value) -> Dynamic {
@@ -71,15 +76,29 @@ fn number(number: &Number) -> Dynamic {
 /// is exact, else text.
 ///
 /// # Errors
-/// A sentence, where a value has no JSON form (a function) or nests too deep.
+/// A sentence, where a value has no JSON form (a function), nests too deep or is too large: a list may name one
+/// record ten thousand times, and each becomes a JSON of its own.
 pub(crate) fn to_json(value: &Dynamic) -> Result<Json, String> {
-    json_at(value, 0)
+    json_at(value, 0, &mut Room(MAX_JSON))
 }
 
-fn json_at(value: &Dynamic, depth: usize) -> Result<Json, String> {
+/// The bytes that a JSON may still take.
+struct Room(usize);
+
+impl Room {
+    /// Takes room for one value with so much text in it.
+    fn take(&mut self, text: usize) -> Result<(), String> {
+        let left = self.0.checked_sub(text.saturating_add(NODE));
+        self.0 = left.ok_or_else(|| format!("a value is larger than {} KB", MAX_JSON / 1024))?;
+        Ok(())
+    }
+}
+
+fn json_at(value: &Dynamic, depth: usize, room: &mut Room) -> Result<Json, String> {
     if depth > MAX_DEPTH {
         return Err(format!("a value nests deeper than {MAX_DEPTH} levels"));
     }
+    room.take(0)?;
     if value.is_unit() {
         return Ok(Json::Null);
     }
@@ -93,20 +112,24 @@ fn json_at(value: &Dynamic, depth: usize) -> Result<Json, String> {
         return Ok(json_decimal(it));
     }
     if let Ok(it) = value.as_immutable_string_ref() {
+        room.take(it.len())?;
         return Ok(it.as_str().into());
     }
     if let Ok(it) = value.as_char() {
         return Ok(it.to_string().into());
     }
     if let Ok(items) = value.as_array_ref() {
-        return items.iter().map(|item| json_at(item, depth + 1)).collect();
+        return items.iter().map(|item| json_at(item, depth + 1, room)).collect();
     }
     if let Ok(map) = value.as_map_ref() {
-        let pairs = map.iter().map(|(key, value)| Ok((key.to_string(), json_at(value, depth + 1)?)));
+        let pairs = map.iter().map(|(key, value)| {
+            room.take(key.len())?;
+            Ok((key.to_string(), json_at(value, depth + 1, room)?))
+        });
         return pairs.collect::<Result<serde_json::Map<_, _>, String>>().map(Json::Object);
     }
     if let Some(it) = value.read_lock::<RecordRef>() {
-        return Ok(record_json(&*it.0, depth));
+        return record_json(&*it.0, room);
     }
     match plain(value) {
         Some(text) => Ok(text.into()),
@@ -126,52 +149,74 @@ fn json_decimal(decimal: Decimal) -> Json {
         .map_or_else(|| decimal.to_string().into(), Json::Number)
 }
 
-fn record_json(record: &dyn Record, depth: usize) -> Json {
-    let fields = record.fields().iter().filter_map(|field| {
-        let value = record.get(field.name)?;
-        Some((field.name.to_owned(), value_json(&value, depth + 1)?))
-    });
-    Json::Object(fields.collect())
+fn record_json(record: &dyn Record, room: &mut Room) -> Result<Json, String> {
+    let mut object = serde_json::Map::new();
+    for field in record.fields() {
+        let value = record.get(field.name).map(|value| value_json(&value, room)).transpose()?.flatten();
+        if let Some(value) = value {
+            room.take(field.name.len())?;
+            object.insert(field.name.to_owned(), value);
+        }
+    }
+    Ok(Json::Object(object))
 }
 
 /// `None` for nothing: a record's JSON leaves out what is missing.
-fn value_json(value: &Value, depth: usize) -> Option<Json> {
-    Some(match value {
-        Value::Nothing => return None,
+fn value_json(value: &Value, room: &mut Room) -> Result<Option<Json>, String> {
+    room.take(0)?;
+    Ok(Some(match value {
+        Value::Nothing => return Ok(None),
         Value::Bool(it) => (*it).into(),
         Value::Int(it) => (*it).into(),
         Value::Decimal(it) => json_decimal(*it),
-        Value::Text(it) => it.as_ref().into(),
+        Value::Text(it) => {
+            room.take(it.len())?;
+            it.as_ref().into()
+        }
         Value::Money(it) => it.to_string().into(),
         Value::Time(it) => it.to_string().into(),
-        Value::List(items) if items.is_empty() => return None,
-        Value::List(items) => items.iter().filter_map(|item| value_json(item, depth + 1)).collect(),
+        Value::List(items) if items.is_empty() => return Ok(None),
+        Value::List(items) => {
+            let items = items.iter().map(|item| value_json(item, room)).filter_map(Result::transpose);
+            Json::Array(items.collect::<Result<_, String>>()?)
+        }
         // Records do not nest without end: their types do not.
-        Value::Record(it) => record_json(&**it, depth + 1),
-    })
+        Value::Record(it) => record_json(&**it, room)?,
+    }))
 }
 
-/// A value as people read it: in a mail, in a why-not. Nothing is the empty text.
+/// A value as people read it: in a mail, in a why-not. Nothing is the empty text. What is longer than [`MAX_TEXT`] is
+/// cut off somewhere behind that; who cannot do with less looks at the length.
 pub(crate) fn show(value: &Dynamic) -> String {
-    if value.is_unit() {
-        return String::new();
+    let mut text = String::new();
+    write_shown(value, &mut text);
+    text
+}
+
+fn write_shown(value: &Dynamic, text: &mut String) {
+    if text.len() > MAX_TEXT || value.is_unit() {
+        return;
     }
-    if let Ok(text) = value.as_immutable_string_ref() {
-        return text.to_string();
+    if let Ok(it) = value.as_immutable_string_ref() {
+        return text.push_str(&it);
     }
     if let Ok(items) = value.as_array_ref() {
-        return items.iter().map(show).collect::<Vec<_>>().join(", ");
+        for (i, item) in items.iter().enumerate() {
+            text.push_str(if i > 0 { ", " } else { "" });
+            write_shown(item, text);
+        }
+        return;
     }
-    if let Ok(decimal) = value.as_decimal() {
-        return decimal.to_string();
+    if let Ok(it) = value.as_decimal() {
+        return text.push_str(&it.to_string());
     }
     if let Ok(it) = value.as_char() {
-        return it.to_string();
+        return text.push(it);
     }
-    if let Some(text) = plain(value) {
-        return text;
+    match plain(value) {
+        Some(it) => text.push_str(&it),
+        None => text.push_str(&to_json(value).map_or_else(|error| error, |json| json.to_string())),
     }
-    to_json(value).map_or_else(|error| error, |json| json.to_string())
 }
 
 /// The value types of ours that read as text.

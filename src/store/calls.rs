@@ -174,6 +174,14 @@ pub(super) async fn of_runs(
     Ok(calls)
 }
 
+/// Forgets all calls of these runs.
+pub(super) async fn forget(tx: &DatabaseTransaction, runs: &[RunId]) -> Result<(), DbErr> {
+    for some in runs.chunks(200) {
+        Entity::delete_many().filter(Column::Run.is_in(some.iter().map(|run| run.0))).exec(tx).await?;
+    }
+    Ok(())
+}
+
 /// Writes calls as they stand now, new ones and known ones.
 pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, calls: &[(RunId, Call)]) -> Result<(), DbErr> {
     for some in calls.chunks(200) {

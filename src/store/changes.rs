@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::events::{self, Accept, context, json, unmatched};
 use super::schedules::{self, ScheduleRow};
 use super::waits::{self, AboutRow};
-use super::{Store, StoreError, StoredRecord, calls, heard, memory, records, runs};
+use super::{Store, StoreError, StoredRecord, calls, heard, memory, records, rule_history, runs};
 use crate::domain::{Call, Context, End, Event, Heard, Listeners, Mode, Run, RunId, RunState, ShopId};
 
 /// An event that was matched.
@@ -41,6 +41,21 @@ pub struct Moved {
     pub ended: Option<(Timestamp, End)>,
 }
 
+/// What a change of its rule's version has made of a run that waited.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// Which.
+    pub run: RunId,
+    /// The change, as it is on record.
+    pub change: i64,
+    /// The version that the run is on now.
+    pub version: Arc<str>,
+    /// Its lane.
+    pub lane: Arc<str>,
+    /// Where it stayed on its version: why.
+    pub stays: Option<String>,
+}
+
 /// All that one turn of a shop's engine changes.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
@@ -60,6 +75,12 @@ pub struct Changes {
     pub runs: Vec<Run>,
     /// Runs that stand elsewhere now.
     pub moved: Vec<Moved>,
+    /// Runs that a change of their rule's version has decided about.
+    pub decided: Vec<Decided>,
+    /// Runs all of whose calls are in `calls`: those that are not are forgotten.
+    pub rewritten: Vec<RunId>,
+    /// Changes of versions whose waiting runs have all been dealt with.
+    pub followed: Vec<i64>,
     /// Calls, new or changed.
     pub calls: Vec<(RunId, Call)>,
     /// What the shop remembers from now on.
@@ -76,6 +97,9 @@ impl Changes {
             && self.schedules.is_empty()
             && self.runs.is_empty()
             && self.moved.is_empty()
+            && self.decided.is_empty()
+            && self.rewritten.is_empty()
+            && self.followed.is_empty()
             && self.calls.is_empty()
             && self.memory.is_empty()
     }
@@ -125,6 +149,11 @@ async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Res
     for moved in &changes.moved {
         runs::update(tx, moved).await?;
     }
+    for decided in &changes.decided {
+        runs::decide(tx, decided).await?;
+    }
+    rule_history::finish(tx, shop, changes.followed).await?;
+    calls::forget(tx, &changes.rewritten).await?;
     calls::keep(tx, shop, &changes.calls).await?;
     memory::keep(tx, shop, changes.memory).await?;
     Ok(fresh)

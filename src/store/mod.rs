@@ -15,6 +15,8 @@ mod events;
 mod heard;
 mod memory;
 mod records;
+mod rule_history;
+mod rule_states;
 mod rule_versions;
 mod runs;
 mod schedules;
@@ -29,12 +31,13 @@ use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTr
 use storehand_migrations::{Migrator, MigratorTrait};
 
 pub use calls::Due;
-pub use changes::{Changes, Matched, Moved};
+pub use changes::{Changes, Decided, Matched, Moved};
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
 pub use heard::HeardBy;
 pub use records::StoredRecord;
+pub use rule_history::InForce;
 pub use rule_versions::RuleVersion;
-pub use runs::RunFilter;
+pub use runs::{RunFilter, Stayed, Waiting};
 pub use schedules::ScheduleRow;
 pub use tokens::TokenRow;
 pub use waits::AboutRow;

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseTransaction, Set};
+use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, Set};
 
+use super::events::moment;
 use super::{Store, StoreError};
 use crate::domain::ShopId;
 
@@ -56,9 +57,26 @@ impl Store {
         let key = (shop.to_string(), rule.to_owned(), version.to_owned());
         Ok(Entity::find_by_id(key).one(&self.readers).await?.map(|row| row.bundle))
     }
+
+    /// The versions of a rule that are kept, by the time they first went live or into the shadow, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn versions_of(&self, shop: &ShopId, rule: &str) -> Result<Vec<(String, Timestamp)>, StoreError> {
+        let rows = Entity::find()
+            .filter(Column::Shop.eq(shop.as_str()))
+            .filter(Column::Rule.eq(rule))
+            .order_by_asc(Column::Since)
+            .select_only()
+            .columns([Column::Version, Column::Since])
+            .into_tuple::<(String, i64)>()
+            .all(&self.readers)
+            .await?;
+        Ok(rows.into_iter().map(|(version, since)| (version, moment(since))).collect())
+    }
 }
 
-async fn insert(tx: &DatabaseTransaction, shop: &ShopId, versions: Vec<RuleVersion>) -> Result<(), DbErr> {
+pub(super) async fn insert(tx: &DatabaseTransaction, shop: &ShopId, versions: Vec<RuleVersion>) -> Result<(), DbErr> {
     for version in versions {
         let row = ActiveModel {
             shop: Set(shop.to_string()),

@@ -8,8 +8,8 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, Set};
 
 use super::events::{self, json, moment};
-use super::{Moved, Store, StoreError, calls};
-use crate::domain::{Context, End, EventId, Mode, Run, RunId, RunState, ShopId};
+use super::{Decided, Moved, Store, StoreError, calls};
+use crate::domain::{Context, End, EventId, IdMaker, Mode, Run, RunId, RunState, ShopId};
 
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "runs")]
@@ -27,6 +27,8 @@ pub struct Model {
     pub ended: Option<i64>,
     pub mode: i32,
     pub dead: i32,
+    pub decided: i64,
+    pub stays: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -64,6 +66,30 @@ pub struct RunFilter {
     pub most: u64,
 }
 
+/// How many live runs of a rule are on a version and not over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The rule's id.
+    pub rule: String,
+    /// The version.
+    pub version: String,
+    /// How many.
+    pub runs: u64,
+    /// How many of them stayed there when another version went live.
+    pub stay: u64,
+}
+
+/// A run that stayed on its version when another one went live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stayed {
+    /// Which.
+    pub run: RunId,
+    /// The version that it is on.
+    pub version: String,
+    /// Why.
+    pub why: String,
+}
+
 impl Store {
     /// Runs that hold or want a lane, oldest first: those that a crash may have interrupted.
     ///
@@ -87,10 +113,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn open_in_lane(&self, shop: &ShopId, rule: &str, lane: &str) -> Result<Vec<RunId>, StoreError> {
+    pub async fn open_in_lane(
+        &self,
+        shop: &ShopId,
+        (rule, mode, lane): (&str, Mode, &str),
+    ) -> Result<Vec<RunId>, StoreError> {
         let rows = Entity::find()
             .filter(Column::Shop.eq(shop.as_str()))
             .filter(Column::Rule.eq(rule))
+            .filter(Column::Mode.eq(mode_number(mode)))
             .filter(Column::Lane.eq(lane))
             .filter(Expr::cust("state < 3"))
             .select_only()
@@ -141,6 +172,138 @@ impl Store {
         Ok(runs)
     }
 
+    /// Runs of a rule that a change to `version` is still to decide about: live ones that wait on other versions, oldest
+    /// first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn undecided(
+        &self,
+        shop: &ShopId,
+        rule: &str,
+        (version, change): (&str, i64),
+        most: u64,
+    ) -> Result<Vec<RunId>, StoreError> {
+        let rows = waiting(shop)
+            .filter(Column::Rule.eq(rule))
+            .filter(Column::Version.ne(version))
+            .filter(Column::State.ne(state_number(RunState::Active)))
+            .filter(Column::Decided.lt(change))
+            .order_by_asc(Column::Id)
+            .limit(most)
+            .select_only()
+            .column(Column::Id)
+            .into_tuple::<i64>()
+            .all(&self.readers)
+            .await?;
+        Ok(rows.into_iter().map(RunId).collect())
+    }
+
+    /// Live runs of a rule that are not over and on other versions than this one, whole, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn on_other_versions(
+        &self,
+        shop: &ShopId,
+        (rule, version): (&str, &str),
+        after: RunId,
+        most: u64,
+    ) -> Result<Vec<Run>, StoreError> {
+        let query = waiting(shop).filter(Column::Rule.eq(rule)).filter(Column::Version.ne(version));
+        let rows = query.filter(Column::Id.gt(after.0)).order_by_asc(Column::Id).limit(most);
+        let rows = rows.all(&self.readers).await?;
+        let mut runs = Vec::with_capacity(rows.len());
+        self.complete(rows, &mut runs).await?;
+        Ok(runs)
+    }
+
+    /// How many live runs are not over, by rule and version.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn waiting_by_version(&self, shop: &ShopId) -> Result<Vec<Waiting>, StoreError> {
+        let rows = waiting(shop)
+            .select_only()
+            .columns([Column::Rule, Column::Version])
+            .column_as(Column::Id.count(), "runs")
+            .column_as(Column::Stays.count(), "stay")
+            .group_by(Column::Rule)
+            .group_by(Column::Version)
+            .into_tuple::<(String, String, i64, i64)>()
+            .all(&self.readers)
+            .await?;
+        let count = |count: i64| u64::try_from(count).unwrap_or_default();
+        let waiting = |(rule, version, runs, stay)| Waiting { rule, version, runs: count(runs), stay: count(stay) };
+        Ok(rows.into_iter().map(waiting).collect())
+    }
+
+    /// Runs of a rule that stayed on their version when another went live, and are not over; oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn stayed(&self, shop: &ShopId, rule: &str, most: u64) -> Result<Vec<Stayed>, StoreError> {
+        let rows = waiting(shop)
+            .filter(Column::Rule.eq(rule))
+            .filter(Column::Stays.is_not_null())
+            .order_by_asc(Column::Id)
+            .limit(most)
+            .all(&self.readers)
+            .await?;
+        let stayed = |row: Model| Some(Stayed { run: RunId(row.id), version: row.version, why: row.stays? });
+        Ok(rows.into_iter().filter_map(stayed).collect())
+    }
+
+    /// The run of this mode that a rule has on an event.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn run_on(
+        &self,
+        shop: &ShopId,
+        event: EventId,
+        rule: &str,
+        mode: Mode,
+    ) -> Result<Option<RunId>, StoreError> {
+        let row = Entity::find()
+            .filter(Column::Event.eq(event.0))
+            .filter(Column::Rule.eq(rule))
+            .filter(Column::Mode.eq(mode_number(mode)))
+            .filter(Column::Shop.eq(shop.as_str()))
+            .select_only()
+            .column(Column::Id)
+            .into_tuple::<i64>()
+            .one(&self.readers)
+            .await?;
+        Ok(row.map(RunId))
+    }
+
+    /// Live and shadow runs of a rule from `since` on, whole, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn runs_beside(
+        &self,
+        shop: &ShopId,
+        rule: &str,
+        since: Timestamp,
+        (before, most): (Option<RunId>, u64),
+    ) -> Result<Vec<Run>, StoreError> {
+        let mut query = Entity::find()
+            .filter(Column::Shop.eq(shop.as_str()))
+            .filter(Column::Rule.eq(rule))
+            .filter(Column::Mode.is_in([mode_number(Mode::Live), mode_number(Mode::Shadow)]))
+            .filter(Column::Id.gte(IdMaker::first(since)))
+            .filter(Column::Started.gte(since.as_millisecond()));
+        if let Some(before) = before {
+            query = query.filter(Column::Id.lt(before.0));
+        }
+        let rows = query.order_by_desc(Column::Id).limit(most).all(&self.readers).await?;
+        let mut runs = Vec::with_capacity(rows.len());
+        self.complete(rows, &mut runs).await?;
+        Ok(runs)
+    }
+
     async fn complete(&self, rows: Vec<Model>, runs: &mut Vec<Run>) -> Result<(), StoreError> {
         let event_ids: Vec<i64> = rows.iter().map(|row| row.event).collect();
         let mut contexts: HashMap<i64, events::context::Model> = events::context::Entity::find()
@@ -184,6 +347,13 @@ impl Store {
     }
 }
 
+/// Live runs of a shop that are not over.
+fn waiting(shop: &ShopId) -> Select<Entity> {
+    // The index `runs_open` says this in the same words (a parameter does not do).
+    let open = Entity::find().filter(Expr::cust("state < 3")).filter(Column::Shop.eq(shop.as_str()));
+    open.filter(Column::Mode.eq(mode_number(Mode::Live)))
+}
+
 /// The largest id of a run; 0 where there is none.
 pub(super) async fn newest(readers: &DatabaseConnection) -> Result<i64, StoreError> {
     Ok(Entity::find().order_by_desc(Column::Id).one(readers).await?.map_or(0, |row| row.id))
@@ -205,6 +375,8 @@ pub(super) async fn insert(tx: &DatabaseTransaction, shop: &ShopId, runs: &[Run]
             ended: Set(run.ended.as_ref().map(|(at, _)| at.as_millisecond())),
             mode: Set(mode_number(run.mode)),
             dead: Set(is_dead(run.mode, run.ended.as_ref())),
+            decided: Set(0),
+            stays: Set(None),
         });
         Entity::insert_many(rows).exec_without_returning(tx).await?;
     }
@@ -221,4 +393,16 @@ pub(super) async fn update(tx: &DatabaseTransaction, moved: &Moved) -> Result<()
         ..Default::default()
     };
     Entity::update_many().set(row).filter(Column::Id.eq(moved.run.0)).exec(tx).await.map(|_| ())
+}
+
+/// Writes what a change of its rule's version has made of a run.
+pub(super) async fn decide(tx: &DatabaseTransaction, decided: &Decided) -> Result<(), DbErr> {
+    let row = ActiveModel {
+        version: Set(decided.version.to_string()),
+        lane: Set(decided.lane.to_string()),
+        decided: Set(decided.change),
+        stays: Set(decided.stays.clone()),
+        ..Default::default()
+    };
+    Entity::update_many().set(row).filter(Column::Id.eq(decided.run.0)).exec(tx).await.map(|_| ())
 }

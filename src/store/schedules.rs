@@ -43,11 +43,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn schedules(&self, shop: &ShopId) -> Result<Vec<ScheduleRow>, StoreError> {
         let rows = Entity::find().filter(Column::Shop.eq(shop.as_str())).all(&self.readers).await?;
-        let row = |row: Model| ScheduleRow {
-            rule: row.rule,
-            expression: row.expression,
-            next: Some(moment(row.next)),
-        };
+        let row = |row: Model| ScheduleRow { rule: row.rule, expression: row.expression, next: Some(moment(row.next)) };
         Ok(rows.into_iter().map(row).collect())
     }
 }

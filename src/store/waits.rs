@@ -115,12 +115,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn for_people(
-        &self,
-        shop: &ShopId,
-        before: Option<RunId>,
-        most: u64,
-    ) -> Result<Vec<RunId>, StoreError> {
+    pub async fn for_people(&self, shop: &ShopId, before: Option<RunId>, most: u64) -> Result<Vec<RunId>, StoreError> {
         // Each part by its own index, newest first, so that no more is looked at than is asked for.
         let part = |which: &str| {
             format!(

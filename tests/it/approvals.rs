@@ -254,9 +254,8 @@ steps:
     it.order(&order(1, 10)).await;
     it.settle().await;
     let runs = it.runs().await;
-    let id = |rule: &str, path: &str| {
-        format!("{}/{path}", runs.iter().find(|run| &*run.rule == rule).expect("a run").id)
-    };
+    let id =
+        |rule: &str, path: &str| format!("{}/{path}", runs.iter().find(|run| &*run.rule == rule).expect("a run").id);
     let (ok, send) = (id("big", "ok"), id("thanks", "send"));
 
     let (code, said, told) = storehand(&it, &["approvals", "list"], "").await;

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 /// Runs the program in an empty folder, with none of the caller's settings.
-fn storehand(args: &[&str], files: &[(&str, &str)], variables: &[(&str, &str)]) -> (i32, String, String) {
+pub(crate) fn storehand(args: &[&str], files: &[(&str, &str)], variables: &[(&str, &str)]) -> (i32, String, String) {
     let folder = tempfile::tempdir().expect("folder");
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).expect("file");

@@ -21,13 +21,13 @@ steps:
 ";
 
 /// Another process that has the file open.
-async fn beside(it: &TestApp) -> DatabaseConnection {
+pub(crate) async fn beside(it: &TestApp) -> DatabaseConnection {
     let mut options = ConnectOptions::new(format!("sqlite://{}", it.file().display()));
     options.max_connections(1).min_connections(1).sqlx_logging(false);
     Database::connect(options).await.expect("the store's file")
 }
 
-async fn say(beside: &DatabaseConnection, sql: &str) {
+pub(crate) async fn say(beside: &DatabaseConnection, sql: &str) {
     beside.execute_unprepared(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use storehand::domain::{
-    Answer, Awaits, Call, CallState, Clock, End, Event, Facts, IdMaker, ManualClock, Run, RunId, RunState, Says, is_of_kind,
+    Answer, Awaits, Call, CallState, Clock, End, Event, Facts, IdMaker, ManualClock, Run, RunId, RunState, Says,
+    is_of_kind,
 };
 use storehand::engine::{Command, Decision, Engine, EngineError, Parts, Registry, Settings, Step, What, advance};
 use storehand::rules::{Rule, RuleSet};
@@ -284,7 +285,9 @@ impl Scene {
                     Says::Accept { text: None }
                 }
             };
-            let decided = engine.command(&acme(), Command::Decide(Decision { run, path: path.clone(), by: "ana".into(), says })).await;
+            let decided = engine
+                .command(&acme(), Command::Decide(Decision { run, path: path.clone(), by: "ana".into(), says }))
+                .await;
             decided.map_err(|error| format!("{run} {path}: {error}"))?;
         }
         Ok(many)
@@ -332,7 +335,10 @@ impl Scene {
             }
             many += decided.len();
             let name = (run, path);
-            self.decided.lock().unwrap_or_else(PoisonError::into_inner).extend(decided.into_iter().map(|by| (name.clone(), by)));
+            self.decided
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .extend(decided.into_iter().map(|by| (name.clone(), by)));
         }
         Ok(many)
     }
@@ -463,10 +469,9 @@ impl Scene {
         match (call.capability.as_str(), &call.answer) {
             ("wait_for", Some(Answer::Done(answer))) => {
                 let kind = call.input["event"].as_str().unwrap_or_default();
-                let about = call.input["order_id"].as_str().map_or_else(
-                    || run.event.subject.to_string(),
-                    |order| format!("order/{order}"),
-                );
+                let about = call.input["order_id"]
+                    .as_str()
+                    .map_or_else(|| run.event.subject.to_string(), |order| format!("order/{order}"));
                 let counts = |event: &&Arc<Event>| {
                     is_of_kind(&event.kind, kind) && *event.subject == *about && event.is_since(&run.event)
                 };

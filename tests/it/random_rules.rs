@@ -82,8 +82,11 @@ fn uses() -> impl Strategy<Value = Use> {
 
 fn awaited() -> impl Strategy<Value = Awaited> {
     let kind = prop_oneof![Just("order.paid"), Just("order.fulfilled"), Just("order.*")];
-    (kind, proptest::option::weighted(0.3, 0_u8..3), 0_u32..9000)
-        .prop_map(|(kind, order, within_ms)| Awaited { kind, order, within_ms })
+    (kind, proptest::option::weighted(0.3, 0_u8..3), 0_u32..9000).prop_map(|(kind, order, within_ms)| Awaited {
+        kind,
+        order,
+        within_ms,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -152,6 +155,16 @@ impl RandomRule {
         (yaml, script)
     }
 
+    /// The rule with its beginning, and then as `other` goes on: what an edited rule is like.
+    pub(crate) fn edited(&self, other: &Self, kept: usize) -> Self {
+        let body = match (&self.body, &other.body) {
+            (Body::Steps(one), Body::Steps(two)) => Body::Steps(joined(one, two, kept)),
+            (Body::Script(one), Body::Script(two)) => Body::Script(joined(one, two, kept)),
+            (_, two) => two.clone(),
+        };
+        Self { body, ..self.clone() }
+    }
+
     /// The rule, read by the real reader.
     pub(crate) fn rule(&self, id: &str, catalog: &Catalog) -> Arc<Rule> {
         let (yaml, script) = self.text(id);
@@ -160,6 +173,13 @@ impl RandomRule {
         let Some(rule) = read.rule else { panic!("{yaml}\n{script}\n{:#?}", read.findings) };
         Arc::new(rule)
     }
+}
+
+/// The first `kept` of the one, then the rest of the other; never nothing.
+fn joined<T: Clone>(one: &[T], two: &[T], kept: usize) -> Vec<T> {
+    let kept = kept.min(one.len());
+    let rest = two.get(kept.min(two.len() - usize::from(kept == 0))..).unwrap_or_default();
+    one[..kept].iter().chain(rest).cloned().collect()
 }
 
 impl Use {

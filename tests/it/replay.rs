@@ -14,7 +14,7 @@ use crate::random_rules::random_rule;
 use crate::support::{acme, start_of_time};
 use crate::world::World;
 
-fn facts() -> Facts {
+pub(crate) fn facts() -> Facts {
     let event = Event {
         id: EventId(1),
         shop: acme(),
@@ -39,7 +39,7 @@ fn facts() -> Facts {
 }
 
 /// The answer that a call of this path gets, whenever it gets it.
-fn answer(world: &World, path: &str) -> Answer {
+pub(crate) fn answer(world: &World, path: &str) -> Answer {
     match world.draw(path, 1) % 5 {
         0 => Answer::Failed(Failure::new("refused", "no")),
         _ => Answer::Done(world.answer(path)),
@@ -75,7 +75,7 @@ fn run(rule: &Arc<Rule>, world: &World, registry: &Arc<Registry>, order: u64) ->
     panic!("no end after 500 answers");
 }
 
-fn cases() -> u32 {
+pub(crate) fn cases() -> u32 {
     std::env::var("STOREHAND_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
 }
 

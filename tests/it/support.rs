@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use serde_json::Value as Json;
 use storehand::app::{App, Instead};
 use storehand::config::Config;
 use storehand::demo::{DemoCustomer, DemoLine, DemoOrder, DemoShop, Signed, Signer};
@@ -25,6 +26,8 @@ pub(crate) struct TestApp {
     /// Signs deliveries with the shop's secrets.
     pub(crate) signer: Signer,
     client: reqwest::Client,
+    /// Opens the API.
+    pub(crate) token: String,
     endpoint: String,
     folder: Arc<tempfile::TempDir>,
     settings: BTreeMap<String, String>,
@@ -59,12 +62,12 @@ impl TestApp {
         let endpoint = shop.start(stop.clone()).await.expect("a port");
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let clock = Arc::new(ManualClock::new(start_of_time()));
-        Self::over(folder, shop, clock, endpoint, settings, stop.drop_guard()).await
+        Self::over(folder, (shop, None), clock, endpoint, settings, stop.drop_guard()).await
     }
 
     async fn over(
         folder: Arc<tempfile::TempDir>,
-        shop: DemoShop,
+        (shop, token): (DemoShop, Option<String>),
         clock: Arc<ManualClock>,
         endpoint: String,
         settings: BTreeMap<String, String>,
@@ -78,7 +81,9 @@ impl TestApp {
             shopify: Secret::new("shopify-secret"),
             standard: Secret::new("whsec_c3RhbmRhcmQtc2VjcmV0LXN0YW5kYXJk"),
         };
-        Self { app, shop, clock, signer, client: reqwest::Client::new(), endpoint, folder, settings, _api: api }
+        let first = app.first_token.as_ref().map(|token| token.reveal().to_owned());
+        let token = token.or(first).expect("a token was made at the first start");
+        Self { app, shop, clock, signer, client: reqwest::Client::new(), token, endpoint, folder, settings, _api: api }
     }
 
     /// Ends it in good order and starts it again on the same file.
@@ -88,15 +93,72 @@ impl TestApp {
 
     /// The same, with a look at the shop in between.
     pub(crate) async fn restart_after(self, look: impl FnOnce(&DemoShop)) -> Self {
-        let Self { app, shop, clock, endpoint, folder, settings, _api, .. } = self;
+        let Self { app, shop, clock, endpoint, folder, settings, token, _api, .. } = self;
         app.stop().await;
         look(&shop);
-        Self::over(folder, shop, clock, endpoint, settings, _api).await
+        Self::over(folder, (shop, Some(token)), clock, endpoint, settings, _api).await
     }
 
     /// The file that everything is kept in.
     pub(crate) fn file(&self) -> std::path::PathBuf {
         self.folder.path().join("storehand.db")
+    }
+
+    /// Saves a rule's file, as its owner would.
+    pub(crate) fn save(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join("rules").join(name), text).expect("a rule");
+    }
+
+    /// Takes a rule's file away.
+    pub(crate) fn remove(&self, name: &str) {
+        std::fs::remove_file(self.folder.path().join("rules").join(name)).expect("a rule");
+    }
+
+    /// Asks the API; the status and what it says.
+    pub(crate) async fn get(&self, path: &str) -> (u16, Json) {
+        self.api(self.client.get(format!("http://{}{path}", self.app.address))).await
+    }
+
+    /// Tells the API; the status and what it says.
+    pub(crate) async fn post(&self, path: &str, body: &Json) -> (u16, Json) {
+        self.api(self.client.post(format!("http://{}{path}", self.app.address)).json(body)).await
+    }
+
+    async fn api(&self, request: reqwest::RequestBuilder) -> (u16, Json) {
+        let answer = request.bearer_auth(&self.token).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    }
+
+    /// Calls the program against this server: its exit code, what it says, and what it complains of.
+    pub(crate) fn storehand(&self, args: &[&str]) -> (i32, String, String) {
+        let url = format!("http://{}", self.app.address);
+        let variables = [("STOREHAND_URL", url.as_str()), ("STOREHAND_TOKEN", self.token.as_str())];
+        tokio::task::block_in_place(|| crate::cli::storehand(args, &[], &variables))
+    }
+
+    /// How a rule stands.
+    pub(crate) async fn rule(&self, id: &str) -> Json {
+        let (status, rule) = self.get(&format!("/v1/rules/{id}")).await;
+        assert_eq!(status, 200, "{rule}");
+        rule
+    }
+
+    /// Waits until a rule stands so: the folder is looked at once a second.
+    pub(crate) async fn until(&self, id: &str, stands: impl Fn(&Json) -> bool) -> Json {
+        let looks = async {
+            loop {
+                let (_, rule) = self.get(&format!("/v1/rules/{id}")).await;
+                if stands(&rule) {
+                    return rule;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let Ok(rule) = tokio::time::timeout(Duration::from_secs(30), looks).await else {
+            panic!("it stands otherwise: {:#}", self.rule(id).await)
+        };
+        self.settle().await;
+        rule
     }
 
     /// Now, by its clock.

@@ -21,6 +21,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("rules", 7),
     ("shops", 7),
     ("store", 7),
+    ("allocator", 8),
     ("domain", 8),
 ];
 

@@ -188,8 +188,21 @@ fn scripts_are_checked_too() {
         ("order.total = 5;", "order", ""),
         ("for order in [1] {}", "order", ""),
         ("fn ask(a) { a }", "ask", "my_ask"),
+        ("fn ask(a, b, c, d) { a }", "ask", "my_ask"),
+        ("fn all(a) { a }", "all", "my_all"),
+        ("fn exit() { 1 }", "exit", "my_exit"),
         ("fn money(a) { a }", "money", ""),
+        ("fn contains(a, b) { true }", "contains", "my_contains"),
+        ("fn call(a) { a }", "call", ""),
+        ("fn order() { 1 } order();", "order", "my_order"),
+        ("fn now(x) { x }", "now", "my_now"),
         ("fn f(order) { order }", "", ""),
+        ("fn f(ask) { ask }", "", ""),
+        ("let ask = 1;", "ask", "my_ask"),
+        ("const customer = 1;", "customer", "my_customer"),
+        ("let f = |exit| exit;", "", ""),
+        ("for (x, now) in [1] {}", "now", "my_now"),
+        ("try { 1 } catch (inputs) { 2 }", "", ""),
         ("let x = order.totl;", "totl", "write `total`"),
         ("let o = order; o.totl;", "totl", "write `total`"),
         ("for line in order.lines { line.skuu; }", "skuu", "write `sku`"),
@@ -214,11 +227,65 @@ fn scripts_are_checked_too() {
         assert!(at.starts_with(marked), "{text}: {first:?}");
         assert!(first.hint.as_deref().unwrap_or_default().contains(hint), "{text}: {first:?}");
     }
+    for (text, marked, hint) in [
+        ("let f = [|| 1];", "||", "hand it to"),
+        ("let f = #{ f: |x| x };", "|x|", "hand it to"),
+        ("let a = 1; let f = [|| a];", "||", "hand it to"),
+        ("fn f() { || 1 } f();", "||", "`fn name"),
+        ("let a = []; let f = || a; a.push(f);", "f)", "call it"),
+        ("let x = 1; let f = || x; loop { let y = f; f = || y; }", "f = ||", "a name of its own"),
+        ("let f = |x| x; f = 5;", "f = 5", "a name of its own"),
+        ("let f = 5; f = |x| x;", "|x|", "hand it to"),
+        ("fn g(f) { f.call() } g(|| 1);", "||", "hand it to"),
+        ("ask(\"log\", #{ f: || 1 });", "||", "hand it to"),
+        ("let f = |x| x; f;", "f;", "hand it to"),
+        ("let f = |x| x; `${f}`;", "f}", "hand it to"),
+        ("let f = |x| x; return f;", "f;", "hand it to"),
+        ("let f = |x| x; f.curry(1);", "f.curry", "hand it to"),
+        ("let f = if true { || 1 } else { || 2 };", "||", "hand it to"),
+        ("throw || 1;", "||", "hand it to"),
+        ("let f = [1].map(|x| || x);", "||", "hand it to"),
+        ("let f = [1].reduce(|sum, x| sum, || 1);", "||", "hand it to"),
+        ("let f = [|x| x].map(|g| g);", "|x|", "hand it to"),
+        ("all([1].map(|x| || x).filter(|f| true));", "||", "hand it to"),
+        ("all([1].map(|x| [|| x]));", "||", "hand it to"),
+        ("all([1].map(|x| { let y = [|| x]; || y }));", "||", "hand it to"),
+        ("let b = [|| 1]; all(b);", "||", "hand it to"),
+        ("all([[|| 1]]);", "||", "hand it to"),
+        ("let a = [1]; a.push(|| 1);", "||", "hand it to"),
+        ("fn f() { this.x } 5.f();", "this", "`|item| item.quantity`"),
+        ("[1].for_each(|| this += 1);", "this", "`|item| item.quantity`"),
+        ("let n = [1]; n.map(|x| n.len());", "map", "`let all_n = n;`"),
+        ("let n = [1]; n.sort(|a, b| n[0]);", "sort", "`let all_n = n;`"),
+    ] {
+        let found = script_mistakes(text);
+        let Some(first) = found.first() else { panic!("no mistake in {text}") };
+        let at = text.get(first.offset..).unwrap_or_default();
+        assert!(at.starts_with(marked), "{text}: {first:?} at {at}");
+        assert!(first.hint.as_deref().unwrap_or_default().contains(hint), "{text}: {first:?}");
+    }
+    for (text, marked) in [
+        ("ask(\"wait_for\", #{ within: \"1d\" });", "\"wait_for\""),
+        ("ask(\"wait_for\", #{ event: \"order.\" + order.name });", "+ order"),
+        ("let kind = \"order.paid\"; ask(\"wait_for\", #{ event: kind, within: \"1d\" });", "kind, within"),
+        ("let input = #{ event: \"order.paid\" }; ask(\"wait_for\", input);", "\"wait_for\""),
+        ("ask(\"wait_for\");", "\"wait_for\""),
+        ("ask(\"wait_for\", #{ event: `order.${order.status}` });", "`order."),
+    ] {
+        let found = script_mistakes(text);
+        let Some(first) = found.first() else { panic!("no mistake in {text}") };
+        let at = text.get(first.offset..).unwrap_or_default();
+        assert!(at.starts_with(marked), "{text}: {first:?} at {at}");
+        assert!(first.hint.as_deref().unwrap_or_default().contains("event: \"order.fulfilled\""), "{text}: {first:?}");
+    }
     for text in [
         "let o = order; o = #{}; o.anything;",
         "fn f(a) { if a > 0 { f(a - 1) } else { g(1, 2) } } fn g(a, b) { a } fn g(a) { a } f(2);",
         "let x = 1; while x < 5 { x += 1; } do { x -= 1 } until x < 0;",
-        "let f = |x| x + 1; f.call(2);",
+        "let f = |x| x + 1; f.call(2); call(f, 3); let g = f; [1].map(g); map([1], f); [1].zip([2], |a, b| a + b);",
+        "fn double(x) { x * 2 } let d = double; [1].map(double);",
+        "let f = || 1; all([f, || f.call(), || 2]); all(order.lines.map(|line| || ask(\"log\", #{ a: line.sku })));",
+        "let n = [1]; let m = n; n.map(|x| m.len() + x).filter(|x| n.len() > x);",
         "let seen = []; for (line, i) in order.lines { seen.push(line.sku + i); } ask(\"log\", #{ seen: seen });",
         "ask(\"log\", #{ message: `退货 ${order.name}` });",
     ] {

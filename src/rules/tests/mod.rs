@@ -1,7 +1,9 @@
 //! The rule language as merchants meet it: what expressions, templates, steps and scripts do with a small shop.
 
+mod attacks;
 mod conditions;
 mod limits;
+mod lists;
 mod mistakes;
 mod replay;
 mod scripts;
@@ -117,6 +119,7 @@ fn rule(body: Body) -> Rule {
         on_change: OnChange::default(),
         limits: Limits::default(),
         allow: Vec::new(),
+        awaits: Vec::new(),
         body,
         tests: Vec::new(),
         file: "test.yaml".into(),

@@ -150,11 +150,119 @@ fn branches_do_not_see_each_other() {
     assert_eq!(door.input("2"), &json!({ "found": [1, 1], "seen": [] }));
 }
 
+/// Wherever it stands, it stops the script, and nothing that the script writes around it holds the stop up.
 #[test]
-fn a_stop_counts_even_where_rhai_swallows_it() {
-    let text = "[2, 1].sort_by(|a, b| { ask(\"log\", #{}); 0 }); ask(\"order.tag\", #{}); exit();";
+fn ask_may_stand_anywhere() {
+    let asks = r#"ask("order.get", #{})"#;
+    for text in [
+        "ASK;",
+        "let x = ASK.n + 1;",
+        "fn f() { ASK } f();",
+        "fn f(n) { if n == 0 { ASK } else { f(n - 1) } } f(5);",
+        "fn f(x) { x } f(ASK);",
+        "let f = || ASK; f.call();",
+        "[1].map(|x| ASK);",
+        "[5, 6].find(|x| ASK.n == x);",
+        "[1].filter(|x| ASK.n == x);",
+        "[2, 1].sort_by(|a, b| ASK.n - 2);",
+        "[2, 1].order(|a, b| ASK.n < 2);",
+        "[2, 2].dedup(|a, b| ASK.n == 5);",
+        "let m = #{ a: 1 }; m.map(|k, v| ASK);",
+        "for i in [1] { ASK; }",
+        "for i in [ASK.n] {}",
+        "loop { ASK; break; }",
+        "while ASK.n < 5 {}",
+        "do { ASK; } while false;",
+        "if ASK.n == 5 {} else { throw 1; }",
+        "switch ASK.n { 5 => 1, _ => throw 2 }",
+        "let t = `has ${ASK.n} of ${order.name}`;",
+        "let m = #{ a: [ASK] };",
+        "let n = [1]; n[ASK.n - 5] += 1;",
+        "let b = ASK.n == 5 && true || false;",
+        "try { ASK; } catch { throw 4; }",
+        "try { try { ASK; } catch { throw 5; } } catch { throw 6; }",
+        "fn f() { try { ASK } catch { throw 7; } } try { f(); } catch { throw 8; }",
+        "try { [2, 1].sort(|a, b| { try { ASK; } catch { throw 9; } a - b }); } catch { throw 10; }",
+        "let t = \"\"; try { t += `${[1].map(|x| ASK)}`; } catch { throw 11; }",
+    ] {
+        let text = format!("{}\nask(\"log\", #{{}});", text.replace("ASK", asks));
+        let (progress, door) = run_script(&text, TestDoor::default());
+        assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1"]), "{text}");
+        let (progress, door) = run_script(&text, TestDoor::answering(&[("1", json!({ "n": 5 }))]));
+        assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1", "2"]), "{text}");
+    }
+    let twice = format!("for line in [1, 2] {{ [line].map(|x| {asks}); }}");
+    let (_, door) = run_script(&twice, TestDoor::answering(&[("1", json!({}))]));
+    assert_eq!(door.paths(), ["1", "2"], "calls are counted over functions and loops");
+}
+
+#[test]
+fn exit_ends_the_run_wherever_it_stands() {
+    for text in [
+        "exit();",
+        "try { exit(); } catch {}",
+        "fn f() { exit(); } f();",
+        "let f = || exit(); f.call();",
+        "[1].map(|x| exit());",
+        "[2, 1].sort(|a, b| exit());",
+        "for i in [1] { exit(); }",
+        "let t = `${exit()}`;",
+        "all([|| exit()]);",
+        "all([|| 1, || { fn_of(2) }]); fn fn_of(x) { exit(); }",
+        "try { all([|| exit()]); } catch {}",
+    ] {
+        let text = format!("{text}\nask(\"order.tag\", #{{}});");
+        let (progress, door) = run_script(&text, TestDoor::default());
+        assert_eq!((progress, door.paths()), (done(), vec![]), "{text}");
+    }
+    // The other branches come to their end first: what they asked for is made.
+    let text = "all([|| exit(), || { ask(\"log\", #{}); ask(\"log\", #{}); }]); ask(\"order.tag\", #{});";
     let (progress, door) = run_script(text, TestDoor::default());
-    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1"]));
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1/2/1"]));
+    let (progress, door) = run_script(text, TestDoor::answering(&[("1/2/1", json!({})), ("1/2/2", json!({}))]));
+    assert_eq!((progress, door.paths()), (done(), vec!["1/2/1", "1/2/2"]));
+    // Of two branches that end the run, the first one says how.
+    assert_eq!(run_script("all([|| exit(), || throw 1]);", TestDoor::default()).0, done());
+    let first_fails = run_script("all([|| throw \"no\", || exit()]);", TestDoor::default()).0;
+    assert_eq!(failure(first_fails).message, "test.rhai:1: no");
+}
+
+#[test]
+fn a_branch_returns_for_itself_alone() {
+    let text = "ask(\"log\", #{ found: all([|| { if order.name != \"\" { return 5; } 6 }, || 7]) });";
+    assert_eq!(run_script(text, TestDoor::default()).1.input("2"), &json!({ "found": [5, 7] }));
+}
+
+#[test]
+fn branches_may_be_made_for_each_item() {
+    let text = r#"
+        let word = "of";
+        let seen = all(order.lines.map(|line| || ask("order.get", #{ id: `${line.sku} ${word} ${order.id}` })));
+        let none = all([].map(|x| || ask("order.get", #{})));
+        let two = all([1, 2].filter(|n| n > 1).map(|n| || n));
+        ask("log", #{ seen: seen, none: none, two: two });
+    "#;
+    let (progress, door) = run_script(text, TestDoor::default());
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1/1/1", "1/2/1"]));
+    assert_eq!(door.input("1/1/1"), &json!({ "id": "TEA-1 of 1042" }));
+    assert_eq!(door.input("1/2/1"), &json!({ "id": "POT-9 of 1042" }));
+    let (_, door) = run_script(text, TestDoor::answering(&[("1/1/1", json!(1)), ("1/2/1", json!(2))]));
+    assert_eq!(door.input("4"), &json!({ "seen": [1, 2], "none": [], "two": [2] }));
+}
+
+#[test]
+fn a_stop_in_one_branch_holds_no_other_up() {
+    // Even one that tries to catch whatever comes.
+    let text = r#"
+        try {
+            all([
+                || { try { ask("order.get", #{}); } catch { ask("log", #{ message: "caught" }); } },
+                || { try { throw 1; } catch { ask("log", #{ message: "second" }); } },
+            ]);
+        } catch { ask("log", #{ message: "outside" }); }
+    "#;
+    let (progress, door) = run_script(text, TestDoor::default());
+    assert_eq!((progress, door.paths()), (Progress::Waiting, vec!["1/1/1", "1/2/1"]));
 }
 
 #[test]
@@ -206,7 +314,7 @@ fn words_of_the_language_may_be_keys() {
 
 #[test]
 fn a_function_is_no_input() {
-    let (progress, door) = run_script("ask(\"log\", #{ f: || 1 });", TestDoor::default());
+    let (progress, door) = run_script("fn f(x) { x } ask(\"log\", #{ f: f });", TestDoor::default());
     assert!(failure(progress).message.contains("cannot be handed on"));
     assert!(door.asked.is_empty());
 }
@@ -234,4 +342,17 @@ fn the_capabilities_it_asks_are_known_before_it_runs() {
     for (name, offset) in &asks {
         assert!(text[*offset..].starts_with(name.as_str()), "{name} at {offset}");
     }
+}
+
+#[test]
+fn the_events_it_waits_for_are_known_before_it_runs() {
+    let text = "fn sent() { ask(\"wait_for\", #{ within: \"7d\", event: \"order.fulfilled\" }) }\n\
+                sent();\nall([|| ask(\"wait_for\", #{ event: \"return.*\", within: \"1d\" }, #{ id: \"back\" })]);";
+    let awaits = script(text).awaits().to_vec();
+    let names: Vec<&str> = awaits.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["return.*", "order.fulfilled"]);
+    for (name, offset) in &awaits {
+        assert!(text[*offset..].starts_with(name.as_str()), "{name} at {offset}");
+    }
+    assert!(script("ask(\"wait\", #{ for: \"1d\", event: \"x\" });").awaits().is_empty());
 }

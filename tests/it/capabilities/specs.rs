@@ -25,7 +25,11 @@ fn every_spec_is_complete_and_the_list_is_alphabetical() {
     assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
     for capability in &capabilities {
         let spec = capability.spec();
-        assert!(spec.name.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        assert!(
+            spec.name
+                .split('.')
+                .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        );
         assert!(spec.doc.ends_with('.') && spec.deadline > Duration::ZERO, "{}", spec.name);
         assert_eq!(spec.input["additionalProperties"], Json::Bool(false), "{}", spec.name);
         for (name, schema) in spec.input["properties"].as_object().expect("properties") {

@@ -22,7 +22,10 @@ fn found(steps: &str, tests: &str) -> Vec<String> {
 fn mistakes_are_found_when_the_rule_is_checked() {
     let waits = |with: &str| format!("  - {{ uses: wait_for, with: {{ {with} }} }}\n");
     for (step, told) in [
-        ("  - { uses: wait, with: { for: 367d } }\n".to_owned(), "`for` of `wait` is `367d`, and `366d` is the longest"),
+        (
+            "  - { uses: wait, with: { for: 367d } }\n".to_owned(),
+            "`for` of `wait` is `367d`, and `366d` is the longest",
+        ),
         (waits("event: order.paid, within: 9999h"), "`within` of `wait_for` is `9999h`, and `366d` is the longest"),
         (waits("event: order.payed, within: 1h"), "hint: write `order.paid`"),
         (waits("event: inventory.back, within: 1h"), "`event` of `wait_for` cannot be `inventory.back`"),
@@ -49,9 +52,12 @@ fn mistakes_are_found_when_the_rule_is_checked() {
 fn a_mock_in_a_word_is_one_that_there_is() {
     let steps = "  - { id: ok, uses: approval.request, with: { to: a, show: b, timeout: 1h } }\n  \
                  - { id: paid, uses: wait_for, with: { event: order.paid, within: 1h } }\n";
-    let test =
-        |mocks: &str| format!("  - {{ name: a, event: {{ type: order.created }}, mocks: {{ {mocks} }}, expect: {{ calls: [] }} }}\n");
-    for mocks in ["ok: approved", "ok: rejected", "ok: timed_out", "paid: timed_out", "ok: { text: a }", "paid: { order: {} }"] {
+    let test = |mocks: &str| {
+        format!("  - {{ name: a, event: {{ type: order.created }}, mocks: {{ {mocks} }}, expect: {{ calls: [] }} }}\n")
+    };
+    for mocks in
+        ["ok: approved", "ok: rejected", "ok: timed_out", "paid: timed_out", "ok: { text: a }", "paid: { order: {} }"]
+    {
         assert_eq!(found(steps, &test(mocks)), [""; 0], "{mocks}");
     }
     for (mocks, told) in [
