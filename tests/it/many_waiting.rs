@@ -228,7 +228,10 @@ impl Program {
         let ready = format!("http://127.0.0.1:{port}/ready");
         while !client.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
             let ended = program.child.try_wait().expect("a child");
-            assert!(ended.is_none() && begun.elapsed() < Duration::from_secs(60), "it does not become ready: {ended:?}");
+            assert!(
+                ended.is_none() && begun.elapsed() < Duration::from_secs(60),
+                "it does not become ready: {ended:?}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         program.ready_after = begun.elapsed();
