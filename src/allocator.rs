@@ -1,4 +1,5 @@
-//! The program's allocator: the system's, with a count of what each thread holds.
+//! The program's allocator: mimalloc, with a count of what each thread holds. A delivery is allocated on one thread and
+//! freed on another, at which glibc's is slow.
 //!
 //! A script must not make the process grow without end, and its values share, copy and nest, so that nobody can add
 //! up from outside what they take. What the allocator hands out can be counted exactly, for a few instructions each
@@ -9,8 +10,10 @@
 //! *Architecture Invariant*: it counts and decides nothing, and knows no other room. It takes no lock and allocates
 //! nothing itself.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+
+use mimalloc::MiMalloc;
 
 /// What one thread holds, in bytes. Negative where it freed what other threads had allocated.
 struct Counts {
@@ -71,7 +74,7 @@ pub struct Counting;
 #[expect(unsafe_code, reason = "an allocator cannot be written without; it hands every call on as it came")]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let memory = unsafe { System.alloc(layout) };
+        let memory = unsafe { MiMalloc.alloc(layout) };
         if !memory.is_null() {
             count(layout.size() as isize);
         }
@@ -79,7 +82,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let memory = unsafe { System.alloc_zeroed(layout) };
+        let memory = unsafe { MiMalloc.alloc_zeroed(layout) };
         if !memory.is_null() {
             count(layout.size() as isize);
         }
@@ -87,12 +90,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(memory, layout) };
+        unsafe { MiMalloc.dealloc(memory, layout) };
         count(-(layout.size() as isize));
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let moved = unsafe { System.realloc(memory, layout, size) };
+        let moved = unsafe { MiMalloc.realloc(memory, layout, size) };
         if !moved.is_null() {
             count(size as isize - layout.size() as isize);
         }

@@ -8,6 +8,7 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_spine;
 mod m0002_trust;
+mod m0003_record_names;
 
 /// All migrations.
 #[derive(Debug)]
@@ -16,6 +17,10 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_spine::Migration), Box::new(m0002_trust::Migration)]
+        vec![
+            Box::new(m0001_spine::Migration),
+            Box::new(m0002_trust::Migration),
+            Box::new(m0003_record_names::Migration),
+        ]
     }
 }

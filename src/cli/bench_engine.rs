@@ -216,7 +216,7 @@ async fn commits(file: &Path) -> anyhow::Result<f64> {
     while began.elapsed() < DISK {
         for new in delivery(&order, done)? {
             let now = Timestamp::now();
-            store.accept(vec![engine::accept_as(new, &"bench".parse()?, "shopify", &ids, now)]).await?;
+            store.accept(vec![engine::accept_as(new, &"bench".parse()?, &"/shopify/bench".into(), &ids, now)]).await?;
         }
         done += 1;
     }

@@ -274,8 +274,8 @@ impl Teller {
             What::Matched { event, ran, why_not, missing } => {
                 let late = if event.late { ", late" } else { "" };
                 self.line(&format!("   event     {} {} ({}{late})", event.kind, event.subject, event.id));
-                for key in missing {
-                    self.line(&format!("   missing   {key} is not known"));
+                for one in missing {
+                    self.line(&format!("   missing   {one}"));
                 }
                 for one in ran {
                     let because = if one.because.is_empty() { "always".to_owned() } else { one.because.join(" and ") };

@@ -160,7 +160,8 @@ fn why(event: &Json) -> String {
         }
     }
     for missing in event["context"]["missing"].as_array().into_iter().flatten() {
-        lines.push(format!("  not known: {} {}", cell(missing, "kind"), cell(missing, "id")));
+        let why = if missing["withheld"] == true { "not this customer's" } else { "not known" };
+        lines.push(format!("  {why}: {} {}", cell(missing, "kind"), cell(missing, "id")));
     }
     if lines.len() == 1 {
         lines.push("  no rule listens to this".to_owned());

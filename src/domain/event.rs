@@ -1,6 +1,7 @@
 //! Events: facts that a shop reported, in one neutral shape whatever the platform.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{EventId, ShopId};
 use super::record::{Text, Value, record};
-use super::records::{RecordKey, Records};
+use super::records::{RecordKey, RecordKind, Records};
 
 /// A fact as a source has read it from a verified delivery, not yet accepted. Only
 /// [`Verified::event`](super::Verified::event) makes one.
@@ -30,7 +31,7 @@ pub struct NewEvent {
     /// Further records that the event speaks of, to be looked up: a return names its order.
     pub mentions: Vec<RecordKey>,
     /// The platform's own payload, whole, as it came: UTF-8 text.
-    pub payload: Arc<str>,
+    pub payload: String,
     pub(super) _sealed: (),
 }
 
@@ -114,8 +115,8 @@ pub struct Facts {
     pub event: Arc<Event>,
     /// The event's context: the records as they were when it was matched.
     pub context: Arc<Records>,
-    /// Records that the event speaks of and nobody knows, as people say them: `order 1042`.
-    pub missing: Vec<RecordKey>,
+    /// Records that the event speaks of and that are not in its context.
+    pub missing: Vec<Missing>,
     /// The rule's inputs.
     pub inputs: Arc<Inputs>,
     /// When the run began: the `now` of expressions, the same however often the run is replayed.
@@ -128,7 +129,33 @@ pub struct Facts {
 pub struct Context {
     /// The records as they were.
     pub records: Arc<Records>,
-    /// Those that nobody knew.
+    /// Those that the event speaks of and that are not among them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub missing: Vec<RecordKey>,
+    pub missing: Vec<Missing>,
+}
+
+/// A record that an event speaks of and that is not in its context. Shown as `order 1042 not known`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    /// What it is.
+    pub kind: RecordKind,
+    /// The platform's id; `#1042` where the event has only what people call it.
+    pub id: Text,
+    /// It is known and is not the sender's: what it says is none of theirs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
+}
+
+impl From<RecordKey> for Missing {
+    /// Nobody knows it.
+    fn from(RecordKey { kind, id }: RecordKey) -> Self {
+        Self { kind, id, withheld: false }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = if self.withheld { "is not this customer's" } else { "not known" };
+        write!(f, "{} {} {why}", self.kind.as_str(), self.id)
+    }
 }

@@ -297,6 +297,48 @@ record! {
     }
 }
 
+impl Records {
+    /// Those of these records that `others` have not, or have otherwise.
+    #[must_use]
+    pub fn beyond(&self, others: &Self) -> Self {
+        fn beyond<T: PartialEq>(own: &Option<Arc<T>>, other: &Option<Arc<T>>) -> Option<Arc<T>> {
+            let same = match (own, other) {
+                (Some(own), Some(other)) => Arc::ptr_eq(own, other) || own == other,
+                (own, _) => own.is_none(),
+            };
+            own.as_ref().filter(|_| !same).cloned()
+        }
+        Self {
+            order: beyond(&self.order, &others.order),
+            returned: beyond(&self.returned, &others.returned),
+            refund: beyond(&self.refund, &others.refund),
+            inventory: beyond(&self.inventory, &others.inventory),
+            product: beyond(&self.product, &others.product),
+            customer: beyond(&self.customer, &others.customer),
+            message: beyond(&self.message, &others.message),
+            dispute: beyond(&self.dispute, &others.dispute),
+        }
+    }
+
+    /// These records with those of `others` in their place, where there are some: undoes [`Records::beyond`].
+    #[must_use]
+    pub fn with(&self, others: &Self) -> Self {
+        fn with<T>(own: &Option<Arc<T>>, other: &Option<Arc<T>>) -> Option<Arc<T>> {
+            other.as_ref().or(own.as_ref()).cloned()
+        }
+        Self {
+            order: with(&self.order, &others.order),
+            returned: with(&self.returned, &others.returned),
+            refund: with(&self.refund, &others.refund),
+            inventory: with(&self.inventory, &others.inventory),
+            product: with(&self.product, &others.product),
+            customer: with(&self.customer, &others.customer),
+            message: with(&self.message, &others.message),
+            dispute: with(&self.dispute, &others.dispute),
+        }
+    }
+}
+
 /// The kinds of record whose newest version is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,7 +1,5 @@
 //! Where deliveries come from: a shop platform's webhooks, verified and read into neutral events.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 
 use super::event::NewEvent;
@@ -66,7 +64,7 @@ impl<'a> Verified<'a> {
         topic: &str,
         subject: &str,
         delivery_key: String,
-        payload: Arc<str>,
+        payload: String,
     ) -> NewEvent {
         NewEvent {
             kind: kind.map(Text::from),

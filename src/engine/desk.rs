@@ -16,6 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::change::Change;
 use super::command::{Command, Touched};
@@ -150,6 +151,11 @@ const DUE_A_TURN: u64 = 256;
 
 /// How soon a call is looked at again whose time is held up by an event that is on its way.
 const HELD_UP: Duration = Duration::from_secs(1);
+/// While events come in numbers, a turn begins this long after the last one: a commit for many of them, and most commits
+/// for those who wait to have their deliveries taken.
+const PACE: Duration = Duration::from_millis(10);
+/// Events of one turn that are numbers.
+const MANY: usize = 8;
 
 /// Events in hand past which no more are taken: those that come stay on disk until there is room.
 const EVENTS_IN_HAND: usize = 1024;
@@ -185,7 +191,11 @@ impl Desk {
     pub(super) async fn work(mut self, mut notes: mpsc::Receiver<Note>) {
         let mut events: VecDeque<Arc<Event>> = VecDeque::new();
         let mut fresh_start = true;
+        let mut next_turn = Instant::now();
         loop {
+            if events.len() < EVENTS_A_TURN && !self.closing {
+                tokio::time::sleep_until(next_turn).await;
+            }
             if fresh_start {
                 if let Err(error) = self.begin_again().await {
                     tracing::error!(shop = %self.parts.shop.id, %error, "the desk cannot read the store; trying again");
@@ -205,7 +215,11 @@ impl Desk {
                 self.closing = true;
             }
             let mut turn = Turn { now: self.parts.clock.now(), more_notes: !notes.is_empty(), ..Turn::default() };
+            let began = Instant::now();
             let result = self.turn(&mut turn, inbox, returned, &mut events).await;
+            if turn.told.len() >= MANY {
+                next_turn = began + PACE;
+            }
             let carried_out = std::mem::take(&mut turn.carried_out);
             match result {
                 Ok(derived) => {

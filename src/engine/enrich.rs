@@ -2,82 +2,19 @@
 //!
 //! Pure but for the records handed in. What a batch of events says is seen by those behind it in the batch.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rust_decimal::Decimal;
 
+use super::known::{Kept, Known};
 use crate::domain::{
-    Context, Customer, Event, Inventory, Money, Order, Product, RecordKey, RecordKind, Records, Return, ReturnLine,
-    Shop, Text,
+    Context, Customer, Event, Inventory, Message, Missing, Money, Order, Product, RecordKey, RecordKind, RecordName,
+    Records, Return, ReturnLine, Shop, Text,
 };
-use crate::store::StoredRecord;
 
-/// The newest records that a turn knows, and which of them are new.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    records: HashMap<RecordKey, Version>,
-    /// Records that the platform was asked for and does not have.
-    absent: Vec<RecordKey>,
-}
-
-#[derive(Debug)]
-struct Version {
-    stored: StoredRecord,
-    fresh: bool,
-}
-
-impl Known {
-    pub(super) fn add_stored(&mut self, records: Vec<StoredRecord>) {
-        for stored in records {
-            self.records.entry(stored.key.clone()).or_insert(Version { stored, fresh: false });
-        }
-    }
-
-    /// The platform was asked for this record, and this is what it said.
-    pub(super) fn add_fetched(&mut self, key: RecordKey, order: Option<&Order>, received: Timestamp) {
-        match order {
-            None => self.absent.push(key),
-            Some(order) => {
-                self.keep(key, order.updated_at, received, order);
-            }
-        }
-    }
-
-    pub(super) fn has(&self, key: &RecordKey) -> bool {
-        self.records.contains_key(key) || self.absent.contains(key)
-    }
-
-    /// What is new, to be written.
-    pub(super) fn into_fresh(self) -> Vec<StoredRecord> {
-        self.records.into_values().filter(|version| version.fresh).map(|version| version.stored).collect()
-    }
-
-    fn read<T: serde::de::DeserializeOwned>(&self, kind: RecordKind, id: &Text) -> Option<T> {
-        let version = self.records.get(&RecordKey { kind, id: id.clone() })?;
-        serde_json::from_str(&version.stored.record).ok()
-    }
-
-    /// Keeps this version unless a newer one is known; `false` where one is. On equal times the later received
-    /// wins, so an equal one is kept.
-    fn keep<T: serde::Serialize>(
-        &mut self,
-        key: RecordKey,
-        modified: Option<Timestamp>,
-        received: Timestamp,
-        record: &T,
-    ) -> bool {
-        let modified = modified.unwrap_or(received);
-        let newer = |known: &StoredRecord| (known.modified, known.received) > (modified, received);
-        if self.records.get(&key).is_some_and(|known| newer(&known.stored)) {
-            return false;
-        }
-        let Ok(record) = serde_json::to_string(record) else { return true };
-        let stored = StoredRecord { key: key.clone(), modified, received, record };
-        self.records.insert(key, Version { stored, fresh: true });
-        true
-    }
+/// What an event calls by name and not by id: a message's sender, and the orders that it speaks of.
+pub(super) fn names(event: &Event) -> impl Iterator<Item = RecordName> {
+    event.records.message.iter().flat_map(|message| message.sender().into_iter().chain(message.orders()))
 }
 
 /// The records that an event speaks of: its own and those it mentions.
@@ -121,66 +58,95 @@ pub(super) fn enrich(event: &Event, shop: &Shop, known: &mut Known) -> Enriched 
     if let Some(level) = &records.inventory {
         let (level, low, is_late) = stock(level, event, shop, known);
         (fell_low, late) = (low, is_late);
-        records.inventory = Some(Arc::new(level));
+        records.inventory = Some(level);
     }
-    if let Some((order, id)) = records.order.clone().and_then(|order| order.id.clone().map(|id| (order, id))) {
-        let key = RecordKey { kind: RecordKind::Order, id: id.clone() };
-        if !known.keep(key, order.updated_at, event.received, &*order) {
-            late = true;
-            records.order = known.read::<Order>(RecordKind::Order, &id).map(Arc::new).or(records.order);
-        }
-    }
-    if let Some((customer, id)) = records.customer.clone().and_then(|it| it.id.clone().map(|id| (it, id))) {
-        let key = RecordKey { kind: RecordKind::Customer, id: id.clone() };
-        if !known.keep(key, customer.updated_at, event.received, &*customer) {
-            late = true;
-            records.customer = known.read::<Customer>(RecordKind::Customer, &id).map(Arc::new).or(records.customer);
-        }
-    }
-    if let Some((product, id)) = records.product.clone().and_then(|it| it.id.clone().map(|id| (it, id))) {
-        let key = RecordKey { kind: RecordKind::Product, id: id.clone() };
-        if !known.keep(key, product.updated_at, event.received, &*product) {
-            late = true;
-            records.product = known.read::<Product>(RecordKind::Product, &id).map(Arc::new).or(records.product);
-        }
-    }
+    late |= is_late::<Order>(&mut records, event, known);
+    late |= is_late::<Customer>(&mut records, event, known);
+    late |= is_late::<Product>(&mut records, event, known);
     let mut missing = Vec::new();
     for key in &event.mentions {
         let found = match key.kind {
-            RecordKind::Order if records.order.is_none() => {
-                records.order = known.read::<Order>(key.kind, &key.id).map(Arc::new);
-                records.order.is_some()
-            }
-            RecordKind::Customer if records.customer.is_none() => {
-                records.customer = known.read::<Customer>(key.kind, &key.id).map(Arc::new);
-                records.customer.is_some()
-            }
-            RecordKind::Product if records.product.is_none() => {
-                records.product = known.read::<Product>(key.kind, &key.id).map(Arc::new);
-                records.product.is_some()
-            }
-            _ => true,
+            RecordKind::Order => find::<Order>(&mut records, key, known),
+            RecordKind::Customer => find::<Customer>(&mut records, key, known),
+            RecordKind::Product => find::<Product>(&mut records, key, known),
+            RecordKind::Inventory => true,
         };
         if !found {
-            missing.push(key.clone());
+            missing.push(key.clone().into());
         }
+    }
+    if let Some(message) = records.message.clone() {
+        senders(&message, &mut records, &mut missing, known);
     }
     if let Some(order) = &records.order {
         if let Some(returned) = &records.returned {
             records.returned = Some(Arc::new(priced(returned, order)));
         }
         if records.customer.is_none() {
-            records.customer = order.customer.as_ref().map(|buyer| Arc::new(whole(buyer, known)));
+            records.customer = order.customer.as_ref().map(|buyer| whole(buyer, known));
         }
     }
     let event = Arc::new(Event { late, ..event.clone() });
     Enriched { event, context: Context { records: Arc::new(records), missing }, fell_low }
 }
 
+/// Keeps the event's own record of this kind; `true` where a newer one was known, which then takes its place.
+fn is_late<T: Kept>(records: &mut Records, event: &Event, known: &mut Known) -> bool {
+    let place = T::place(records);
+    let Some((own, id)) = place.as_ref().and_then(|own| Some((own.clone(), own.id()?.clone()))) else { return false };
+    if known.keep(RecordKey { kind: T::KIND, id: id.clone() }, event.received, &own) {
+        return false;
+    }
+    *place = known.read(&id).or(Some(own));
+    true
+}
+
+/// Puts a record that the event names into its place, where that is free; `false` where nobody knows it.
+fn find<T: Kept>(records: &mut Records, key: &RecordKey, known: &Known) -> bool {
+    let place = T::place(records);
+    if place.is_none() {
+        *place = known.read(&key.id);
+    }
+    place.is_some()
+}
+
+/// Who wrote a message, and the first order that it names and that is theirs. Whoever writes down the number of
+/// somebody else's order must not be told of it: it is missing, and so is one that nobody knows.
+fn senders(message: &Message, records: &mut Records, missing: &mut Vec<Missing>, known: &Known) {
+    let address = message.sender();
+    if records.customer.is_none() {
+        records.customer = address.as_ref().and_then(|address| known.called(address).into_iter().next());
+    }
+    if records.order.is_some() {
+        return;
+    }
+    let sender = records.customer.clone();
+    let is_theirs = |order: &Arc<Order>| {
+        let Some(buyer) = &order.customer else { return false };
+        let same_id = buyer.id.is_some() && sender.as_ref().is_some_and(|sender| sender.id == buyer.id);
+        let bought_by = buyer.names();
+        let wrote = || address.iter().cloned().chain(sender.as_ref().and_then(|sender| sender.names()));
+        same_id || bought_by.is_some_and(|buyer| wrote().any(|name| name == buyer))
+    };
+    for name in message.orders() {
+        let called = known.called::<Order>(&name);
+        match called.iter().find(|order| is_theirs(order)) {
+            Some(order) => {
+                records.order.get_or_insert_with(|| order.clone());
+            }
+            None => missing.push(Missing {
+                kind: RecordKind::Order,
+                id: format!("#{}", name.name).into(),
+                withheld: !called.is_empty(),
+            }),
+        }
+    }
+}
+
 /// The level with what it was before and where it is low; whether it just fell low; whether a newer one is known.
-fn stock(level: &Inventory, event: &Event, shop: &Shop, known: &mut Known) -> (Inventory, bool, bool) {
+fn stock(level: &Inventory, event: &Event, shop: &Shop, known: &mut Known) -> (Arc<Inventory>, bool, bool) {
     let mut level = level.clone();
-    let before = level.id.as_ref().and_then(|id| known.read::<Inventory>(RecordKind::Inventory, id));
+    let before = level.id.as_ref().and_then(|id| known.read::<Inventory>(id));
     if let Some(before) = &before {
         // A level's deliveries are thin; what an earlier one or a read told of the item stays true.
         level.sku = level.sku.or_else(|| before.sku.clone());
@@ -191,8 +157,9 @@ fn stock(level: &Inventory, event: &Event, shop: &Shop, known: &mut Known) -> (I
     }
     let own = level.sku.as_deref().and_then(|sku| shop.low_stock.get(sku)).copied();
     level.threshold = own.or(shop.low_stock_default);
+    let level = Arc::new(level);
     let Some(id) = level.id.clone() else { return (level, false, false) };
-    let kept = known.keep(RecordKey { kind: RecordKind::Inventory, id }, level.updated_at, event.received, &level);
+    let kept = known.keep(RecordKey { kind: RecordKind::Inventory, id }, event.received, &level);
     let low = match (level.previous, level.available, level.threshold) {
         (Some(previous), Some(available), Some(threshold)) => previous > threshold && available <= threshold,
         // What it was before is not known, so nobody can say that it fell.
@@ -204,10 +171,10 @@ fn stock(level: &Inventory, event: &Event, shop: &Shop, known: &mut Known) -> (I
 
 /// An order's customer with what only the customer's own record says: orders bring a thin one, without the number of
 /// orders.
-fn whole(buyer: &Customer, known: &Known) -> Customer {
-    let mut buyer = buyer.clone();
-    let record = buyer.id.as_ref().and_then(|id| known.read::<Customer>(RecordKind::Customer, id));
-    let Some(record) = record else { return buyer };
+fn whole(buyer: &Arc<Customer>, known: &Known) -> Arc<Customer> {
+    let record = buyer.id.as_ref().and_then(|id| known.read::<Customer>(id));
+    let Some(record) = record.map(Arc::unwrap_or_clone) else { return buyer.clone() };
+    let mut buyer = Customer::clone(buyer);
     buyer.email = buyer.email.or(record.email);
     buyer.phone = buyer.phone.or(record.phone);
     buyer.name = buyer.name.or(record.name);
@@ -217,7 +184,7 @@ fn whole(buyer: &Customer, known: &Known) -> Customer {
     if buyer.tags.is_empty() {
         buyer.tags = record.tags;
     }
-    buyer
+    Arc::new(buyer)
 }
 
 /// The return with its lines' names and prices, from the order.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::{Answer, End, Event, RecordKey, RunId, ShopId, WhyNot};
+use crate::domain::{Answer, End, Event, Missing, RunId, ShopId, WhyNot};
 
 /// Something that happened in a shop.
 #[derive(Clone, Debug)]
@@ -24,8 +24,8 @@ pub enum What {
         ran: Vec<Ran>,
         /// Rules that do not, and why not.
         why_not: Vec<WhyNot>,
-        /// Records that it speaks of and nobody knows.
-        missing: Vec<RecordKey>,
+        /// Records that it speaks of and that are not in its context.
+        missing: Vec<Missing>,
     },
     /// A run asks a capability for something.
     Asked {

@@ -63,7 +63,8 @@ impl Intake {
             return Err(EngineError::Full);
         }
         let now = self.clock.now();
-        let accepts = events.into_iter().map(|new| accept_as(new, shop, source, &self.ids, now));
+        let source: Arc<str> = format!("/{source}/{shop}").into();
+        let accepts = events.into_iter().map(|new| accept_as(new, shop, &source, &self.ids, now));
         let (reply, answer) = oneshot::channel();
         let sent = self.queue.send(Arrival { events: accepts.collect(), reply });
         sent.map_err(|_| EngineError::Closing)?;
@@ -81,26 +82,23 @@ impl Intake {
     }
 }
 
-/// An event on its way to the disk, with an id of ours.
-pub fn accept_as(new: NewEvent, shop: &ShopId, source: &str, ids: &IdMaker, now: Timestamp) -> Accept {
-    Accept {
-        event: Arc::new(Event {
-            id: ids.event(now),
-            shop: shop.clone(),
-            source: format!("/{source}/{shop}").into(),
-            kind: new.kind.unwrap_or_else(|| Event::UNHANDLED.into()),
-            topic: new.topic,
-            subject: new.subject,
-            time: new.time,
-            received: now,
-            records: Arc::new(new.records),
-            mentions: new.mentions,
-            late: false,
-            echo: None,
-        }),
-        delivery_key: new.delivery_key,
-        payload: new.payload,
-    }
+/// An event on its way to the disk, with an id of ours. `source` is `/shopify/acme`.
+pub fn accept_as(new: NewEvent, shop: &ShopId, source: &Arc<str>, ids: &IdMaker, now: Timestamp) -> Accept {
+    let event = Event {
+        id: ids.event(now),
+        shop: shop.clone(),
+        source: source.clone(),
+        kind: new.kind.unwrap_or_else(|| Event::UNHANDLED.into()),
+        topic: new.topic,
+        subject: new.subject,
+        time: new.time,
+        received: now,
+        records: Arc::new(new.records),
+        mentions: new.mentions,
+        late: false,
+        echo: None,
+    };
+    Accept::new(Arc::new(event), new.delivery_key, new.payload)
 }
 
 async fn take_in(
@@ -120,7 +118,7 @@ async fn take_in(
             events.extend(some);
         }
         let count = events.len();
-        let on_desk: Vec<Arc<Event>> = events.iter().map(|accept| accept.event.clone()).collect();
+        let on_desk: Vec<Arc<Event>> = events.iter().map(|accept| accept.event().clone()).collect();
         let result = store.accept(events).await;
         match result {
             Ok(accepted) => {

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::desk::{Desk, Fetched, Returned, Turn};
-use super::enrich::{Enriched, Known, enrich, keys};
+use super::enrich::{Enriched, enrich, keys, names};
 use super::happening::{Ran, What};
+use super::known::Known;
 use super::perform::uncaught;
 use super::progress::{lane_name, live};
 use super::why;
 use crate::domain::{
-    Clock, Context, End, Event, Facts, Heard, Mode, Order, Platform, RecordKey, RecordKind, Run, RunId, RunState,
-    Verdict,
+    Clock, Context, End, Event, Facts, Heard, Mode, Order, Platform, RecordKey, RecordKind, RecordName, Run, RunId,
+    RunState, Verdict,
 };
 use crate::rules::{self, Overlap, Rule, Schedule};
 use crate::store::{Accept, Matched, StoreError};
@@ -36,14 +37,21 @@ impl Desk {
             events.extend(self.parked.remove(&event));
             read.extend(orders);
         }
-        let wanted: HashSet<RecordKey> = events.iter().flat_map(|event| keys(event)).collect();
+        let mut wanted: HashSet<RecordKey> = events.iter().flat_map(|event| keys(event)).collect();
+        let called: HashSet<RecordName> = events.iter().flat_map(|event| names(event)).collect();
+        if !called.is_empty() {
+            let called: Vec<RecordName> = called.into_iter().collect();
+            let named = self.parts.store.named(&self.parts.shop.id, &called).await?;
+            wanted.extend(named.iter().map(|(_, key)| key.clone()));
+            known.add_named(named);
+        }
         if !wanted.is_empty() {
             let wanted: Vec<RecordKey> = wanted.into_iter().collect();
             known.add_stored(self.parts.store.records(&self.parts.shop.id, &wanted).await?);
         }
         // After those on disk: while the platform was asked, a delivery may have brought a newer version.
         for (key, order) in read {
-            known.add_fetched(key, order.as_ref(), turn.now);
+            known.add_fetched(key, order, turn.now);
         }
         for event in events {
             if let Some((keys, platform)) = self.to_be_read(&event, &known) {
@@ -53,7 +61,7 @@ impl Desk {
             let enriched = enrich(&event, &self.parts.shop, &mut known);
             self.match_event(turn, enriched).await?;
         }
-        turn.changes.records = known.into_fresh();
+        (turn.changes.records, turn.changes.names) = known.into_fresh();
         self.answer_waits(turn).await
     }
 
@@ -128,7 +136,6 @@ impl Desk {
         if listening.is_some() && self.kept_listeners.insert(listeners.id) {
             turn.changes.listeners.push(listeners.clone());
         }
-        let context = Context::clone(&context);
         turn.changes.matched.push(Matched { event, context, listeners, heard, at: turn.now });
         Ok(())
     }
@@ -195,7 +202,7 @@ impl Desk {
             records: context.records.clone(),
             ..event.clone()
         };
-        Accept { event: Arc::new(low), delivery_key: format!("low:{}", event.id), payload: "{}".into() }
+        Accept::new(Arc::new(low), format!("low:{}", event.id), "{}".into())
     }
 }
 

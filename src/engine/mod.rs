@@ -20,6 +20,7 @@ mod desk;
 mod enrich;
 mod happening;
 mod intake;
+mod known;
 mod lanes;
 mod matching;
 mod memory;

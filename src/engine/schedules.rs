@@ -139,7 +139,7 @@ fn event(shop: &ShopId, ids: &IdMaker, rule: &str, time: Timestamp, now: Timesta
         late: false,
         echo: None,
     };
-    Accept { event: Arc::new(event), delivery_key: format!("schedule:{rule}:{time}"), payload: "{}".into() }
+    Accept::new(Arc::new(event), format!("schedule:{rule}:{time}"), "{}".into())
 }
 
 impl Desk {
@@ -196,7 +196,7 @@ mod tests {
         let mut times = Vec::new();
         for moment in moments {
             let (events, rows) = schedules.come(&shop, &ids, time(moment));
-            times.extend(events.iter().map(|it| it.event.time.to_string()));
+            times.extend(events.iter().map(|it| it.event().time.to_string()));
             assert!(rows.iter().all(|row| row.next.is_some_and(|next| next > time(moment))));
         }
         times

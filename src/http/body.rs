@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::{HeaderValue, StatusCode, header};
 use tokio_stream::StreamExt as _;
 
@@ -12,12 +12,13 @@ use super::problem::Problem;
 ///
 /// # Errors
 /// 413 as soon as it is known to be larger, 408 where it takes too long, 400 where it breaks off.
-pub(super) async fn read(body: Body, limit: usize, patience: Duration) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read(body: Body, limit: usize, patience: Duration) -> Result<Bytes, Problem> {
     let announced = body.size_hint();
     if announced.lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(announced.lower()).unwrap_or(0));
+    let mut first = Bytes::new();
+    let mut bytes = Vec::new();
     let mut chunks = body.into_data_stream();
     let reading = async {
         while let Some(chunk) = chunks.next().await {
@@ -26,18 +27,28 @@ pub(super) async fn read(body: Body, limit: usize, patience: Duration) -> Result
                     .detail(error.to_string())
                     .hint("send the request again")
             })?;
-            if bytes.len() + chunk.len() > limit {
+            let so_far = first.len().max(bytes.len());
+            if so_far + chunk.len() > limit {
                 return Err(too_large(limit));
             }
-            bytes.extend_from_slice(&chunk);
+            // Most bodies are one chunk, which need not be copied.
+            if so_far == 0 {
+                first = chunk;
+            } else {
+                if bytes.is_empty() {
+                    bytes.reserve_exact(usize::try_from(announced.lower()).unwrap_or(0).max(so_far));
+                    bytes.extend_from_slice(&first);
+                }
+                bytes.extend_from_slice(&chunk);
+            }
         }
         Ok(())
     };
     match tokio::time::timeout(patience, reading).await {
-        Ok(Ok(())) => Ok(bytes),
+        Ok(Ok(())) => Ok(if bytes.is_empty() { first } else { bytes.into() }),
         Ok(Err(problem)) => Err(problem),
         Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body took too long")
-            .detail(format!("{} bytes had come after {} ms", bytes.len(), patience.as_millis()))
+            .detail(format!("{} bytes had come after {} ms", first.len().max(bytes.len()), patience.as_millis()))
             .hint("send the request again; `server.read_timeout` is the limit")
             .header(header::CONNECTION, HeaderValue::from_static("close"))),
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -52,7 +52,7 @@ struct Raw {
     headers: Vec<(String, String)>,
     query: Vec<(String, String)>,
     method: String,
-    body: Vec<u8>,
+    body: Bytes,
 }
 
 impl Raw {

@@ -13,7 +13,7 @@ use super::expr::Expr;
 use super::language::{self, NoAnswer};
 use super::names::ITEM;
 use super::value::{RecordRef, from_json, show, show_value, to_dynamic};
-use crate::domain::{Envelope, Event, Facts, Failure, Field, Inputs, Record, RecordKey, Records, Value};
+use crate::domain::{Envelope, Event, Facts, Failure, Field, Inputs, Missing, Record, Records, Value};
 
 /// Why an expression has no value.
 #[derive(Clone, Debug, PartialEq)]
@@ -250,9 +250,9 @@ impl<'a> Evaluator<'a> {
         }
         let is_of_event = !matches!(root, "event" | "inputs" | "now");
         let missing = &self.facts.missing;
-        let same_kind = |key: &&RecordKey| key.kind.as_str() == root;
+        let same_kind = |one: &&Missing| one.kind.as_str() == root;
         match missing.iter().find(same_kind).or(missing.first()).filter(|_| is_of_event) {
-            Some(key) => Err(format!("{key} not known")),
+            Some(one) => Err(one.to_string()),
             None => Err(NOTHING.to_owned()),
         }
     }

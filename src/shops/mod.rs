@@ -11,6 +11,7 @@
 //! It must not know rules, runs, models or the store, nor who calls it.
 
 pub mod mail;
+mod order_numbers;
 pub(crate) mod outgoing;
 mod read;
 pub mod shopify;

@@ -57,9 +57,12 @@ fn scalar<'de, E: Error>(raw: &'de RawValue, wanted: &str) -> Result<Option<Cow<
     match raw.as_bytes().first() {
         Some(b'n') => Ok(None),
         Some(b'"') => {
-            let text: Cow<'de, str> = match serde_json::from_str::<&'de str>(raw) {
-                Ok(plain) => Cow::Borrowed(plain),
-                Err(_) => Cow::Owned(serde_json::from_str::<String>(raw).map_err(Error::custom)?),
+            // What stands between the quotes is the text itself, unless something in it is escaped.
+            let inner = raw.get(1..raw.len() - 1).unwrap_or_default();
+            let text: Cow<'de, str> = if inner.as_bytes().contains(&b'\\') {
+                Cow::Owned(serde_json::from_str::<String>(raw).map_err(Error::custom)?)
+            } else {
+                Cow::Borrowed(inner)
             };
             Ok((!text.trim().is_empty()).then_some(text))
         }

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, Set};
+use sea_orm::{DatabaseTransaction, DbErr};
 use serde_json::Value as Json;
 
-use super::events::{self, Accept, context, json, unmatched};
+use super::events::{self, Accept};
 use super::schedules::{self, ScheduleRow};
 use super::waits::{self, AboutRow};
-use super::{Store, StoreError, StoredRecord, calls, heard, memory, records, rule_history, runs};
-use crate::domain::{Call, Context, End, Event, Heard, Listeners, Mode, Run, RunId, RunState, ShopId};
+use super::{
+    Store, StoreError, StoredRecord, calls, contexts, heard, memory, record_names, records, rule_history, runs,
+};
+use crate::domain::{
+    Call, Context, End, Event, Heard, Listeners, Mode, RecordName, Run, RunId, RunState, ShopId, Text,
+};
 
 /// An event that was matched.
 #[derive(Clone, Debug)]
@@ -19,7 +22,7 @@ pub struct Matched {
     /// The event.
     pub event: Arc<Event>,
     /// What it was matched with.
-    pub context: Context,
+    pub context: Arc<Context>,
     /// Who listened.
     pub listeners: Arc<Listeners>,
     /// What came of each of them, in their order.
@@ -67,6 +70,8 @@ pub struct Changes {
     pub listeners: Vec<Arc<Listeners>>,
     /// Records that are newer than what is kept.
     pub records: Vec<StoredRecord>,
+    /// What people call these, with their ids.
+    pub names: Vec<(RecordName, Text)>,
     /// Events that we made ourselves (`inventory.low`, `schedule.due`).
     pub derived: Vec<Accept>,
     /// When rules' own times come next.
@@ -110,39 +115,31 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`], and then nothing of it is written.
-    pub async fn commit(&self, shop: &ShopId, changes: Changes) -> Result<Vec<Arc<Event>>, StoreError> {
+    pub async fn commit(&self, shop: &ShopId, mut changes: Changes) -> Result<Vec<Arc<Event>>, StoreError> {
+        // Worked out here and not by the one writer, for whom everybody waits.
+        let contexts: Vec<contexts::Row> =
+            changes.matched.drain(..).map(|matched| contexts::row(shop, &matched)).collect();
         let shop = shop.clone();
-        self.writer.write(move |tx| Box::pin(async move { write(tx, &shop, changes).await })).await
+        self.writer.write(move |tx| Box::pin(async move { write(tx, &shop, contexts, changes).await })).await
     }
 }
 
-async fn write(tx: &DatabaseTransaction, shop: &ShopId, changes: Changes) -> Result<Vec<Arc<Event>>, DbErr> {
+async fn write(
+    tx: &DatabaseTransaction,
+    shop: &ShopId,
+    contexts: Vec<contexts::Row>,
+    changes: Changes,
+) -> Result<Vec<Arc<Event>>, DbErr> {
     heard::keep_listeners(tx, &changes.listeners).await?;
-    for some in changes.matched.chunks(500) {
-        let rows = some.iter().map(|matched| {
-            // Most events know all they need: what would be written twice is left out.
-            let same = matched.context.missing.is_empty() && matched.context.records == matched.event.records;
-            context::ActiveModel {
-                event: Set(matched.event.id.0),
-                shop: Set(shop.to_string()),
-                late: Set(matched.event.late),
-                context: Set(if same { String::new() } else { json(&matched.context) }),
-                why_not: Set(heard::written(&matched.listeners, &matched.heard)),
-                matched: Set(matched.at.as_millisecond()),
-                echo: Set(matched.event.echo.as_ref().map(ToString::to_string)),
-            }
-        });
-        context::Entity::insert_many(rows).exec_without_returning(tx).await?;
-        let ids = some.iter().map(|matched| matched.event.id.0);
-        unmatched::Entity::delete_many().filter(unmatched::Column::Event.is_in(ids)).exec(tx).await?;
-    }
+    contexts::keep(tx, contexts).await?;
     waits::keep(tx, shop, &changes.about).await?;
     records::keep(tx, shop, changes.records).await?;
+    record_names::keep(tx, shop, changes.names).await?;
     let mut fresh = Vec::new();
     if !changes.derived.is_empty() {
         let accepted = events::insert(tx, &changes.derived).await?;
         let new = changes.derived.iter().zip(accepted).filter(|(_, accepted)| accepted.fresh);
-        fresh.extend(new.map(|(accept, _)| accept.event.clone()));
+        fresh.extend(new.map(|(accept, _)| accept.event().clone()));
     }
     schedules::keep(tx, shop, changes.schedules).await?;
     runs::insert(tx, shop, &changes.runs).await?;

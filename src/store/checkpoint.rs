@@ -1,41 +1,72 @@
 //! Checkpoints: the write-ahead log is copied into the database beside the writer, not in its way.
 //!
-//! A passive checkpoint alone let the log grow past a gigabyte under load, since it cannot start over while
-//! somebody reads its end; past a limit it is emptied by force, which makes the writer wait a moment.
+//! A passive checkpoint copies while the writer goes on, and so never comes to the log's end while there is load: the
+//! log grew past a gigabyte. So once the log is long, what little is left of it is copied while the writer waits, and
+//! the writer begins again at the log's beginning. The log's file keeps its size: giving 64 MB back to the system made
+//! the writer wait 60 ms.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection};
+use sea_orm::{DatabaseConnection, DbErr, FromQueryResult, Statement};
 
-/// The log's file beside this database file.
-pub(super) fn wal_file(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
+/// How often to look.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of the log that are left to be copied while the writer waits, at the most, if that can be had.
+const SMALL_REST: u64 = 1 << 20;
+
+/// What SQLite says of a checkpoint.
+#[derive(FromQueryResult)]
+struct Log {
+    /// Pages in the log.
+    log: i64,
+    /// Those of them that are in the database by now.
+    checkpointed: i64,
 }
 
-/// Checkpoints on a thread of its own (the connection's), until the writer is gone.
-pub(super) fn start<T: Send + Sync + 'static>(
-    connection: DatabaseConnection,
-    wal: PathBuf,
-    limit: u64,
-    writer: std::sync::Weak<T>,
-) {
+impl Log {
+    fn rest(&self) -> u64 {
+        u64::try_from(self.log - self.checkpointed).unwrap_or(0) * super::PAGE_BYTES
+    }
+
+    fn bytes(&self) -> u64 {
+        u64::try_from(self.log).unwrap_or(0) * super::PAGE_BYTES
+    }
+}
+
+/// Checkpoints on a thread of its own (the connection's), until the writer is gone. Past `limit` bytes the log begins
+/// again.
+pub(super) fn start<T: Send + Sync + 'static>(connection: DatabaseConnection, limit: u64, writer: std::sync::Weak<T>) {
     tokio::spawn(async move {
-        let mut pause = tokio::time::interval(Duration::from_millis(250));
+        let mut pause = tokio::time::interval(PAUSE);
         pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while writer.strong_count() > 0 {
             pause.tick().await;
-            let size = tokio::fs::metadata(&wal).await.map_or(0, |file| file.len());
-            let mode = match size {
-                0..=4_194_304 => continue,
-                size if size > limit => "TRUNCATE",
-                _ => "PASSIVE",
-            };
-            if let Err(error) = connection.execute_unprepared(&format!("PRAGMA wal_checkpoint({mode})")).await {
+            if let Err(error) = checkpoint(&connection, limit).await {
                 tracing::debug!(%error, "a checkpoint did not get through");
             }
         }
     });
+}
+
+async fn checkpoint(connection: &DatabaseConnection, limit: u64) -> Result<(), DbErr> {
+    let mut log = run(connection, "PASSIVE").await?;
+    if log.bytes() <= limit {
+        return Ok(());
+    }
+    // Each copies what was written during the one before.
+    for _ in 0..3 {
+        if log.rest() <= SMALL_REST {
+            break;
+        }
+        log = run(connection, "PASSIVE").await?;
+    }
+    run(connection, "RESTART").await.map(|_| ())
+}
+
+async fn run(connection: &DatabaseConnection, mode: &str) -> Result<Log, DbErr> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    let statement = Statement::from_string(connection.get_database_backend(), sql);
+    let log = Log::find_by_statement(statement).one(connection).await?;
+    log.ok_or_else(|| DbErr::Custom("the checkpoint said nothing".to_owned()))
 }

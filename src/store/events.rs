@@ -1,14 +1,14 @@
 //! Events: accepted once, with their payloads, their delivery keys, and what they were matched with.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Set, Statement};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Statement, Value};
 
 use super::heard::{self, HeardBy};
-use super::{Store, StoreError, runs};
+use super::rows::{Batch, MOST, Rows};
+use super::{Store, StoreError, contexts, runs};
 use crate::domain::{Context, Event, EventId, RecordKey, Records, ShopId};
 
 /// Rows of the table `events`.
@@ -70,37 +70,29 @@ pub(super) mod unmatched {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// Rows of the table `contexts`.
-pub(super) mod context {
-    use super::*;
-
-    #[derive(Clone, Debug, DeriveEntityModel)]
-    #[sea_orm(table_name = "contexts")]
-    pub struct Model {
-        #[sea_orm(primary_key, auto_increment = false)]
-        pub event: i64,
-        pub shop: String,
-        pub late: bool,
-        pub context: String,
-        pub why_not: String,
-        pub echo: Option<String>,
-        pub matched: i64,
-    }
-
-    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-    pub enum Relation {}
-    impl ActiveModelBehavior for ActiveModel {}
-}
-
 /// An event on its way in.
 #[derive(Clone, Debug)]
 pub struct Accept {
     /// Ours already; its id counts only if the delivery is new.
-    pub event: Arc<Event>,
-    /// The same for every repetition of the delivery.
-    pub delivery_key: String,
-    /// The platform's own payload.
-    pub payload: Arc<str>,
+    event: Arc<Event>,
+    delivery_key: String,
+    payload: String,
+    /// As JSON. Made where the delivery was read, so that the one writer need not.
+    records: String,
+    mentions: String,
+}
+
+impl Accept {
+    /// An event, the key that is the same for every repetition of its delivery, and the platform's own payload.
+    pub fn new(event: Arc<Event>, delivery_key: String, payload: String) -> Self {
+        let (records, mentions) = (json(&*event.records), json(&event.mentions));
+        Self { event, delivery_key, payload, records, mentions }
+    }
+
+    /// The event, if it turns out to be new.
+    pub fn event(&self) -> &Arc<Event> {
+        &self.event
+    }
 }
 
 /// What became of an event on its way in.
@@ -142,7 +134,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`], and then none of them is accepted.
     pub async fn accept(&self, events: Vec<Accept>) -> Result<Vec<Accepted>, StoreError> {
-        self.writer.write(move |tx| Box::pin(async move { insert(tx, &events).await })).await
+        self.writer.accept(events).await
     }
 
     /// Events of this shop that were accepted and not matched, oldest first, after `after`.
@@ -176,7 +168,7 @@ impl Store {
         let found =
             event::Entity::find_by_id(id.0).filter(event::Column::Shop.eq(shop.as_str())).one(&self.readers).await?;
         let Some(row) = found else { return Ok(None) };
-        let matched = context::Entity::find_by_id(id.0).one(&self.readers).await?;
+        let matched = contexts::Entity::find_by_id(id.0).one(&self.readers).await?;
         let heard = heard::read(&self.readers, &[matched.as_ref().map_or("", |row| &row.why_not)]).await?;
         with_context(row, matched, heard.into_iter().next().unwrap_or_default()).map(Some)
     }
@@ -224,91 +216,104 @@ impl Store {
     }
 }
 
-#[derive(FromQueryResult)]
-struct Fresh {
-    event: i64,
-}
+const KEYS: Rows<5> = Rows {
+    head: "INSERT INTO delivery_keys (shop, source, delivery_key, event, received) VALUES ",
+    tail: " ON CONFLICT DO NOTHING",
+};
+/// Refuses a key that is known.
+const NEW_KEYS: Rows<5> = Rows { tail: "", ..KEYS };
+const EVENTS: Rows<10> = Rows {
+    head: "INSERT INTO events (id, shop, source, kind, topic, subject, time, received, records, mentions) VALUES ",
+    tail: "",
+};
+const PAYLOADS: Rows<2> = Rows { head: "INSERT INTO payloads (event, body) VALUES ", tail: "" };
+const UNMATCHED: Rows<2> = Rows { head: "INSERT INTO unmatched (event, shop) VALUES ", tail: "" };
+pub(super) const MATCHED: Rows<1> = Rows { head: "DELETE FROM unmatched WHERE event IN (VALUES ", tail: ")" };
 
-/// The columns of a row of `events`, in the order of the statement below.
-const KEY_COLUMNS: usize = 5;
-const ROWS_A_STATEMENT: usize = 64;
+/// Inserts events in a transaction of their own, if all their delivery keys are new, as they mostly are. At most
+/// [`MOST`](super::rows::MOST).
+///
+/// # Errors
+/// Where one is not new, too, and then nothing is written.
+pub(super) async fn insert_new(connection: &DatabaseConnection, events: &[Accept]) -> Result<Vec<Accepted>, DbErr> {
+    let mut batch = Batch::default();
+    batch.add(&NEW_KEYS, events.iter().map(key_row));
+    add_events(&mut batch, events);
+    batch.commit(connection).await?;
+    Ok(events.iter().map(|it| Accepted { id: it.event.id, fresh: true }).collect())
+}
 
 /// Inserts those events whose delivery key is new, and says which those were.
 pub(super) async fn insert(tx: &DatabaseTransaction, events: &[Accept]) -> Result<Vec<Accepted>, DbErr> {
-    let mut fresh = HashSet::with_capacity(events.len());
-    for some in events.chunks(ROWS_A_STATEMENT) {
-        let marks = placeholders(some.len(), KEY_COLUMNS);
-        let sql = format!(
-            "INSERT INTO delivery_keys (shop, source, delivery_key, event, received) VALUES {marks} \
-             ON CONFLICT DO NOTHING RETURNING event"
-        );
-        let values = some.iter().flat_map(|accept| {
-            let event = &accept.event;
-            [
-                event.shop.as_str().into(),
-                event.source.to_string().into(),
-                accept.delivery_key.clone().into(),
-                event.id.0.into(),
-                event.received.as_millisecond().into(),
-            ]
-        });
-        let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-        fresh.extend(Fresh::find_by_statement(statement).all(tx).await?.into_iter().map(|row| row.event));
-    }
-    let new: Vec<&Accept> = events.iter().filter(|accept| fresh.contains(&accept.event.id.0)).collect();
-    for some in new.chunks(ROWS_A_STATEMENT) {
-        let rows = some.iter().map(|accept| row(&accept.event));
-        event::Entity::insert_many(rows).exec_without_returning(tx).await?;
-        let bodies = some.iter().map(|accept| payload::ActiveModel {
-            event: Set(accept.event.id.0),
-            body: Set(accept.payload.to_string()),
-        });
-        payload::Entity::insert_many(bodies).exec_without_returning(tx).await?;
-        let marks = some.iter().map(|accept| unmatched::ActiveModel {
-            event: Set(accept.event.id.0),
-            shop: Set(accept.event.shop.to_string()),
-        });
-        unmatched::Entity::insert_many(marks).exec_without_returning(tx).await?;
+    let mut fresh = 0;
+    for some in events.chunks(MOST) {
+        let mut batch = Batch::default();
+        batch.add(&KEYS, some.iter().map(key_row));
+        fresh += batch.write(tx).await?;
     }
     let mut accepted = Vec::with_capacity(events.len());
-    for accept in events {
-        let id = accept.event.id;
-        let known = fresh.contains(&id.0);
-        let first = if known { id } else { first_of(tx, accept).await? };
-        accepted.push(Accepted { id: first, fresh: known });
+    for it in events {
+        // Some may be repetitions: of an earlier delivery, or of another one among these.
+        let id = if fresh == events.len() as u64 { it.event.id } else { first_of(tx, it).await? };
+        accepted.push(Accepted { id, fresh: id == it.event.id });
+    }
+    let new: Vec<&Accept> = events.iter().zip(&accepted).filter(|(_, it)| it.fresh).map(|(event, _)| event).collect();
+    for some in new.chunks(MOST) {
+        let mut batch = Batch::default();
+        add_events(&mut batch, some.iter().copied());
+        batch.write(tx).await?;
     }
     Ok(accepted)
+}
+
+fn key_row(it: &Accept) -> [Value; 5] {
+    let event = &it.event;
+    let (shop, source, key) = (text(event.shop.as_str()), text(&event.source), text(&it.delivery_key));
+    [shop, source, key, event.id.0.into(), event.received.as_millisecond().into()]
+}
+
+/// Adds new events with their payloads, to be matched.
+fn add_events<'a>(batch: &mut Batch, events: impl IntoIterator<Item = &'a Accept> + Clone) {
+    let events = || events.clone().into_iter();
+    batch.add(&UNMATCHED, events().map(|it| [it.event.id.0.into(), text(it.event.shop.as_str())]));
+    batch.add(&PAYLOADS, events().map(|it| [it.event.id.0.into(), text(&it.payload)]));
+    batch.add(
+        &EVENTS,
+        events().map(|it| {
+            let event = &it.event;
+            [
+                event.id.0.into(),
+                text(event.shop.as_str()),
+                text(&event.source),
+                text(&event.kind),
+                text(&event.topic),
+                text(&event.subject),
+                event.time.as_millisecond().into(),
+                event.received.as_millisecond().into(),
+                text(&it.records),
+                text(&it.mentions),
+            ]
+        }),
+    );
+}
+
+fn text(text: &str) -> Value {
+    text.into()
+}
+
+#[derive(FromQueryResult)]
+struct First {
+    event: i64,
 }
 
 /// The id under which this delivery was first accepted.
 async fn first_of(tx: &DatabaseTransaction, accept: &Accept) -> Result<EventId, DbErr> {
     let sql = "SELECT event FROM delivery_keys WHERE shop = ? AND source = ? AND delivery_key = ?";
-    let values =
-        [accept.event.shop.as_str().into(), accept.event.source.to_string().into(), accept.delivery_key.clone().into()];
+    let event = &accept.event;
+    let values = [text(event.shop.as_str()), text(&event.source), text(&accept.delivery_key)];
     let statement = Statement::from_sql_and_values(tx.get_database_backend(), sql, values);
-    let first = Fresh::find_by_statement(statement).one(tx).await?;
+    let first = First::find_by_statement(statement).one(tx).await?;
     first.map(|row| EventId(row.event)).ok_or_else(|| DbErr::RecordNotFound(accept.delivery_key.clone()))
-}
-
-/// `(?, ?), (?, ?)` for rows of so many columns.
-pub(super) fn placeholders(rows: usize, columns: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(", "));
-    vec![row; rows].join(", ")
-}
-
-fn row(event: &Event) -> event::ActiveModel {
-    event::ActiveModel {
-        id: Set(event.id.0),
-        shop: Set(event.shop.to_string()),
-        source: Set(event.source.to_string()),
-        kind: Set(event.kind.to_string()),
-        topic: Set(event.topic.to_string()),
-        subject: Set(event.subject.to_string()),
-        time: Set(event.time.as_millisecond()),
-        received: Set(event.received.as_millisecond()),
-        records: Set(json(&*event.records)),
-        mentions: Set(json(&event.mentions)),
-    }
 }
 
 /// As JSON. Our own types have text keys and no failing parts, so this cannot fail; if it ever did, the row would
@@ -341,24 +346,14 @@ fn read(row: event::Model, late: bool, echo: Option<String>) -> Result<Event, St
     })
 }
 
+/// An event with what it was matched with, where it was.
 pub(super) fn with_context(
     row: event::Model,
-    matched: Option<context::Model>,
+    matched: Option<contexts::Model>,
     heard: HeardBy,
 ) -> Result<StoredEvent, StoreError> {
-    let at = matched.as_ref().map(|row| moment(row.matched));
-    let event = Arc::new(read(
-        row,
-        matched.as_ref().is_some_and(|row| row.late),
-        matched.as_ref().and_then(|row| row.echo.clone()),
-    )?);
-    let context = match matched {
-        None => None,
-        Some(row) if row.context.is_empty() => {
-            let same = Context { records: event.records.clone(), missing: Vec::new() };
-            Some(same)
-        }
-        Some(row) => Some(serde_json::from_str(&row.context)?),
-    };
-    Ok(StoredEvent { event, context, heard, matched: at })
+    let (late, echo) = matched.as_ref().map_or((false, None), |row| (row.late, row.echo.clone()));
+    let event = Arc::new(read(row, late, echo)?);
+    let context = matched.as_ref().map(|row| contexts::read(&event, row)).transpose()?;
+    Ok(StoredEvent { event, context, heard, matched: matched.map(|row| moment(row.matched)) })
 }

@@ -11,10 +11,13 @@
 mod calls;
 mod changes;
 mod checkpoint;
+mod contexts;
 mod events;
 mod heard;
 mod memory;
+mod record_names;
 mod records;
+mod rows;
 mod rule_history;
 mod rule_states;
 mod rule_versions;
@@ -51,7 +54,7 @@ pub struct Settings {
     pub readers: u32,
     /// Writes put into one commit at the most. 1 turns group commit off (for benchmarks).
     pub group: usize,
-    /// The write-ahead log is emptied by force past this many bytes.
+    /// Past this many bytes the write-ahead log begins again, and the writer waits for that.
     pub wal_limit_bytes: u64,
 }
 
@@ -114,13 +117,14 @@ impl Store {
         if let Some(folder) = settings.file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
         }
-        let write = connect(&settings.file, 1).await.map_err(|error| failed(error.to_string()))?;
+        let write = connect(&settings.file, 1, PATIENCE).await.map_err(|error| failed(error.to_string()))?;
         migrate(&write).await.map_err(|error| failed(error.to_string()))?;
-        let readers = connect(&settings.file, settings.readers).await.map_err(|error| failed(error.to_string()))?;
-        let checkpoints = connect(&settings.file, 1).await.map_err(|error| failed(error.to_string()))?;
-        let wal = checkpoint::wal_file(&settings.file);
-        let writer = writer::Writer::start(write, settings.group);
-        checkpoint::start(checkpoints, wal, settings.wal_limit_bytes, writer.downgrade());
+        let readers =
+            connect(&settings.file, settings.readers, PATIENCE).await.map_err(|error| failed(error.to_string()))?;
+        let checkpoints =
+            connect(&settings.file, 1, CHECKPOINT_PATIENCE).await.map_err(|error| failed(error.to_string()))?;
+        let writer = writer::Writer::start(write, settings.group).map_err(|error| failed(error.to_string()))?;
+        checkpoint::start(checkpoints, settings.wal_limit_bytes, writer.downgrade());
         Ok(Self { readers, writer })
     }
 
@@ -138,22 +142,34 @@ async fn migrate(connection: &DatabaseConnection) -> Result<(), DbErr> {
     transaction.commit().await
 }
 
+/// The size of a page in a new file.
+const PAGE_BYTES: u64 = 8192;
+
+/// How long to wait for whoever else holds the file, such as a backup.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The same for a checkpoint for which the writer waits: it can as well be made later.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Statements that a connection keeps prepared: those of up to 64 rows are one for each number (`rows`).
+const STATEMENTS: usize = 1000;
+
 /// A pool of `connections` on this file. An 8 KiB page holds an order without overflow; the checkpoint runs on its
 /// own connection, so none is made in line.
-async fn connect(file: &Path, connections: u32) -> Result<DatabaseConnection, DbErr> {
+async fn connect(file: &Path, connections: u32, patience: Duration) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(format!("sqlite://{}?mode=rwc", file.display()));
     options.max_connections(connections).min_connections(1).sqlx_logging(false).test_before_acquire(false);
     options.idle_timeout(None).max_lifetime(None);
-    options.map_sqlx_sqlite_opts(|options| {
+    options.map_sqlx_sqlite_opts(move |options| {
         options
-            .page_size(8192)
+            .page_size(PAGE_BYTES as u32)
             .pragma("journal_mode", "WAL")
             .pragma("synchronous", "FULL")
             .pragma("wal_autocheckpoint", "0")
             .pragma("temp_store", "MEMORY")
             .pragma("cache_size", "-8000")
-            .busy_timeout(Duration::from_secs(20))
-            .statement_cache_capacity(200)
+            .busy_timeout(patience)
+            .statement_cache_capacity(STATEMENTS)
     });
     Database::connect(options).await
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{Condition, DatabaseTransaction, Set};
+use sea_orm::{Condition, DatabaseTransaction};
 
 use super::events::moment;
+use super::rows::Rows;
 use super::{Store, StoreError};
 use crate::domain::{RecordKey, ShopId};
 
@@ -70,19 +70,14 @@ impl Store {
 
 /// Keeps these as the newest versions. Whoever calls has compared the times.
 pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, records: Vec<StoredRecord>) -> Result<(), DbErr> {
-    for some in records.chunks(500) {
-        let rows = some.iter().map(|record| ActiveModel {
-            shop: Set(shop.to_string()),
-            kind: Set(record.key.kind.as_str().to_owned()),
-            id: Set(record.key.id.to_string()),
-            modified: Set(record.modified.as_millisecond()),
-            received: Set(record.received.as_millisecond()),
-            record: Set(record.record.clone()),
-        });
-        let newest = OnConflict::columns([Column::Shop, Column::Kind, Column::Id])
-            .update_columns([Column::Modified, Column::Received, Column::Record])
-            .to_owned();
-        Entity::insert_many(rows).on_conflict(newest).exec_without_returning(tx).await?;
-    }
-    Ok(())
+    const RECORDS: Rows<6> = Rows {
+        head: "INSERT INTO records (shop, kind, id, modified, received, record) VALUES ",
+        tail: " ON CONFLICT DO UPDATE SET modified = excluded.modified, received = excluded.received, \
+               record = excluded.record",
+    };
+    let row = |it: StoredRecord| {
+        let [modified, received] = [it.modified, it.received].map(|time| time.as_millisecond().into());
+        [shop.as_str().into(), it.key.kind.as_str().into(), (&*it.key.id).into(), modified, received, it.record.into()]
+    };
+    RECORDS.write(tx, records.into_iter().map(row)).await.map(|_| ())
 }

@@ -8,7 +8,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, Set};
 
 use super::events::{self, json, moment};
-use super::{Decided, Moved, Store, StoreError, calls};
+use super::{Decided, Moved, Store, StoreError, calls, contexts};
 use crate::domain::{Context, End, EventId, IdMaker, Mode, Run, RunId, RunState, ShopId};
 
 #[derive(Clone, Debug, DeriveEntityModel)]
@@ -306,8 +306,8 @@ impl Store {
 
     async fn complete(&self, rows: Vec<Model>, runs: &mut Vec<Run>) -> Result<(), StoreError> {
         let event_ids: Vec<i64> = rows.iter().map(|row| row.event).collect();
-        let mut contexts: HashMap<i64, events::context::Model> = events::context::Entity::find()
-            .filter(events::context::Column::Event.is_in(event_ids.iter().copied()))
+        let mut contexts: HashMap<i64, contexts::Model> = contexts::Entity::find()
+            .filter(contexts::Column::Event.is_in(event_ids.iter().copied()))
             .all(&self.readers)
             .await?
             .into_iter()

@@ -1,7 +1,12 @@
 //! The writer: takes writes from everybody, puts those that wait into one transaction, answers after the commit.
+//!
+//! It has a thread of its own. Each statement is a question to the connection's thread and an answer; a task among
+//! those of a busy server would wait its turn behind the requests for every one of them, in the middle of a transaction
+//! that everybody waits for.
 
 use std::any::Any;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -11,6 +16,8 @@ use sea_orm::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::StoreError;
+use super::events::{self, Accept, Accepted};
+use super::rows::MOST;
 
 /// What an operation gives back once it is committed.
 type Value = Box<dyn Any + Send>;
@@ -21,13 +28,18 @@ pub(super) type Writing<'t, T> = Pin<Box<dyn Future<Output = Result<T, DbErr>> +
 /// What a write does within the writer's transaction.
 type Run = Box<dyn for<'t> FnOnce(&'t DatabaseTransaction) -> Writing<'t, Value> + Send>;
 
+/// Who waits for a write.
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
 /// A write that waits for its transaction, and who waits for it.
-pub(super) struct Operation {
-    run: Run,
-    reply: oneshot::Sender<Result<Value, StoreError>>,
+pub(super) enum Operation {
+    /// Events to be accepted: those of a whole group are written together.
+    Accept(Vec<Accept>, Reply<Vec<Accepted>>),
+    /// Anything else.
+    Run(Run, Reply<Value>),
 }
 
-/// Hands writes to the one task that owns the writing connection.
+/// Hands writes to the one thread that owns the writing connection.
 #[derive(Clone, Debug)]
 pub(super) struct Writer {
     queue: Arc<mpsc::Sender<Operation>>,
@@ -35,12 +47,17 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task. It ends when the last handle is dropped, or after [`Writer::close`].
-    pub(super) fn start(connection: DatabaseConnection, group: usize) -> Self {
+    /// Starts the thread. It ends when the last handle is dropped, or after [`Writer::close`].
+    ///
+    /// # Errors
+    /// Where the system has no thread left.
+    pub(super) fn start(connection: DatabaseConnection, group: usize) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel(1024);
         let (closing, close) = watch::channel(false);
-        tokio::spawn(write_groups(connection, waiting, close, group.max(1)));
-        Self { queue: Arc::new(queue), closing: Arc::new(closing) }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let writing = move || runtime.block_on(write_groups(connection, waiting, close, group.max(1)));
+        std::thread::Builder::new().name("storehand-writer".to_owned()).spawn(writing)?;
+        Ok(Self { queue: Arc::new(queue), closing: Arc::new(closing) })
     }
 
     /// Runs `operation` in the next transaction and returns its value when that is on disk.
@@ -56,17 +73,24 @@ impl Writer {
             let writing = operation(tx);
             Box::pin(async move { writing.await.map(|value| Box::new(value) as Value) })
         });
-        self.queue.send(Operation { run, reply }).await.map_err(|_| StoreError::Closed)?;
+        self.queue.send(Operation::Run(run, reply)).await.map_err(|_| StoreError::Closed)?;
         let value = answer.await.map_err(|_| StoreError::Closed)??;
         value.downcast().map(|value| *value).map_err(|_| StoreError::Closed)
     }
 
-    /// A handle that does not keep the task alive.
+    /// Accepts events in the next transaction, each once.
+    pub(super) async fn accept(&self, events: Vec<Accept>) -> Result<Vec<Accepted>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Operation::Accept(events, reply)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// A handle that does not keep the thread alive.
     pub(super) fn downgrade(&self) -> std::sync::Weak<mpsc::Sender<Operation>> {
         Arc::downgrade(&self.queue)
     }
 
-    /// Lets what is queued be written, takes nothing more, and returns when the task has ended.
+    /// Lets what is queued be written, takes nothing more, and returns when it has ended.
     pub(super) async fn close(&self) {
         self.closing.send_replace(true);
         self.closing.closed().await;
@@ -102,41 +126,73 @@ async fn write_groups(
 }
 
 async fn write_group(connection: &DatabaseConnection, group: Vec<Operation>) {
-    let mut replies = Vec::with_capacity(group.len());
-    let mut values = Vec::with_capacity(group.len());
-    let result: Result<(), DbErr> = async {
-        let immediate = TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        let transaction = connection.begin_with_options(immediate).await;
-        let mut failed = None;
-        for Operation { run, reply } in group {
-            replies.push(reply);
-            if let (Ok(transaction), None) = (&transaction, &failed) {
-                match run(transaction).await {
-                    Ok(value) => values.push(value),
-                    Err(error) => failed = Some(error),
-                }
+    let (mut events, mut deliveries) = (Vec::new(), Vec::new());
+    let (mut runs, mut replies) = (Vec::new(), Vec::new());
+    for operation in group {
+        match operation {
+            Operation::Accept(some, reply) => {
+                deliveries.push((some.len(), reply));
+                events.extend(some);
             }
-        }
-        let transaction = transaction?;
-        match failed {
-            None => transaction.commit().await,
-            Some(error) => {
-                transaction.rollback().await?;
-                Err(error)
+            Operation::Run(run, reply) => {
+                runs.push(run);
+                replies.push(reply);
             }
         }
     }
-    .await;
-    match result {
-        // A reply that nobody waits for any more is written all the same.
-        Ok(()) => replies.into_iter().zip(values).for_each(|(reply, value)| drop(reply.send(Ok(value)))),
+    let at_once = if runs.is_empty() && events.len() <= MOST {
+        // What this cannot write, such as a repetition, is written one thing after the other.
+        events::insert_new(connection, &events).await.ok()
+    } else {
+        None
+    };
+    let written = match at_once {
+        Some(accepted) => Ok((accepted, Vec::new())),
+        None => transact(connection, &events, runs).await,
+    };
+    // A reply that nobody waits for any more is written all the same.
+    match written {
+        Ok((accepted, values)) => {
+            let mut accepted = accepted.into_iter();
+            for (count, reply) in deliveries {
+                let _ = reply.send(Ok(accepted.by_ref().take(count).collect()));
+            }
+            replies.into_iter().zip(values).for_each(|(reply, value)| drop(reply.send(Ok(value))));
+        }
         Err(error) => {
-            tracing::error!(%error, writes = replies.len(), "a group of writes was undone");
+            tracing::error!(%error, writes = deliveries.len() + replies.len(), "a group of writes was undone");
             let error = StoreError::from(error);
+            deliveries.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
             replies.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
+        }
+    }
+}
+
+/// Accepts events and makes all other writes, in one transaction.
+async fn transact(
+    connection: &DatabaseConnection,
+    events: &[Accept],
+    runs: Vec<Run>,
+) -> Result<(Vec<Accepted>, Vec<Value>), DbErr> {
+    let immediate = TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    let transaction = connection.begin_with_options(immediate).await?;
+    let written = async {
+        let accepted = events::insert(&transaction, events).await?;
+        let mut values = Vec::with_capacity(runs.len());
+        for run in runs {
+            values.push(run(&transaction).await?);
+        }
+        Ok((accepted, values))
+    }
+    .await;
+    match written {
+        Ok(written) => transaction.commit().await.map(|()| written),
+        Err(error) => {
+            transaction.rollback().await?;
+            Err(error)
         }
     }
 }

@@ -85,10 +85,9 @@ async fn seed(folder: &Path, many: usize) {
     for first in (0..many).step_by(AT_ONCE) {
         let events: Vec<Arc<Event>> =
             (first..many.min(first + AT_ONCE)).map(|i| Arc::new(event(&ids, now, i))).collect();
-        let accepts = events.iter().enumerate().map(|(i, event)| Accept {
-            event: event.clone(),
-            delivery_key: format!("delivery {}", first + i),
-            payload: json!({ "order": event.records.order }).to_string().into(),
+        let accepts = events.iter().enumerate().map(|(i, event)| {
+            let payload = json!({ "order": event.records.order }).to_string();
+            Accept::new(event.clone(), format!("delivery {}", first + i), payload)
         });
         store.accept(accepts.collect()).await.expect("accepted");
         let mut changes = Changes::default();
@@ -98,7 +97,7 @@ async fn seed(folder: &Path, many: usize) {
             changes.runs.push(run);
             changes.matched.push(Matched {
                 event: event.clone(),
-                context: Context { records: event.records.clone(), missing: Vec::new() },
+                context: Arc::new(Context { records: event.records.clone(), missing: Vec::new() }),
                 listeners: Arc::default(),
                 heard: Vec::new(),
                 at: now,

@@ -65,7 +65,7 @@ fn facts_of(records: Json) -> Facts {
 /// The same return, whose order nobody knows.
 fn facts_without_order() -> Facts {
     let mut facts = facts_of(json!({ "returned": { "id": "9", "order_id": "1042" } }));
-    facts.missing = vec![RecordKey { kind: RecordKind::Order, id: "1042".into() }];
+    facts.missing = vec![RecordKey { kind: RecordKind::Order, id: "1042".into() }.into()];
     facts
 }
 

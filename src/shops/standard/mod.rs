@@ -3,7 +3,8 @@
 //!
 //! Structured, batch and binary mode. `type` is one of our event types (any other is kept as unhandled), `data`
 //! holds neutral records by name: `{"order": {"id": "1042", "total": "20.00 EUR"}}`. The delivery key is `source`
-//! and `id`, as CloudEvents defines sameness.
+//! and `id`, as CloudEvents defines sameness. A message's `order_refs` are read out of its subject and text where the
+//! sender does not give them.
 //!
 //! Standard Webhooks signs the body and not the headers. In binary mode the type and the source stand in headers,
 //! so prefer structured mode where the way to here is not trusted.
@@ -12,6 +13,7 @@
 //! `subject`; a misspelt record is refused and not dropped.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -23,6 +25,7 @@ use crate::domain::{
     Delivery, EVENT_TYPES, EventType, NewEvent, Received, Record, RecordKey, RecordKind, Records, Refused, Reply,
     Secrets, Source, Value, Verified,
 };
+use crate::shops::order_numbers::order_numbers;
 use crate::shops::read::body;
 use crate::shops::signature;
 
@@ -153,6 +156,10 @@ impl CloudEvent<'_> {
         };
         if records.customer.is_none() {
             records.customer = records.order.as_ref().and_then(|order| order.customer.clone());
+        }
+        if let Some(message) = records.message.as_mut().filter(|message| message.order_refs.is_empty()) {
+            let texts = [message.subject.as_deref(), message.text.as_deref()].map(Option::unwrap_or_default);
+            Arc::make_mut(message).order_refs = order_numbers(&texts.join("\n"));
         }
         let key = format!("{} {}", self.source, self.id);
         let mut event = verified.event(known.map(|known| known.name), &self.kind, &subject, key, payload.into());
