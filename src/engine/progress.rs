@@ -12,9 +12,7 @@ use super::happening::What;
 use super::lanes::LaneName;
 use super::perform::{harmless, keeps_lane};
 use super::undo;
-use crate::domain::{
-    Answer, Awaits, Call, CallState, End, Facts, Failure, Kind, Mode, Repeat, Run, RunId, RunState, Verdict,
-};
+use crate::domain::{Answer, Call, CallState, End, Facts, Failure, Kind, Mode, Repeat, Run, RunId, RunState, Verdict};
 use crate::rules::{self, Body, Overlap, Rule};
 use crate::store::{Moved, StoreError};
 
@@ -114,11 +112,6 @@ impl Desk {
         let Some(capability) = self.parts.registry.get(&call.capability) else { return Ok(()) };
         match capability.work_out(&live.facts, turn.now, &call.input) {
             Verdict::Until(due) => call.due = due,
-            // In the shadow nobody is asked.
-            Verdict::Await(Awaits::Person, _) if live.run.mode == Mode::Shadow => {
-                let answer = capability.stand_in(&call.input);
-                self.answer(turn, id, path, answer);
-            }
             Verdict::Await(awaits, until) => {
                 (call.awaits, call.due) = (Some(awaits.clone()), until);
                 if let Some(answer) = self.has_happened(turn, id, &awaits).await? {

@@ -16,6 +16,15 @@ use super::rule::{AWAITS, InputKind};
 use crate::domain::record::RecordType;
 use crate::domain::{Envelope, Field, FieldKind};
 
+/// The part of an `ask`'s input that is written out in plain texts.
+#[derive(Clone, Debug)]
+pub(crate) struct PlainInput {
+    /// The capability.
+    pub(crate) capability: String,
+    /// Each key and its text, with their places.
+    pub(crate) texts: Vec<[(String, usize); 2]>,
+}
+
 /// What a walk found.
 #[derive(Default)]
 pub(crate) struct Found {
@@ -25,6 +34,8 @@ pub(crate) struct Found {
     pub(crate) paths: Vec<Vec<String>>,
     /// The capabilities that a script asks, with the place of each name.
     pub(crate) asks: Vec<(String, usize)>,
+    /// What a script asks of capabilities in plain texts.
+    pub(crate) inputs: Vec<PlainInput>,
     /// The events that a script waits for, with the place of each name.
     pub(crate) awaits: Vec<(String, usize)>,
     /// The ids that a script gives its calls, and whether it computes some of them.
@@ -773,6 +784,7 @@ impl<'a> Walk<'a> {
             Some(Expr::StringConstant(name, at)) => {
                 let offset = offset_of(self.text, *at);
                 self.found.asks.push((name.to_string(), offset + 1));
+                self.plain_input(name, call.args.get(1));
                 if name == AWAITS {
                     self.awaits(call.args.get(1), *at);
                 }
@@ -783,6 +795,20 @@ impl<'a> Walk<'a> {
                 self.mistake(at, 3, message, Some(hint.to_owned()));
             }
         }
+    }
+
+    fn plain_input(&mut self, capability: &str, input: Option<&Expr>) {
+        let Some(Expr::Map(input, _)) = input else { return };
+        let texts = input.0.iter().filter_map(|(key, value)| match value {
+            Expr::StringConstant(text, at) => Some([
+                (key.name.to_string(), offset_of(self.text, key.pos)),
+                // Behind the quote that begins it.
+                (text.to_string(), offset_of(self.text, *at) + 1),
+            ]),
+            _ => None,
+        });
+        let texts = texts.collect();
+        self.found.inputs.push(PlainInput { capability: capability.to_owned(), texts });
     }
 
     /// The event that is waited for, out of the input as it is written.

@@ -10,7 +10,7 @@ use super::finding::{Code, Finding, Report, shown};
 use super::input::{self, Extent};
 use super::keys;
 use super::mistakes::Names;
-use super::names::Ty;
+use super::names::{PlainInput, Ty};
 use super::near::{write_ascii, write_nearest};
 use super::read_when;
 use super::rule::{AWAITS, OnError, OnViolation, Step, With};
@@ -270,6 +270,9 @@ pub(super) fn script(
             }
         }
     }
+    for input in script.iter().flat_map(Script::inputs) {
+        plain_input(&mut inner, input, names.catalog);
+    }
     for (event, offset) in script.iter().flat_map(Script::awaits) {
         let at = *offset..offset.saturating_add(event.len());
         if read_when::is_known_event(&mut inner, at, event, names.catalog) {
@@ -277,6 +280,22 @@ pub(super) fn script(
         }
     }
     Some((script, ReadScript { name: name.to_owned(), text, findings: inner.finish() }))
+}
+
+/// Holds what a script asks in plain texts against the schema of its capability.
+fn plain_input(report: &mut Report, input: &PlainInput, catalog: &Catalog) {
+    let Some(spec) = catalog.capabilities.get(&input.capability) else { return };
+    let node = |(text, offset): &(String, usize)| Node::of_text(text, *offset..offset.saturating_add(text.len()));
+    // An event that nobody knows is found by its name.
+    let is_unknown = |event: &str| !catalog.events().iter().any(|known| is_of_kind(known.name, event));
+    let texts =
+        input.texts.iter().filter(|[key, text]| input.capability != AWAITS || key.0 != "event" || !is_unknown(&text.0));
+    let entries: Vec<(Node, Node)> = texts.map(|[key, text]| (node(key), node(text))).collect();
+    for (key, text) in entries {
+        // Each by itself, so that it is found where it stands.
+        let one = Node { at: text.at.clone(), data: Data::Map(vec![(key, text)]) };
+        input::check(report, Some(&one), &one, &spec.input, &format!("`{}`", spec.name), Extent::Part);
+    }
 }
 
 /// Reads a file that lies beside the rule, or in a folder beside it.

@@ -15,7 +15,7 @@ use super::bounds::{MAX_ITEMS, MAX_TEXT, Meter, fits};
 use super::eval::{FactFinder, MAX_MESSAGE, in_words, shortened};
 use super::expr::{Mistake, Scope, full_width, in_grammar, too_long};
 use super::language::{self, Native, NoAnswer};
-use super::names;
+use super::names::{self, PlainInput};
 use super::value::{from_json, parse_duration, show, to_dynamic, to_json};
 use crate::domain::{Answer, AskOptions, Asked, Door, Facts, Failure, Retry};
 
@@ -32,6 +32,7 @@ pub struct Script {
     name: String,
     ast: AST,
     asks: Vec<(String, usize)>,
+    inputs: Vec<PlainInput>,
     awaits: Vec<(String, usize)>,
     ids: (BTreeSet<String>, bool),
 }
@@ -52,8 +53,8 @@ impl Script {
         let ast = language::reader().compile(text).map_err(|error| vec![in_grammar(text, &error)])?;
         let found = names::in_script(&ast, text, scope);
         if found.mistakes.is_empty() {
-            let (asks, awaits, ids) = (found.asks, found.awaits, found.ids);
-            Ok(Self { name: name.to_owned(), ast, asks, awaits, ids })
+            let (asks, inputs, awaits, ids) = (found.asks, found.inputs, found.awaits, found.ids);
+            Ok(Self { name: name.to_owned(), ast, asks, inputs, awaits, ids })
         } else {
             Err(found.mistakes)
         }
@@ -62,6 +63,11 @@ impl Script {
     /// The capabilities that it asks, each with the byte offset of its name in the text.
     pub fn asks(&self) -> &[(String, usize)] {
         &self.asks
+    }
+
+    /// What it asks of capabilities in plain texts, which can be checked before it runs.
+    pub(super) fn inputs(&self) -> &[PlainInput] {
+        &self.inputs
     }
 
     /// The events that it waits for (`order.fulfilled`, or `order.*`), each with its byte offset in the text. Whether

@@ -35,6 +35,11 @@ pub(super) enum Data {
 }
 
 impl Node {
+    /// A text as it stands elsewhere, such as in a script.
+    pub(super) fn of_text(text: &str, at: Range<usize>) -> Self {
+        Self { at, data: Data::Scalar { text: text.to_owned(), style: ScalarStyle::DoubleQuoted } }
+    }
+
     /// What is written, where it is a scalar.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.data {

@@ -218,6 +218,7 @@ impl Program {
         let child = Command::new(env!("CARGO_BIN_EXE_storehand"))
             .args(["serve", "--config", "shop.toml"])
             .current_dir(folder)
+            .env_clear()
             .stdout(Stdio::null())
             .spawn()
             .expect("the program");
@@ -225,7 +226,11 @@ impl Program {
         let client = reqwest::Client::new();
         let ready = format!("http://127.0.0.1:{port}/ready");
         while !client.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            assert!(begun.elapsed() < Duration::from_secs(120), "it does not become ready");
+            let ended = program.child.try_wait().expect("a child");
+            assert!(
+                ended.is_none() && begun.elapsed() < Duration::from_secs(60),
+                "it does not become ready: {ended:?}"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         program.ready_after = begun.elapsed();

@@ -49,6 +49,39 @@ fn mistakes_are_found_when_the_rule_is_checked() {
 }
 
 #[test]
+fn mistakes_in_the_plain_texts_of_a_script_are_found_where_they_stand() {
+    let found = |script: &str| -> Vec<String> {
+        let text = "id: t\ntriggers: [{ event: order.created }]\nscript: t.rhai\n";
+        let beside = |_: &str| Ok(script.to_owned());
+        let read = rules::read(Path::new("t.yaml"), text, &beside, &catalog(&all(Deps::default())));
+        read.findings.iter().map(ToString::to_string).collect()
+    };
+    for (script, told) in [
+        (r#"ask("wait", #{ for: "400d" });"#, "t.rhai:1:22: error[input]: `for` of `wait` is `400d`, and `366d` is"),
+        (r#"ask("wait", #{ for: "soon" });"#, "`for` of `wait` is not a length of time: `soon`"),
+        (r#"ask("wait", #{ fro: "1d" });"#, "t.rhai:1:16: error[input]: `wait` takes no `fro`"),
+        (r#"ask("wait_for", #{ event: "order.paid", within: "2y" });"#, "`within` of `wait_for` is not a length of"),
+        (r#"ask("wait_for", #{ event: "order.payed", within: "2d" });"#, "there is no event type `order.payed`"),
+        (r#"ask("wait_for", #{ event: "product.updated", within: "2d" });"#, "cannot be `product.updated`"),
+        (
+            r#"ask("approval.request", #{ to: "a", show: `x`, timeout: "1h", on_timeout: "accept" });"#,
+            "`on_timeout` of `approval.request` cannot be `accept`",
+        ),
+    ] {
+        let found = found(script);
+        assert!(found.len() == 1 && found[0].contains(told), "{script}: {found:?}");
+    }
+    // What is worked out, or not written out, is looked at when it is asked.
+    for script in [
+        r#"let days = "4" + "00d"; ask("wait", #{ for: days });"#,
+        r#"ask("log", #{ message: "{{ order.id }}" }); ask("wait", #{ for: "366d" });"#,
+        r#"let input = #{ fro: "1d" }; ask("wait", input);"#,
+    ] {
+        assert_eq!(found(script), [""; 0], "{script}");
+    }
+}
+
+#[test]
 fn a_mock_in_a_word_is_one_that_there_is() {
     let steps = "  - { id: ok, uses: approval.request, with: { to: a, show: b, timeout: 1h } }\n  \
                  - { id: paid, uses: wait_for, with: { event: order.paid, within: 1h } }\n";
