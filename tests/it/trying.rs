@@ -397,7 +397,8 @@ async fn an_event_says_what_every_rule_made_of_it() {
     };
     let vip = other("vip", "live", "").replace("conditions: [", "conditions: ['\"vip\" in customer.tags', ");
     let (draft, paid) = (other("draft", "draft", ""), other("paid", "live", "").replace("order.created", "order.paid"));
-    let it = TestApp::start(&[("tag.yaml", TAG), ("vip.yaml", &vip), ("draft.yaml", &draft), ("paid.yaml", &paid)]).await;
+    let it =
+        TestApp::start(&[("tag.yaml", TAG), ("vip.yaml", &vip), ("draft.yaml", &draft), ("paid.yaml", &paid)]).await;
     it.order(&order(2, 150)).await;
     it.settle().await;
     let event = it.runs().await[0].event.id.to_string();
