@@ -7,6 +7,7 @@
 mod claims;
 mod given;
 mod language;
+mod placeholder;
 mod promise;
 
 use std::ops::Range;
@@ -52,10 +53,14 @@ pub struct Violation {
     pub message: String,
 }
 
-/// Everything in `text` that breaks `rules`, in the order of the text. `language` is the customer's (BCP 47).
+/// Everything in `text` that breaks `rules`, in the order of the text. `language` is the customer's (BCP 47). A blank that
+/// was to be filled in (`[Your Name]`) breaks them all.
 pub fn check(text: &str, rules: &[Policy], facts: &GivenFacts, language: Option<&str>) -> Vec<Violation> {
-    let mut violations: Vec<Violation> =
-        language.and_then(|language| language::check(text, language)).into_iter().collect();
+    let mut violations: Vec<Violation> = language
+        .and_then(|language| language::check(text, language))
+        .into_iter()
+        .chain(placeholder::check(text))
+        .collect();
     for rule in rules {
         match *rule {
             Policy::GivenFactsOnly => violations.extend(facts.not_given(text)),
