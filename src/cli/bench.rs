@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -20,6 +20,7 @@ use super::{out, say};
 use crate::app::{App, Instead};
 use crate::config::Config;
 use crate::http;
+use crate::store::Store;
 
 /// `storehand bench`
 #[derive(Debug, Args)]
@@ -54,6 +55,9 @@ struct Intake {
     load: Option<SocketAddr>,
 }
 
+/// How long the engine may take for what is left when the load has ended.
+const CATCH_UP: Duration = Duration::from_secs(60);
+
 pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let args = match args.verb {
         Verb::Intake(args) => args,
@@ -74,8 +78,12 @@ pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
 struct Way {
     name: &'static str,
     measured: Measured,
-    /// CPU time of this process for one request, in microseconds; `None` where the system does not tell.
+    /// CPU time of this process for one request, in microseconds, until every event was worked on; `None` where the
+    /// system does not tell.
     cpu_us: Option<f64>,
+    /// How many of the events had been worked on when the last one was answered, of 1: they are answered once they are
+    /// on disk. `None` where none is kept.
+    worked: Option<f64>,
 }
 
 impl Intake {
@@ -105,7 +113,7 @@ impl Intake {
         let limits =
             http::Limits { connections: 2048, head_timeout: Duration::from_secs(10), grace: Duration::from_secs(5) };
         let serving = tokio::spawn(http::serve(listener, http::bare(), limits, stop.clone()));
-        let way = self.measure("axum alone, nothing kept", address).await;
+        let way = self.measure("axum alone, nothing kept", address, None).await;
         stop.cancel();
         serving.await??;
         way
@@ -120,7 +128,7 @@ impl Intake {
             &["shopify"],
         )?;
         let app = App::start(&config, Instead::default()).await?;
-        let way = self.measure(name, app.address).await;
+        let way = self.measure(name, app.address, Some(&app.store)).await;
         let kept = app.store.count_events().await;
         app.stop().await;
         let (way, kept) = (way?, kept?);
@@ -128,7 +136,7 @@ impl Intake {
         Ok(way)
     }
 
-    async fn measure(&self, name: &'static str, address: SocketAddr) -> anyhow::Result<Way> {
+    async fn measure(&self, name: &'static str, address: SocketAddr, store: Option<&Store>) -> anyhow::Result<Way> {
         let before = cpu_us();
         let mut load = Command::new(std::env::current_exe()?);
         load.args(["bench", "intake", "--load", &address.to_string()])
@@ -141,9 +149,23 @@ impl Intake {
         anyhow::ensure!(output.status.success(), "the load failed");
         let measured: Measured = serde_json::from_slice(&output.stdout).context("the load said nothing sensible")?;
         anyhow::ensure!(measured.requests > 0, "no delivery was answered");
+        let worked = match store {
+            Some(store) => Some(1.0 - catch_up(store).await? as f64 / measured.requests as f64),
+            None => None,
+        };
         let spent = before.zip(cpu_us()).map(|(before, after)| after - before);
-        Ok(Way { name, cpu_us: spent.map(|us| us / measured.requests as f64), measured })
+        Ok(Way { name, cpu_us: spent.map(|us| us / measured.requests as f64), worked, measured })
     }
+}
+
+/// Waits until every event was worked on, and says how many were left.
+async fn catch_up(store: &Store) -> anyhow::Result<u64> {
+    let (left, began) = (store.count_unmatched().await?, Instant::now());
+    while store.count_unmatched().await? > 0 {
+        anyhow::ensure!(began.elapsed() < CATCH_UP, "after {CATCH_UP:?} there were still events to be worked on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(left)
 }
 
 fn settings(group: usize) -> String {
@@ -165,10 +187,20 @@ fn table(ways: &[Way]) -> String {
             format!("{:.1}", f64::from(way.measured.p99_us) / 1000.0),
             way.cpu_us.map_or_else(String::new, |us| format!("{us:.0}")),
             base.map_or_else(String::new, |base| format!("{:.1}", rate / base)),
+            way.worked.map_or_else(String::new, |worked| format!("{:.0} %", 100.0 * worked)),
             way.measured.refused.to_string(),
         ]
     };
-    let head = ["WAY", "REQUESTS/S", "P50 MS", "P99 MS", "CPU US/REQUEST", "TIMES ONE TRANSACTION", "REFUSED"];
+    let head = [
+        "WAY",
+        "REQUESTS/S",
+        "P50 MS",
+        "P99 MS",
+        "CPU US/REQUEST",
+        "TIMES ONE TRANSACTION",
+        "WORKED ON BY THEN",
+        "REFUSED",
+    ];
     out::table(&head, &ways.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -205,7 +237,7 @@ mod tests {
     #[test]
     fn cpu_time_goes_up() {
         let Some(before) = cpu_us() else { return };
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let mut sum = 0_u64;
         while began.elapsed() < Duration::from_millis(60) {
             sum = std::hint::black_box(sum.wrapping_add(1));
@@ -219,9 +251,10 @@ mod tests {
             name,
             measured: Measured { requests, refused: 0, seconds: 2.0, p50_us: 1500, p99_us: 12_340 },
             cpu_us: Some(80.4),
+            worked: Some(0.987),
         };
         let text = table(&[way("one transaction a request", 200), way("group commit", 1000)]);
         let last: Vec<&str> = text.lines().last().expect("line").split_whitespace().collect();
-        assert_eq!(last, ["group", "commit", "500", "1.5", "12.3", "80", "5.0", "0"]);
+        assert_eq!(last, ["group", "commit", "500", "1.5", "12.3", "80", "5.0", "99", "%", "0"]);
     }
 }

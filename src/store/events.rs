@@ -142,22 +142,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn unmatched(&self, shop: &ShopId, after: EventId, most: u64) -> Result<Vec<Arc<Event>>, StoreError> {
-        let ids: Vec<i64> = unmatched::Entity::find()
-            .filter(unmatched::Column::Shop.eq(shop.as_str()))
-            .filter(unmatched::Column::Event.gt(after.0))
-            .order_by_asc(unmatched::Column::Event)
-            .limit(most)
-            .all(&self.readers)
-            .await?
-            .into_iter()
-            .map(|row| row.event)
-            .collect();
-        let rows = event::Entity::find()
-            .filter(event::Column::Id.is_in(ids))
-            .order_by_asc(event::Column::Id)
-            .all(&self.readers)
-            .await?;
+        let sql = "SELECT e.* FROM unmatched AS u CROSS JOIN events AS e ON e.id = u.event \
+                   WHERE u.shop = ? AND u.event > ? ORDER BY u.event LIMIT ?";
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let asked = self.read(sql, [shop.as_str().into(), after.0.into(), most.into()]);
+        let rows = event::Model::find_by_statement(asked).all(&self.readers).await?;
         rows.into_iter().map(|row| Ok(Arc::new(read(row, false, None)?))).collect()
+    }
+
+    /// How many events of all shops were accepted and not matched.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_unmatched(&self) -> Result<u64, StoreError> {
+        Ok(unmatched::Entity::find().count(&self.readers).await?)
     }
 
     /// One event, with what it was matched with.

@@ -17,10 +17,10 @@ struct Model {
 }
 
 /// Names are all but unique. Where a shop's are not, a thousand records are looked at and no more, the newest first.
-const ASKED: Rows<3> = Rows {
-    head: "SELECT n.kind, n.name, n.id FROM (VALUES ",
-    tail: ") AS asked CROSS JOIN record_names AS n ON n.shop = asked.column1 AND n.kind = asked.column2 \
-           AND n.name = asked.column3 ORDER BY n.id DESC LIMIT 1000",
+pub(super) const ASKED: Rows<3> = Rows {
+    head: "SELECT kept.kind, kept.name, kept.id FROM (VALUES ",
+    tail: ") AS asked CROSS JOIN record_names AS kept ON kept.shop = asked.column1 AND kept.kind = asked.column2 \
+           AND kept.name = asked.column3 ORDER BY kept.id DESC LIMIT 1000",
 };
 
 impl Store {

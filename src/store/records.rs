@@ -19,10 +19,10 @@ struct Model {
     record: String,
 }
 
-const ASKED: Rows<3> = Rows {
-    head: "SELECT r.kind, r.id, r.modified, r.received, r.record FROM (VALUES ",
-    tail: ") AS asked CROSS JOIN records AS r ON r.shop = asked.column1 AND r.kind = asked.column2 \
-           AND r.id = asked.column3",
+pub(super) const ASKED: Rows<3> = Rows {
+    head: "SELECT kept.kind, kept.id, kept.modified, kept.received, kept.record FROM (VALUES ",
+    tail: ") AS asked CROSS JOIN records AS kept ON kept.shop = asked.column1 AND kept.kind = asked.column2 \
+           AND kept.id = asked.column3",
 };
 
 /// A record's newest known version.

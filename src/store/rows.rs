@@ -117,6 +117,19 @@ fn row(columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Settings, Store, record_names, records, runs};
+
+    /// How SQLite goes about a statement for three rows.
+    async fn plan<const N: usize>(rows: &Rows<N>) -> String {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = Store::open(&Settings::at(folder.path().join("s.db"))).await.expect("store");
+        let mut batch = Batch::default();
+        batch.add(rows, std::iter::repeat_n([const { Value::BigInt(None) }; N], 3));
+        let explained = Statement { sql: format!("EXPLAIN QUERY PLAN {}", batch.sql), ..batch.statement() };
+        let lines = store.readers.query_all_raw(explained).await.expect("plan");
+        let line = |row: &sea_orm::QueryResult| row.try_get::<String>("", "detail").expect("line");
+        lines.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
 
     #[test]
     fn a_statement_is_written_out_for_its_rows() {
@@ -134,5 +147,16 @@ mod tests {
         batches.add(&others, (0..130).map(|number| [number.into()]));
         batches.add(&others, []);
         assert_eq!(batches.0.iter().map(|batch| batch.values.len()).collect::<Vec<_>>(), [64, 64, 2]);
+    }
+
+    /// Every turn asks these: going through a table would make a shop slower with each order that it has.
+    #[tokio::test]
+    async fn rows_are_found_by_their_keys() {
+        for plan in [plan(&records::ASKED).await, plan(&record_names::ASKED).await] {
+            assert!(plan.contains("SEARCH kept USING") && !plan.contains("SCAN kept"), "{plan}");
+        }
+        for plan in [plan(&runs::MOVED).await, plan(&runs::DECIDED).await] {
+            assert!(plan.contains("SEARCH runs USING INTEGER PRIMARY KEY"), "{plan}");
+        }
     }
 }

@@ -373,11 +373,11 @@ const RUNS: Rows<12> = Rows {
     head: "INSERT INTO runs (id, shop, rule, version, event, lane, state, outcome, started, ended, mode, dead) VALUES ",
     tail: "",
 };
-const MOVED: Rows<5> = Rows {
+pub(super) const MOVED: Rows<5> = Rows {
     head: "UPDATE runs SET state = column2, outcome = column3, ended = column4, dead = column5 FROM (VALUES ",
     tail: ") WHERE id = column1",
 };
-const DECIDED: Rows<5> = Rows {
+pub(super) const DECIDED: Rows<5> = Rows {
     head: "UPDATE runs SET version = column2, lane = column3, decided = column4, stays = column5 FROM (VALUES ",
     tail: ") WHERE id = column1",
 };
