@@ -6,6 +6,7 @@
 mod answers;
 mod approvals;
 mod moments;
+mod reference;
 mod rule_book;
 mod rules_folder;
 mod shop;
@@ -32,6 +33,7 @@ use crate::engine::{self, Engine, Registry};
 use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::{self, Model};
 use crate::store::{self, Store};
+pub use reference::reference;
 pub use shop::unconnected as unconnected_shop;
 pub use tokens::StoreTokens;
 

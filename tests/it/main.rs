@@ -17,6 +17,7 @@ mod limits;
 mod many_waiting;
 mod migrating;
 mod models;
+mod pages;
 mod pauses;
 mod person;
 mod random_rules;
