@@ -103,7 +103,7 @@ fn rule(page: &mut String, file: &Path) {
 
 /// Codes as they are given in the code: the texts behind these.
 const GIVE_FAILURES: &[&str] = &["Failure::new(", "refused(", "failed(", "code: ", ".end("];
-const GIVE_PROBLEMS: &[&str] = &["Problem::new(", "malformed(", "unsigned(", "later(", "of("];
+const GIVE_PROBLEMS: &[&str] = &["Problem::new(", "malformed(", "unsigned(", "later(", "of(StatusCode::"];
 
 #[test]
 fn every_code_stands_in_the_reference() {
