@@ -29,6 +29,7 @@ mod shops;
 mod support;
 mod tidy;
 mod trying;
+mod tutorials;
 mod undo;
 mod versions;
 mod waits;
