@@ -47,7 +47,10 @@ fn catalog() -> Catalog {
                 &[
                     ("text", Shape::text(10_000, "What the customer reads.")),
                     ("subject", text(200)),
-                    ("to", Shape::text(320, "An address; the event's customer where it is not given.")),
+                    (
+                        "to",
+                        Shape::addressing(Shape::text(320, "An address; the event's customer where it is not given.")),
+                    ),
                 ],
             ),
             Shape::object(&["message_id"], &[("message_id", text(200))]),
@@ -283,6 +286,37 @@ fn a_folder_is_looked_at_as_a_whole() {
     assert_eq!(listening("return.requested"), Vec::<String>::new());
     assert_eq!(set.get("b").and_then(|it| it.live.as_ref()).map(|rule| rule.clauses()), Some(Vec::new()));
     assert_eq!(set.in_force().count(), 3);
+}
+
+#[test]
+fn writes_that_are_meant_for_others_are_not_the_same() {
+    let rule = |id: &str, step: &str| {
+        format!(
+            "id: {id}\nstatus: live\ninputs:\n  tag: {{ type: text, default: rush }}\n  team: {{ type: text, default: \
+             team@example.com }}\ntriggers: [{{ event: order.created }}]\nallow: [order.tag, message.send]\nsteps:\n  - {step}\n"
+        )
+    };
+    let mail = |with: &str| format!("{{ uses: message.send, with: {{ text: \"{{{{ order.name }}}}\"{with} }} }}");
+    let tag = |with: &str| format!("{{ uses: order.tag, with: {{ tags: [{with}] }} }}");
+    for (first, second, same) in [
+        (mail(""), mail(""), true),
+        (mail(""), mail(", subject: Hello"), true),
+        (mail(""), mail(", to: \"{{ inputs.team }}\""), false),
+        (mail(", to: \"{{ inputs.team }}\""), mail(", to: team@example.com"), true),
+        (mail(", to: \"{{ inputs.team }}\""), mail(", to: boss@example.com"), false),
+        (mail(", to: \"{{ inputs.team }}\""), mail(", to: \"{{ customer.email }}\""), true),
+        (tag("\"{{ inputs.tag }}\""), tag("rush"), true),
+        (tag("\"{{ inputs.tag }}\""), tag("vip"), false),
+        (tag("\"{{ order.name }}\""), tag("vip"), true),
+    ] {
+        let folder = tempfile::tempdir().expect("folder");
+        for (name, step) in [("a", &first), ("b", &second)] {
+            fs::write(folder.path().join(format!("{name}.yaml")), rule(name, step)).expect("write");
+        }
+        let loaded = load_folder(folder.path(), &catalog());
+        assert!(loaded.unusable.is_empty(), "{:?}", loaded.findings);
+        assert_eq!(loaded.findings.iter().any(|it| it.code == Code::SameWrite), same, "{first} and {second}");
+    }
 }
 
 /// A rule that uses all of the format, to be damaged.
