@@ -152,24 +152,9 @@ fn unfit(file: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_shipped_rules_are_good_and_fit_the_schema_for_editors() {
-    let catalog = catalog();
-    let loaded = load_folder(Path::new("rules"), &catalog);
-    let errors: Vec<Finding> = loaded.findings.iter().filter(|it| it.severity == Severity::Error).cloned().collect();
-    assert_eq!(rendered(&errors), "");
-    assert_eq!(loaded.rules.len(), loaded.files);
-    assert!(loaded.files >= 7, "{} files", loaded.files);
-    jsonschema::meta::validate(&json_schema(&catalog)).expect("a schema");
-    for rule in &loaded.rules {
-        assert!(!rule.tests.is_empty(), "{} has no tests", rule.id);
-        assert!(rule.name.contains_key("en") && rule.name.contains_key("zh"), "{} is named in one language", rule.id);
-        assert_eq!(unfit(&rule.file), Vec::<String>::new(), "{}", rule.file.display());
-    }
-}
-
-#[test]
 fn the_schema_for_editors_finds_slips() {
     let schema = json_schema(&catalog());
+    jsonschema::meta::validate(&schema).expect("a schema");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let good = json!({
         "id": "x", "triggers": [{ "event": "order.*" }, { "schedule": "0 9 * * 1", "missed": "skip" }],

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use storehand::capabilities::{Deps, all, catalog};
@@ -22,6 +22,7 @@ use storehand::domain::{Order, Records};
 use storehand::rules::{Rule, Tuning, load_folder};
 use storehand::store::{self, Store};
 
+use crate::support::start_of_time;
 use life::{Life, Person, TOLD};
 use outside::{Outside, State};
 
@@ -37,10 +38,13 @@ struct Scene {
     name: String,
     /// Those that are switched on, each with what the shop has tuned.
     rules: BTreeMap<String, Tuning>,
-    events: Vec<Json>,
+    /// By the time at which they come.
+    events: Vec<(Timestamp, Json)>,
     person: Person,
     /// Moments at which something happens by itself, beside those for which calls wait.
     stops: Vec<Timestamp>,
+    /// What comes in between stops the rule, so that nothing is left of it.
+    is_stopped: bool,
 }
 
 /// What there is in the end, as far as it can be compared: what is named after a run is named otherwise in another.
@@ -98,47 +102,61 @@ struct Came {
     unknown: Vec<(String, bool)>,
 }
 
-/// Kills a scene at every `every`th commit, beginning with another one for each scene.
+/// Kills a scene at every `every`th commit, beginning with another one for each scene; and once again and again, each
+/// life at a later commit than the one before, so that going on is cut off too.
 fn look_at(scene: &Scene, template: &Path, every: usize, offset: usize) -> Came {
-    let (killed, clean, unknown) = lead(scene, template, None);
-    assert!(!killed && unknown.is_empty(), "{}: a clean run", scene.name);
+    let Led { left: clean, killed, unknown } = lead(scene, template, |_| None);
+    assert!(killed == 0 && unknown.is_empty(), "{}: a clean run", scene.name);
     let before = Left { ends: clean.ends.clone(), ..left(&outside_of(scene).state(), String::new()) };
-    assert!(clean != before, "{}: the scene changes something: {clean:#?}", scene.name);
+    assert!(clean != before || scene.is_stopped, "{}: the scene changes something: {clean:#?}", scene.name);
     let mut came = Came::default();
+    let mut compare = |led: Led, how: &str| {
+        assert_eq!(led.left, clean, "{} killed {how}", scene.name);
+        came.kills += led.killed;
+        came.unknown.extend(led.unknown);
+        led.killed > 0
+    };
     for after in [false, true] {
-        for n in (1 + offset..).step_by(every.max(1)) {
-            let (killed, left, unknown) = lead(scene, template, Some((n, after)));
-            assert_eq!(left, clean, "{} killed {} commit {n}", scene.name, if after { "after" } else { "before" });
-            if !killed {
-                break;
-            }
-            came.kills += 1;
-            came.unknown.extend(unknown);
-        }
+        let mut at = (1 + offset..).step_by(every.max(1));
+        let mut is_reached = |n| {
+            let led = lead(scene, template, |life| (life == 0).then_some((n, after)));
+            compare(led, &format!("{} commit {n}", if after { "after" } else { "before" }))
+        };
+        while at.next().is_some_and(&mut is_reached) {}
     }
+    let led = lead(scene, template, |life| Some((1 + life, life % 2 == 0)));
+    compare(led, "again and again");
     came
 }
 
-/// Leads a scene to its end over one life, or over two; whether the first was killed, what is left, what was unknown.
-fn lead(scene: &Scene, template: &Path, killed_at: Option<(usize, bool)>) -> (bool, Left, Vec<(String, bool)>) {
+/// What came of a scene that was led to its end.
+struct Led {
+    left: Left,
+    /// How many lives were killed.
+    killed: usize,
+    unknown: Vec<(String, bool)>,
+}
+
+/// Leads a scene to its end, over as many lives as it takes; each is killed as it is said.
+fn lead(scene: &Scene, template: &Path, kill: impl Fn(usize) -> Option<(usize, bool)>) -> Led {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::copy(template.join("storehand.db"), folder.path().join("storehand.db")).expect("a store");
     let outside = outside_of(scene);
     let port = outside.serve();
-    let mut life = Life { folder: folder.path().to_owned(), port, scene: scene.clone(), killed_at };
-    let killed = live(&life);
-    // What it has asked for is done before it wakes again.
-    Outside::catch_up(port);
-    if killed {
-        life.killed_at = None;
-        assert!(!live(&life), "{}: nobody kills the second life", scene.name);
+    let mut life = Life { folder: folder.path().to_owned(), port, scene: scene.clone(), killed_at: kill(0) };
+    let mut killed = 0;
+    while live(&life) {
+        killed += 1;
+        life.killed_at = kill(killed);
+        // What it has asked for is done before it wakes again.
+        Outside::catch_up(port);
     }
     Outside::end(port);
     let state = outside.state();
     let ids: BTreeSet<&str> = state.mails.iter().map(|mail| mail.message_id.as_str()).collect();
-    assert_eq!(ids.len(), state.mails.len(), "{} {killed_at:?}: a mail went out twice: {:#?}", scene.name, state.mails);
+    assert_eq!(ids.len(), state.mails.len(), "{}: a mail went out twice: {:#?}", scene.name, state.mails);
     let ends = std::fs::read_to_string(folder.path().join("ends")).expect("how all ended");
-    (killed, left(&state, ends), state.unknown.clone())
+    Led { left: left(&state, ends), killed, unknown: state.unknown.clone() }
 }
 
 /// Starts a life and waits for its end; whether it was killed.
@@ -174,7 +192,8 @@ fn make_store(folder: &Path) {
 }
 
 fn outside_of(scene: &Scene) -> Outside {
-    let records = scene.events.iter().map(|event| {
+    // An order as the first event has it.
+    let records = scene.events.iter().rev().map(|(_, event)| {
         let records: Records = serde_json::from_value(event["data"].clone()).expect("records");
         records
     });
@@ -228,7 +247,66 @@ fn scenes() -> Vec<Scene> {
     digest.stops = vec!["2026-11-24T09:00:00Z".parse().expect("a time")];
     "daily-digest".clone_into(&mut digest.name);
     scenes.push(digest);
+    scenes.extend(in_between(&loaded.rules).into_iter().map(|(scene, _)| scene));
     scenes
+}
+
+/// What is left where something comes while a rule waits: the tags of the order, and how many mails.
+struct Expected {
+    tags: &'static [&'static str],
+    mails: usize,
+    /// In the last of them.
+    says: &'static str,
+}
+
+/// Scenes in which something comes while a rule waits.
+fn in_between(rules: &[Arc<Rule>]) -> Vec<(Scene, Expected)> {
+    let later = |hours: i64, name: &str, kind: &str, event: &Json| {
+        let at = start_of_time() + SignedDuration::from_hours(hours);
+        let mut event = event.clone();
+        event["type"] = json!(kind);
+        if kind == "return.requested" {
+            event["subject"] = json!("return/1");
+            let order = &event["data"]["order"]["id"];
+            event["data"]["returned"] = json!({ "id": "1", "order_id": order });
+        }
+        if name == "low-stock-roundup" || name == "win-back" {
+            event = another(&event);
+        }
+        (at, event)
+    };
+    let cases = [
+        ("ask-review", 70, "return.requested", Expected { tags: &[], mails: 0, says: "" }),
+        ("chase-unpaid", 40, "order.paid", Expected { tags: &[], mails: 1, says: "#1045 is not paid yet" }),
+        ("late-apology", 120, "order.fulfilled", Expected { tags: &[], mails: 1, says: "#1045 takes longer" }),
+        ("win-back", 2000, "order.created", Expected { tags: &[], mails: 1, says: "for a while" }),
+        ("low-stock-roundup", 2, "inventory.low", Expected { tags: &[], mails: 1, says: "Another: 3 left" }),
+    ];
+    let scenes = cases.into_iter().map(|(id, hours, kind, expected)| {
+        let rule = rules.iter().find(|rule| rule.id == id).expect(id);
+        let mut scene = scene(rule, Person::Nobody);
+        scene.events.truncate(1);
+        let event = later(hours, id, kind, &scene.events[0].1);
+        scene.events.push(event);
+        scene.name = format!("{id}, {kind} in between");
+        scene.is_stopped = expected.mails == 0;
+        (scene, expected)
+    });
+    scenes.collect()
+}
+
+#[test]
+fn what_comes_while_a_rule_waits_counts() {
+    let template = tempfile::tempdir().expect("a folder");
+    make_store(template.path());
+    let loaded = load_folder(Path::new(RULES), &catalog(&all(Deps::default())));
+    for (scene, Expected { tags, mails, says }) in in_between(&loaded.rules) {
+        let left = lead(&scene, template.path(), |_| None).left;
+        let found: Vec<&str> = left.orders.iter().flat_map(|order| order.tags.iter().map(|tag| &**tag)).collect();
+        assert_eq!((found.as_slice(), left.mails.len()), (tags, mails), "{}: {left:#?}", scene.name);
+        assert!(left.mails.iter().all(|[.., text]| text.contains(says)), "{}: {left:#?}", scene.name);
+        assert!(left.orders.iter().all(|order| order.status.as_deref() != Some("cancelled")), "{}", scene.name);
+    }
 }
 
 fn scene(rule: &Rule, person: Person) -> Scene {
@@ -238,18 +316,25 @@ fn scene(rule: &Rule, person: Person) -> Scene {
         _ => Tuning::new(),
     };
     let writes = rule.tests.iter().filter(|test| !test.expect.calls.is_empty());
-    let mut events: Vec<Json> = Vec::new();
+    let mut events: Vec<(Timestamp, Json)> = Vec::new();
     for event in writes.map(|test| &test.event) {
-        if !events.iter().any(|known| known["subject"] == event["subject"]) {
-            events.push(event.clone());
+        if !events.iter().any(|(_, known)| known["subject"] == event["subject"]) {
+            events.push((start_of_time(), event.clone()));
         }
     }
-    // Rules that count want two of a kind.
-    if matches!(rule.id.as_str(), "vip-by-total" | "low-stock-roundup") {
-        events.extend(events.first().map(another));
+    // A rule that counts wants two of a kind.
+    if rule.id == "vip-by-total" {
+        events.extend(events.first().map(|(at, event)| (*at, another(event))));
     }
     let name = if person == Person::Nobody { rule.id.clone() } else { format!("{} {person:?}", rule.id) };
-    Scene { name, rules: BTreeMap::from([(rule.id.clone(), tuning)]), events, person, stops: Vec::new() }
+    Scene {
+        name,
+        rules: BTreeMap::from([(rule.id.clone(), tuning)]),
+        events,
+        person,
+        stops: Vec::new(),
+        is_stopped: false,
+    }
 }
 
 /// The same event about another order, or another article.

@@ -13,6 +13,7 @@ mod faults;
 mod for_people;
 mod journal;
 mod lanes;
+mod library;
 mod library_crash;
 mod licences;
 mod limits;

@@ -1,5 +1,6 @@
 //! One life of the process: it goes on where the last one ended, until its time comes or all is done.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,20 +61,20 @@ async fn a_life() {
     let told = Told { engine: &engine, store: &store, life: &life };
 
     // Who sends deliveries sends them until they are taken: this life sends again what the last one was sent.
-    for (number, event) in life.scene.events.iter().enumerate() {
-        engine.accept(&acme(), "outside", vec![new_event(event, number, clock.now())]).await.expect("taken");
-        told.settle().await;
-    }
+    let mut coming: VecDeque<(usize, &(Timestamp, Json))> = life.scene.events.iter().enumerate().collect();
+    told.deliver(&mut coming, clock.now()).await;
     let mut stops = life.scene.stops.clone();
     for _ in 0..MOMENTS {
         let due = store.next_due(&acme()).await.expect("what is due");
         stops.retain(|stop| *stop > clock.now());
-        let Some(next) = due.into_iter().chain(stops.first().copied()).min() else { break };
+        let (stop, comes) = (stops.first().copied(), coming.front().map(|(_, (at, _))| *at));
+        let Some(next) = due.into_iter().chain(stop).chain(comes).min() else { break };
         // First written down, so that no life sees an earlier time than the one before.
         std::fs::write(&clock_file, next.to_string()).expect("the clock");
         let by = Duration::try_from(next.duration_since(clock.now())).unwrap_or_default();
         clock.advance(by);
         told.settle().await;
+        told.deliver(&mut coming, clock.now()).await;
     }
     assert_eq!(store.next_due(&acme()).await.expect("what is due"), None, "it has come to its end");
     let mut ends: Vec<String> = told.runs().await.iter().map(ended).collect();
@@ -141,6 +142,15 @@ impl Told<'_> {
     async fn runs(&self) -> Vec<Run> {
         let filter = RunFilter { most: 1000, ..RunFilter::default() };
         self.store.list_runs(&acme(), &filter).await.expect("runs")
+    }
+
+    /// Events whose time has come.
+    async fn deliver(&self, coming: &mut VecDeque<(usize, &(Timestamp, Json))>, now: Timestamp) {
+        while let Some((number, (_, event))) = coming.pop_front_if(|(_, (at, _))| *at <= now) {
+            let event = new_event(event, number, now);
+            self.engine.accept(&acme(), "outside", vec![event]).await.expect("taken");
+            self.settle().await;
+        }
     }
 
     /// Until nothing is left to be done now: people answer what they are asked, and look what became of what is unknown.
