@@ -39,7 +39,7 @@ impl MessageSend {
                             "The subject line. Default: `Re:` and theirs, else the shop's name and the order's.",
                         ),
                     ),
-                    ("to", Shape::text(254, "An e-mail address. Default: the event's customer's.")),
+                    ("to", Shape::addressing(Shape::text(254, "An e-mail address. Default: the event's customer's."))),
                 ],
             ),
             output: Shape::object(&["message_id"], &[("message_id", Shape::text(998, "The mail's Message-ID."))]),

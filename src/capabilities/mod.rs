@@ -10,6 +10,7 @@
 //!
 //! It must not know rules, the store, HTTP servers, or in which mode it is called.
 
+mod approval_list;
 mod approval_request;
 mod email;
 mod http_request;
@@ -47,6 +48,7 @@ pub struct Deps {
 /// Every capability there is, by name.
 pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
     vec![
+        Arc::new(approval_list::ApprovalList::new()),
         Arc::new(approval_request::ApprovalRequest::new()),
         Arc::new(http_request::HttpRequest::new()),
         Arc::new(log::Log::new()),

@@ -10,7 +10,7 @@ pub(super) const MAKES_TAGS: &[Makes] = &[Makes { event: "order.updated", fields
 
 /// The schema of an input that says which order is meant.
 pub(super) fn order_id() -> Json {
-    Shape::text(128, "The platform's id of the order. Default: the event's order.")
+    Shape::addressing(Shape::text(128, "The platform's id of the order. Default: the event's order."))
 }
 
 /// The schema of tags to add or take off. Shopify takes 40 characters a tag and separates tags by commas.

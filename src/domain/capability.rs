@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::decision::Decided;
 use super::door::{Answer, Failure};
 use super::event::Facts;
+use super::for_people::ForPeople;
 use super::ids::RunId;
 use super::platform::Shop;
 use super::run::Awaits;
@@ -136,6 +137,8 @@ pub struct Attempt {
     pub cancelled: CancellationToken,
     /// Where text that is being written may be watched.
     pub watch: Option<TextSink>,
+    /// Who tells what waits for a person in this shop; nothing where a run is only tried.
+    pub for_people: Option<Arc<dyn ForPeople>>,
 }
 
 /// Somebody who watches text as it is written. It must not block.

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Returned, Turn};
+use super::for_people::OnRecord;
 use super::happening::{Happening, What};
 use super::memory;
 use crate::domain::{
@@ -163,6 +164,7 @@ impl Desk {
                 let what = What::Text { run: id, path: of.clone(), piece: piece.to_owned() };
                 let _ = happenings.send(Happening { shop: shop.clone(), what });
             })),
+            for_people: Some(Arc::new(OnRecord { store: self.parts.store.clone(), shop: self.parts.shop.id.clone() })),
         };
         Some((attempt, call.input.clone(), capability, call.state == CallState::Lost))
     }

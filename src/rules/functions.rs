@@ -59,6 +59,7 @@ functions! {
         "index_of" "text.index_of(part)" "Where a part begins, counted from 0, or -1; of a list, where an item stands." r#""a-b".index_of("-")"# => "1";
         "chars" "text.chars()" "Its characters, one after another, for a script's `for`." r#"let n = 0; for c in "abc".chars() { n += 1; } n"# => "3";
         "to_chars" "text.to_chars()" "Its characters as a list." r#""abc".to_chars().len()"# => "3";
+        "by_language" "by_language(locale, #{ en: …, zh: … })" "The text of this language (BCP 47), of its first part, else English; else the first." r#"by_language("zh-CN", #{ en: "Hello", zh: "您好" })"# => "您好";
         "to_string" "value.to_string()" "As a text shows it; a list or map as JSON." "(5).to_string() + \"!\"" => "5!";
         "to_json" "map.to_json()" "A map as JSON." r#"#{ a: 1 }.to_json()"# => "{\"a\":1}";
     }

@@ -11,7 +11,7 @@ use rhai::packages::{
     BasicStringPackage, LogicPackage, MoreStringPackage, Package,
 };
 use rhai::{
-    Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Module, OptimizationLevel, Position, Token,
+    Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Map, Module, OptimizationLevel, Position, Token,
 };
 use rust_decimal::{Decimal, RoundingStrategy};
 
@@ -64,6 +64,7 @@ static LIBRARY: LazyLock<Arc<Module>> = LazyLock::new(|| {
     time(&mut module);
     records(&mut module);
     nothing(&mut module);
+    languages(&mut module);
     module.build_index();
     module.into()
 });
@@ -120,6 +121,20 @@ fn nothing(module: &mut Module) {
     set(module, "+", |_: (), _: &str| ());
     set(module, "-", |_: ()| ());
     set(module, "!", |_: ()| ());
+}
+
+/// `by_language(customer.locale, #{ en: "Hello", zh: "您好" })`: what is written under this language (BCP 47), else
+/// under its first part (`zh` for `zh-CN`), else under `en`, else whatever there is.
+fn languages(module: &mut Module) {
+    fn pick(language: &str, texts: &Map) -> Dynamic {
+        let by_name = |name: &str| texts.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, text)| text);
+        let first = language.split(['-', '_']).next().unwrap_or_default();
+        let text = [language, first, "en"].into_iter().find_map(by_name).or_else(|| texts.values().next());
+        text.cloned().unwrap_or_default()
+    }
+    set(module, "by_language", |language: &str, texts: Map| pick(language, &texts));
+    // Nobody knows the customer's language.
+    set(module, "by_language", |_: (), texts: Map| pick("en", &texts));
 }
 
 fn money(module: &mut Module) {
