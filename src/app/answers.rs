@@ -15,6 +15,7 @@ use crate::http::{
     Accept, Accepted, Check, DeadOnes, IntakeError, Page, Reading, ReadingError, RuleBook, Says, Steer, SteerError,
     Steering,
 };
+use crate::shops;
 use crate::store::{DeadFilter, EventFilter, RunFilter, Store, StoreError};
 
 /// Answers out of the engine and the store.
@@ -192,7 +193,7 @@ impl Reading for Answers {
 
 /// An event's envelope, as CloudEvents names it.
 pub(super) fn head(event: &Event) -> Json {
-    json!({
+    let mut head = json!({
         "id": event.id,
         "source": event.source,
         "type": event.kind,
@@ -203,7 +204,15 @@ pub(super) fn head(event: &Event) -> Json {
         "origintopic": event.topic,
         "late": event.late,
         "echo": event.echo,
-    })
+    });
+    if &*event.kind == Event::UNHANDLED {
+        // `/shopify/acme`: the source's name comes first.
+        let source = event.source.trim_start_matches('/').split('/').next().and_then(shops::source);
+        if let Some(why) = source.and_then(|source| source.why_unhandled(&event.topic)) {
+            head["unhandled"] = json!(why);
+        }
+    }
+    head
 }
 
 pub(super) fn run_head(run: &Run) -> Json {

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Attempt, Facts, Message};
+use crate::domain::{Attempt, Facts, Mailer, Message, Verdict};
 
 /// The message that the event is, where it came by e-mail.
 pub(super) fn received(facts: &Facts) -> Option<&Message> {
@@ -37,4 +37,13 @@ pub(super) fn subject(attempt: &Attempt) -> String {
 /// The Message-ID's part before the `@`: the same for every attempt of this call. It tells nothing about the run.
 pub(super) fn message_id(key: &str) -> String {
     hex::encode(&Sha256::digest(key.as_bytes())[..16])
+}
+
+/// The shop's way to send mail.
+pub(super) fn mailer(attempt: &Attempt) -> Result<&dyn Mailer, Verdict> {
+    attempt.shop.mailer.as_deref().ok_or_else(|| {
+        let shop = &attempt.shop.id;
+        let said = format!("the shop `{shop}` cannot send mail; set `shop.{shop}.mail` in the configuration");
+        Verdict::refused("no_mail", said)
+    })
 }

@@ -65,13 +65,7 @@ impl MessageSend {
             let problem = "the customer's e-mail address is not known, neither from the event nor from the shop";
             Verdict::refused("no_address", problem)
         })?;
-        let mailer = attempt.shop.mailer.as_deref().ok_or_else(|| {
-            let shop = &attempt.shop.id;
-            Verdict::refused(
-                "no_mail",
-                format!("the shop `{shop}` cannot send mail; set `shop.{shop}.mail` in the configuration"),
-            )
-        })?;
+        let mailer = email::mailer(attempt)?;
         let mail = Outgoing {
             to,
             subject: input.subject.unwrap_or_else(|| email::subject(attempt)),

@@ -53,6 +53,11 @@ pub(super) fn id(attempt: &Attempt, asked: Option<String>) -> Result<String, Ver
     })
 }
 
+/// The id of the order that is meant, where somebody says it.
+pub(super) fn id_of(facts: &Facts, asked: Option<String>) -> Option<String> {
+    asked.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).or_else(|| of_event(facts))
+}
+
 /// The event's order: the one in its context, else the one that it names and nobody knows.
 fn of_event(facts: &Facts) -> Option<String> {
     let context = &facts.context;

@@ -129,6 +129,8 @@ pub struct Attempt {
     pub path: String,
     /// The same for every attempt of this call and for no other call: what `Repeat::Key` hands over.
     pub key: String,
+    /// Who last approved something in this run before this call; `None` where no person has.
+    pub approved_by: Option<String>,
     /// 1 for the first.
     pub number: u32,
     /// The shop's clock, now.
@@ -177,13 +179,21 @@ pub enum MemoryOp {
     Get { key: String },
     Set { key: String, value: Json, only_if: Option<Json> },
     Add { key: String, by: rust_decimal::Decimal },
+    /// Adds to a list, which holds `most` at the most.
+    Push { key: String, value: Json, most: usize },
+    /// Gives the list, and forgets it.
+    Take { key: String },
 }
 
 impl MemoryOp {
     /// The name of the value that it is about.
     pub fn key(&self) -> &str {
         match self {
-            Self::Get { key } | Self::Set { key, .. } | Self::Add { key, .. } => key,
+            Self::Get { key }
+            | Self::Set { key, .. }
+            | Self::Add { key, .. }
+            | Self::Push { key, .. }
+            | Self::Take { key } => key,
         }
     }
 }

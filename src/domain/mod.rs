@@ -23,6 +23,7 @@ mod money;
 mod names;
 mod pause;
 mod platform;
+mod platform_writes;
 pub mod record;
 mod records;
 mod run;
@@ -50,6 +51,7 @@ pub use money::{Currency, Money, ParseMoneyError};
 pub use names::RecordName;
 pub use pause::{Pause, Pauses};
 pub use platform::{CancelReason, Cancellation, Mailer, Outgoing, Platform, Shop};
+pub use platform_writes::{Adjustment, Changed, Hold, HoldReason, ProductChange, RefundOrder, StockReason};
 pub use record::{Field, FieldKind, Record, Text, Value};
 pub use records::{
     Address, Customer, Dispute, Inventory, Line, Message, Order, Product, RecordKey, RecordKind, Records, Refund,

@@ -137,4 +137,10 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`Refused`], and then nothing of the delivery is kept.
     fn receive(&self, delivery: Delivery<'_>, secrets: &Secrets) -> Result<Received, Refused>;
+
+    /// Why a topic of the platform is no event of ours, where it is known and deliberately none. What it brings is kept
+    /// all the same.
+    fn why_unhandled(&self, _topic: &str) -> Option<&'static str> {
+        None
+    }
 }

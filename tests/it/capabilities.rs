@@ -60,6 +60,7 @@ pub(crate) fn attempt(shop: Shop, kind: &str, context: Records, mentions: Vec<Re
         run: RunId(2),
         path: "send".into(),
         key: "run_0000000000002/send".into(),
+        approved_by: None,
         number: 1,
         now,
         cancelled: CancellationToken::new(),

@@ -97,6 +97,7 @@ impl Answers<'_> {
             run: RunId(0),
             path: call.path.clone(),
             key: format!("backtest/{}/{}", self.facts.event.id, call.path),
+            approved_by: None,
             number: 1,
             now: self.facts.now,
             cancelled: CancellationToken::new(),

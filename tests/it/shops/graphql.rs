@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use graphql_parser::query::{
-    Definition, Field, OperationDefinition, Selection, SelectionSet, TypeCondition, Value, VariableDefinition,
+    self, Definition, Field, OperationDefinition, Selection, SelectionSet, TypeCondition, Value, VariableDefinition,
     parse_query,
 };
 use serde::Deserialize;
@@ -14,6 +14,13 @@ struct Schema {
     query: String,
     mutation: String,
     types: BTreeMap<String, Type>,
+    directives: BTreeMap<String, Directive>,
+}
+
+#[derive(Deserialize)]
+struct Directive {
+    locations: Vec<String>,
+    args: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -23,6 +30,8 @@ struct Type {
     fields: BTreeMap<String, FieldType>,
     #[serde(default)]
     possible: Vec<String>,
+    #[serde(default)]
+    values: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +91,7 @@ impl Walk<'_> {
                 self.wrong.push(format!("{place} needs `{name}`"));
             }
         }
+        self.directives(&place, &field.directives);
         let inner = declared.r#type.trim_matches(['[', ']', '!']);
         let leaf = matches!(schema.types[inner].kind.as_str(), "SCALAR" | "ENUM");
         if leaf != field.selection_set.items.is_empty() {
@@ -89,6 +99,28 @@ impl Walk<'_> {
                 .push(format!("{place} is {inner}: its selection is {}", if leaf { "too much" } else { "missing" }));
         } else if !leaf {
             self.set(inner, &field.selection_set);
+        }
+    }
+
+    fn directives(&mut self, place: &str, given: &[query::Directive<'_, String>]) {
+        let schema = self.schema;
+        for directive in given {
+            let known = schema.directives.get(&directive.name);
+            let Some(known) = known.filter(|known| known.locations.iter().any(|it| it == "FIELD")) else {
+                self.wrong.push(format!("{place} takes no @{}", directive.name));
+                continue;
+            };
+            for (name, wanted) in &known.args {
+                match directive.arguments.iter().find(|(given, _)| given == name) {
+                    Some((_, value)) => self.argument(&format!("{place} @{}({name})", directive.name), wanted, value),
+                    None => self.wrong.push(format!("{place} @{} needs `{name}`", directive.name)),
+                }
+            }
+        }
+        // The schema does not say it, the release notes of 2026-04 do.
+        let must = ["Mutation.inventoryAdjustQuantities", "Mutation.refundCreate"].contains(&place);
+        if must && !given.iter().any(|directive| directive.name == "idempotent") {
+            self.wrong.push(format!("{place} needs @idempotent"));
         }
     }
 
@@ -101,6 +133,9 @@ impl Walk<'_> {
             }
             Value::Int(_) => wanted.trim_end_matches('!') == "Int",
             Value::Boolean(_) => wanted.trim_end_matches('!') == "Boolean",
+            Value::Enum(word) => {
+                self.schema.types.get(wanted.trim_end_matches('!')).is_some_and(|it| it.values.contains(word))
+            }
             _ => false,
         };
         if !fits {
@@ -165,6 +200,10 @@ fn what_does_not_fit_is_found() {
             "mutation($id: ID!, $t: [String!]!) { tagsAdd(id: $id, tags: $t) { node { ... on Shop { id } } } }",
             "never Shop",
         ),
+        ("mutation($i: RefundInput!) { refundCreate(input: $i) { refund { id } } }", "needs @idempotent"),
+        ("mutation($i: RefundInput!) { refundCreate(input: $i) @idempotent { refund { id } } }", "needs `key`"),
+        ("query($id: ID!) { order(id: $id) @live { id } }", "takes no @live"),
+        ("query { orders(first: 1, sortKey: AGE) { nodes { id } } }", "wants OrderSortKeys"),
         ("query {", "query"),
     ] {
         let wrong = check(&schema(), document).join("; ");
