@@ -21,6 +21,7 @@ mod decide;
 mod desk;
 mod echo;
 mod enrich;
+mod forgetting;
 mod happening;
 mod holds;
 mod intake;

@@ -1,9 +1,11 @@
 //! The journal's promise, over the real engine and store: whatever fails and whenever the process ends, every run
-//! ends once, every write is made once or left `unknown`, every wait is ended by what was to end it, and replaying the
-//! journal gives the run that was.
+//! ends once, every write is made once or left `unknown`, every wait is ended by what was to end it, no write begins
+//! while its rule is paused, what failed goes on where it is retried, and replaying the journal gives the run that was.
 //!
 //! A crash is the end of the runtime that the engine runs in, at a random moment; the next life begins on the same
 //! file. `STOREHAND_CASES=2000` looks at more cases than the default run's 20 s allow.
+
+mod steering;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +27,7 @@ use storehand::store::{self, EventFilter, RunFilter, Store};
 use crate::random_rules::{RandomRule, random_rule};
 use crate::support::{acme, start_of_time};
 use crate::world::{KINDS, World, event_of, shop};
+use steering::Steered;
 
 /// What becomes of one store over a few lives.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ struct Case {
     events: Vec<(u8, usize)>,
     crashes: Vec<Crash>,
     has_threads: bool,
+    /// Whether people pause and resume rules, and retry and drop what failed.
+    is_steered: bool,
 }
 
 /// When a life ends.
@@ -57,15 +62,24 @@ fn case() -> impl Strategy<Value = Case> {
     let rules = proptest::collection::vec(random_rule(), 1..4);
     let kind = prop_oneof![3 => Just(0), 2 => 1..KINDS.len()];
     let events = proptest::collection::vec((0_u8..3, kind), 1..12);
-    (any::<u64>(), rules, events, proptest::collection::vec(crash, 0..5), any::<bool>())
-        .prop_map(|(seed, rules, events, crashes, has_threads)| Case { seed, rules, events, crashes, has_threads })
+    let crashes = proptest::collection::vec(crash, 0..5);
+    (any::<u64>(), rules, events, crashes, any::<bool>(), proptest::bool::weighted(0.7)).prop_map(
+        |(seed, rules, events, crashes, has_threads, is_steered)| Case {
+            seed,
+            rules,
+            events,
+            crashes,
+            has_threads,
+            is_steered,
+        },
+    )
 }
 
 #[test]
 fn every_run_ends_once_and_every_write_is_made_once_or_left_unknown() {
     let wanted = std::env::var("STOREHAND_CASES").ok().and_then(|cases| cases.parse().ok());
     let (begun, looked_at) = (Instant::now(), AtomicUsize::new(0));
-    let (lives, writes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (lives, writes, steered) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new([0; 4]));
     let config =
         Config { cases: wanted.unwrap_or(60), max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&case(), |case| {
@@ -73,12 +87,19 @@ fn every_run_ends_once_and_every_write_is_made_once_or_left_unknown() {
             return Ok(());
         }
         looked_at.fetch_add(1, Ordering::Relaxed);
-        let (more_lives, more_writes) = look_at(&case).map_err(TestCaseError::fail)?;
+        let (more_lives, more_writes, more_steered) = look_at(&case).map_err(TestCaseError::fail)?;
         lives.fetch_add(more_lives, Ordering::Relaxed);
         writes.fetch_add(more_writes, Ordering::Relaxed);
+        let mut steered = steered.lock().unwrap_or_else(PoisonError::into_inner);
+        steered.iter_mut().zip(more_steered).for_each(|(all, more)| *all += more);
         Ok(())
     });
-    eprintln!("{looked_at:?} cases, {lives:?} lives, {writes:?} writes in {:.1?}", begun.elapsed());
+    let [pauses, resumed, retried, dropped] = steered.into_inner().unwrap_or_else(PoisonError::into_inner);
+    eprintln!(
+        "{looked_at:?} cases, {lives:?} lives, {writes:?} writes, {pauses} pauses, {resumed} resumed, {retried} retried, \
+         {dropped} dropped in {:.1?}",
+        begun.elapsed()
+    );
     if let Err(error) = result {
         panic!("{error}");
     }
@@ -101,6 +122,7 @@ struct Scene {
     /// Who has said something of an approval, and who was told that it counts.
     people: Mutex<BTreeMap<(RunId, String), Vec<String>>>,
     decided: Mutex<BTreeMap<(RunId, String), String>>,
+    steered: Mutex<Steered>,
 }
 
 #[derive(Default)]
@@ -109,7 +131,8 @@ struct Known {
     answers: BTreeMap<(RunId, String), Answer>,
 }
 
-fn look_at(case: &Case) -> Result<(usize, usize), String> {
+/// Lives, writes, and what people did.
+fn look_at(case: &Case) -> Result<(usize, usize, [usize; 4]), String> {
     let queues = case.rules.iter().enumerate().filter(|(_, rule)| rule.overlap == "queue");
     let world = World::new(case.seed, queues.map(|(i, rule)| (format!("r{i}"), rule.is_one_lane)).collect());
     let registry = world.registry();
@@ -128,14 +151,16 @@ fn look_at(case: &Case) -> Result<(usize, usize), String> {
         draws: AtomicUsize::new(0),
         people: Mutex::default(),
         decided: Mutex::default(),
+        steered: Mutex::default(),
     });
     let mut lives = 0;
     for crash in case.crashes.iter().map(Some).chain([None]) {
         scene.live(crash).map_err(|problem| format!("life {lives}, which ends {crash:?}: {problem}"))?;
         lives += 1;
     }
-    let verified = runtime(false).block_on(scene.verify());
-    verified.map(|writes| (lives, writes))
+    let writes = runtime(false).block_on(scene.verify())?;
+    let steered = scene.steered().done;
+    Ok((lives, writes, steered))
 }
 
 fn runtime(has_threads: bool) -> tokio::runtime::Runtime {
@@ -195,6 +220,7 @@ impl Scene {
     async fn work(self: &Arc<Self>, happenings: usize) -> Result<(), String> {
         let store = self.store().await?;
         self.unchanged(&self.runs(&store).await?)?;
+        self.remember_pauses(&store).await?;
         let shop = Arc::new(shop());
         let set = Arc::new(RuleSet::new(self.rules.clone(), self.registry.catalog()));
         let engine = Engine::start(Parts {
@@ -211,17 +237,21 @@ impl Scene {
         });
         let engine = engine.await.map_err(|error| error.to_string())?;
         self.watch(&engine, happenings);
-        for _ in 0..400 {
-            self.deliver(&engine).await?;
-            let idle = tokio::time::timeout(Duration::from_secs(20), engine.idle()).await;
-            idle.map_err(|_| "it does not come to rest within 20 s")?;
+        for _ in 0..1000 {
+            let (steered, delivered) = tokio::join!(self.steer(&engine, &store), self.deliver(&engine));
+            steered.and(delivered)?;
+            let idle = tokio::time::timeout(PATIENCE, engine.idle()).await;
+            idle.map_err(|_| format!("it does not come to rest within {PATIENCE:?}"))?;
             let unknown = self.decide(&engine, &store).await?;
             let approved = self.approve(&engine, &store).await?;
             let due = store.next_due(&acme()).await.map_err(|error| error.to_string())?;
             let all = self.delivered.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|it| *it);
             match due {
                 None if unknown == 0 && approved == 0 && all => {
-                    let end = tokio::time::timeout(Duration::from_secs(20), engine.shutdown(Duration::from_secs(10)));
+                    if self.put_in_order(&engine, &store).await? > 0 {
+                        continue;
+                    }
+                    let end = tokio::time::timeout(PATIENCE, engine.shutdown(Duration::from_secs(10)));
                     return end.await.map_err(|_| "it does not shut down".to_owned());
                 }
                 None => {}
@@ -232,7 +262,7 @@ impl Scene {
                 }
             }
         }
-        Err(format!("it is not over after 400 rounds: {:#?}", open(&self.runs(&store).await?)))
+        Err(format!("it is not over after 1000 rounds: {:#?}", open(&self.runs(&store).await?)))
     }
 
     /// Ends are told once in all lives; at the given number of happenings the process ends.
@@ -343,6 +373,13 @@ impl Scene {
         Ok(many)
     }
 
+    /// A run is retried: it may live again, and what failed may be answered otherwise.
+    fn forget_failures(&self, run: RunId) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.ends.remove(&run);
+        known.answers.retain(|(of, _), answer| *of != run || matches!(answer, Answer::Done(_)));
+    }
+
     /// What has ended has ended, and what was answered stays so.
     fn unchanged(&self, runs: &[Run]) -> Result<(), String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -379,18 +416,25 @@ impl Scene {
         let store = self.store().await?;
         let runs = self.runs(&store).await?;
         self.unchanged(&runs)?;
-        let expected = self.case.events.iter().filter(|(_, kind)| *kind == 0).count() * self.rules.len();
-        if runs.len() != expected {
-            return Err(format!("{} runs, where there should be {expected}", runs.len()));
+        self.is_in_order(&store, &runs).await?;
+        let delivered = self.case.events.iter().filter(|(_, kind)| *kind == 0).count();
+        let filter = EventFilter { kind: Some(KINDS[0].to_owned()), most: 1000, before: None };
+        let kept = store.events(&acme(), &filter).await.map_err(|error| error.to_string())?.len();
+        if kept != delivered {
+            return Err(format!("{kept} events, where there should be {delivered}"));
         }
         let left = open(&runs);
         if !left.is_empty() {
             return Err(format!("still open: {left:#?}"));
         }
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        told.sort_unstable();
-        if let Some(pair) = told.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("the end of {} was told twice", pair[0]));
+        let mut told: BTreeMap<RunId, usize> = BTreeMap::new();
+        self.told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .for_each(|run| *told.entry(*run).or_default() += 1);
+        if let Some((run, times)) = told.iter().find(|(run, times)| **times > self.steered().ends(**run)) {
+            return Err(format!("the end of {run} was told {times} times"));
         }
         let filter = EventFilter { most: 1000, ..EventFilter::default() };
         let events = store.events(&acme(), &filter).await.map_err(|error| error.to_string())?;
@@ -550,6 +594,9 @@ impl Scene {
     }
 }
 
+/// How long something may take before it is taken for something that never comes: for a machine that has more to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What is not over, in short.
 fn open(runs: &[Run]) -> Vec<String> {
     let calls = |run: &Run| -> Vec<String> {
@@ -566,7 +613,7 @@ fn open(runs: &[Run]) -> Vec<String> {
 /// by then, or never will.
 fn closed(file: &Path) {
     let is_ours = |link: &Path| link.to_string_lossy().starts_with(&*file.to_string_lossy());
-    for _ in 0..10_000 {
+    for _ in 0..60_000 {
         let open = std::fs::read_dir("/proc/self/fd").expect("Linux").flatten();
         if !open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|link| is_ours(&link)) {
             return;

@@ -10,6 +10,7 @@ mod echo;
 mod ending;
 mod engine;
 mod faults;
+mod forgetting;
 mod journal;
 mod lanes;
 mod licences;
