@@ -72,7 +72,7 @@ fn fuses_hold_for_every_shop_that_does_not_say_otherwise_and_off_takes_one_out()
     let variables = [("S", "x"), ("STOREHAND_SHOP__ACME__FUSES__RUNS_PER_SUBJECT", "9/m")];
     let fuses = read(&text, &variables).expect("config").shops.into_values().next().expect("shop").fuses;
     let shown = |rate: Option<crate::domain::Rate>| rate.map(|rate| rate.to_string());
-    assert_eq!(fuses.limits.money.map(|rate| rate.to_string()).as_deref(), Some("300 EUR/h"), "in its own currency");
+    assert_eq!(fuses.limits.money.map(|rate| rate.to_string()).as_deref(), Some("300.00 EUR/h"), "in its own currency");
     assert_eq!((shown(fuses.limits.calls), shown(fuses.limits.per_customer)), (None, Some("5/d".into())));
     assert_eq!(shown(fuses.runs_per_subject).as_deref(), Some("9/m"));
 }

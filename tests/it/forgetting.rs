@@ -13,6 +13,7 @@ use storehand::engine::{Command, Decision, Engine, Parts, Settings};
 use storehand::rules::RuleSet;
 use storehand::store::{self, EventFilter, Store};
 
+use crate::faults::beside;
 use crate::support::{TestApp, acme, order, start_of_time};
 use crate::world::{self, World};
 
@@ -55,10 +56,6 @@ async fn days(it: &TestApp, many: u32) {
     for _ in 0..12 {
         it.advance(Duration::from_secs(1)).await;
     }
-}
-
-async fn beside(it: &TestApp) -> DatabaseConnection {
-    Database::connect(format!("sqlite://{}", it.file().display())).await.expect("the store's file")
 }
 
 /// How many rows there are of each of these.
@@ -104,6 +101,7 @@ async fn an_event_goes_with_all_that_hangs_on_it_once_none_of_its_runs_waits() {
     // A delivery that comes again is known for longer than its event.
     assert_eq!((it.deliver(&delivery).await, it.runs().await.len()), (200, 1));
     days(&it, 30).await;
+    it.advance(Duration::from_secs(3600)).await;
     assert_eq!(it.ends().await, ["done"], "what waited went on");
     assert_eq!(rows(&beside, ["events", "delivery_keys"]).await, [1, 1]);
     assert_eq!(it.deliver(&delivery).await, 200);
