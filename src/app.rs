@@ -33,6 +33,7 @@ use crate::engine::{self, Engine, Registry};
 use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::{self, Model};
 use crate::store::{self, Store};
+pub(crate) use moments::{NotAMoment, moment};
 pub use reference::reference;
 pub use shop::unconnected as unconnected_shop;
 pub use tokens::StoreTokens;

@@ -19,13 +19,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::Value as Json;
 
 use crate::domain::{Currency, Fuses, Limits, Secret, Secrets, ShopId};
 pub use layers::Origin;
 use layers::{Node, Resolve, Surroundings};
 use reader::{Notes, Section, nearest};
-use values::{MailUrl, MaybePath, MoneyFuse, OrOff, StoreUrl, TimeZone};
+use values::{Keep, MailUrl, MaybePath, MoneyFuse, OrOff, StoreUrl, TimeZone};
 
 /// The defaults, with what each setting means.
 pub const DEFAULTS: &str = include_str!("config/default.toml");
@@ -173,6 +174,8 @@ pub struct Shop {
     pub time_zone: String,
     /// Past what one of its rules is paused.
     pub fuses: Fuses,
+    /// How long events, runs and calls are kept; `None`: for good.
+    pub keep: Option<SignedDuration>,
     /// At or below how many a stock level is low, per SKU.
     pub low_stock: BTreeMap<String, i64>,
     /// The same for all SKUs that `low_stock` does not name.
@@ -434,6 +437,7 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
         currency,
         time_zone: shop.get::<TimeZone>("time_zone").0,
         fuses: shop.table("fuses", |fuses| read_fuses(fuses, currency)),
+        keep: shop.get::<Keep>("keep").0,
         low_stock,
         low_stock_default,
         inputs: shop.each("inputs", |_, rule, path, notes| {

@@ -39,6 +39,7 @@ pub fn unconnected(id: &ShopId, settings: &config::Shop) -> Shop {
         currency: settings.currency,
         time_zone: settings.time_zone.clone(),
         fuses: settings.fuses,
+        keep: settings.keep,
         low_stock: settings.low_stock.clone(),
         low_stock_default: settings.low_stock_default,
         secrets: settings.secrets.clone(),

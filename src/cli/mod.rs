@@ -27,7 +27,6 @@ mod rule_versions;
 mod rules;
 mod runs;
 mod serve;
-mod since;
 mod timeline;
 mod token;
 mod tried;

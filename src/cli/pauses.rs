@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::{Value as Json, json};
 
 use super::client::Server;
@@ -12,9 +12,9 @@ use super::say;
 
 /// Which rules.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("meant").required(true).args(["rule", "all"])))]
 struct Which {
     /// The rule's id
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     rule: Option<String>,
     /// All rules, those to come included: of the shop that --shop names, else of every shop
     #[arg(long)]

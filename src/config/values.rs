@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::Value as Json;
 
 use super::layers::{Data, Node, Origin, Resolve, Surroundings, parse};
 use super::{Enabled, Security};
-use crate::domain::{Currency, Money, MoneyRate, ParseMoneyError, ParseRateError, Rate, Secret};
+use crate::domain::{Currency, Money, MoneyRate, ParseMoneyError, ParseRateError, Rate, Secret, parse_duration};
 
 /// The largest file that a secret is read from, in bytes.
 const MOST_SECRET_BYTES: u64 = 64 * 1024;
@@ -72,7 +73,7 @@ impl Readable for Duration {
     const WANTED: &str = "a time such as \"250ms\", \"10s\", \"5m\" or \"24h\", at most a day";
     fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
         let text = text_of(node)?;
-        let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+        let parsed: Option<SignedDuration> = text.parse().ok();
         parsed
             .and_then(|it| Self::try_from(it).ok())
             .filter(|it| !it.is_zero() && *it <= Self::from_secs(24 * 3600))
@@ -218,6 +219,25 @@ impl Readable for OrOff {
             "off" => Ok(Self(None)),
             text => text.parse().map(|rate| Self(Some(rate))).map_err(|error: ParseRateError| error.to_string()),
         }
+    }
+}
+
+/// How long something is kept, or `forever`.
+#[derive(Default)]
+pub(super) struct Keep(pub(super) Option<SignedDuration>);
+
+impl Readable for Keep {
+    const WANTED: &str = "a length of time such as \"90d\" or \"2w\", or \"forever\"";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?.trim();
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        let keep = parse_duration(text)?;
+        if keep < Duration::from_secs(86_400) {
+            return Err("write at least a day (`1d`)".to_owned());
+        }
+        SignedDuration::try_from(keep).map(|keep| Self(Some(keep))).map_err(|error| error.to_string())
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::SignedDuration;
 
 use super::capability::Verdict;
 use super::fuses::Fuses;
 use super::ids::ShopId;
 use super::money::Currency;
-use super::record::Text;
 use super::platform_writes::{Adjustment, Changed, Hold, ProductChange, RefundOrder};
+use super::record::Text;
 use super::records::{Customer, Order, Product, RecordKey};
 
 /// A shop as capabilities see it: who it is and what it is connected to.
@@ -31,6 +32,8 @@ pub struct Shop {
     pub time_zone: String,
     /// Past what one of its rules is paused.
     pub fuses: Fuses,
+    /// How long events, runs and calls are kept; `None`: for good.
+    pub keep: Option<SignedDuration>,
     /// At or below how many a stock level is low, per SKU, and for all others.
     pub low_stock: BTreeMap<String, i64>,
     /// For all SKUs that `low_stock` does not name; `None` where the shop does not watch its stock.

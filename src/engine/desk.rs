@@ -21,8 +21,9 @@ use tokio::time::Instant;
 use super::change::Change;
 use super::command::{Command, Touched};
 use super::echo::{Echoes, echoes};
+use super::forgetting::Forgetting;
 use super::happening::{Happening, What};
-use super::holds::Holds;
+use super::holds::{Holds, NEVER};
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
 use super::registry::Registry;
@@ -102,6 +103,8 @@ pub(super) struct Desk {
     pub(super) holds: Holds,
     /// What was spent of late.
     pub(super) spending: Spending,
+    /// How far it has come with what was kept for long enough.
+    pub(super) forgetting: Forgetting,
     /// The events that writes of ours bring about.
     pub(super) echoes: Echoes,
     /// Lets so many reads of the platform go on at once.
@@ -175,6 +178,7 @@ impl Desk {
         Self {
             reads: Arc::new(Semaphore::new(parts.settings.attempts_at_once)),
             schedules: Schedules::new(&parts.shop.id, &parts.shop.time_zone),
+            forgetting: Forgetting::new(parts.shop.keep, parts.clock.now()),
             parts,
             lanes: Lanes::default(),
             runs: HashMap::new(),
@@ -275,8 +279,8 @@ impl Desk {
     ) -> bool {
         let clock = self.parts.clock.clone();
         let due = self.next_due.filter(|_| self.free_hands() > 0);
-        let scheduled = self.schedules.next().filter(|_| !self.closing);
-        let due = due.into_iter().chain(scheduled).min();
+        let by_clock = self.schedules.next().into_iter().chain(self.forgetting.next());
+        let due = due.into_iter().chain(by_clock.filter(|_| !self.closing)).min();
         let mut open = true;
         tokio::select! {
             biased;
@@ -324,6 +328,7 @@ impl Desk {
             }
         }
         self.follow_changes(turn).await?;
+        self.forget_some(turn).await?;
         let mut fetched = Vec::new();
         for one in returned {
             match one {
@@ -377,9 +382,10 @@ impl Desk {
     /// one of its calls is due.
     pub(super) async fn write(&mut self, turn: &mut Turn) -> Result<(Vec<Arc<Event>>, Option<Timestamp>), StoreError> {
         self.gather(turn);
+        self.keep_what_is_in_hand(turn);
         let changes = std::mem::take(&mut turn.changes);
         let open = changes.calls.iter().filter(|(_, call)| call.state <= CallState::Lost);
-        let earliest = open.map(|(_, call)| call.due).min();
+        let earliest = open.map(|(_, call)| call.due).filter(|due| *due < NEVER).min();
         if changes.is_empty() {
             return Ok((Vec::new(), earliest));
         }
@@ -469,7 +475,7 @@ impl Desk {
     }
 
     fn is_idle(&self) -> bool {
-        let next = self.next_due.into_iter().chain(self.schedules.next()).min();
+        let next = self.next_due.into_iter().chain(self.schedules.next()).chain(self.forgetting.next()).min();
         let due = next.is_some_and(|due| due <= self.parts.clock.now()) || self.has_changes_to_follow();
         let caught_up = self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false);
         self.tasks.is_empty() && !due && caught_up && !self.holds.has_more()
@@ -486,6 +492,7 @@ impl Desk {
         self.kept_listeners.clear();
         self.catching_up = Some(EventId(0));
         self.is_held_up = false;
+        self.forgetting = Forgetting::new(self.parts.shop.keep, self.parts.clock.now());
         self.remember_awaited().await?;
         self.changes_unread = true;
         self.read_holds().await?;

@@ -119,8 +119,11 @@ impl Desk {
             };
             // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
             let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::first_false(rule, &facts)));
-            let is_own_time = *event.kind != *Schedule::DUE || self.schedules.are_of(rule, event.time);
-            if matches!(matched, Ok(None)) && is_own_time && *mode == Mode::Live {
+            let is_scheduled = *event.kind == *Schedule::DUE;
+            let is_own_time = !is_scheduled || self.schedules.are_of(rule, event.time);
+            // What writes nothing brings nothing about, and a schedule comes as often as its rule says.
+            let may_loop = *mode == Mode::Live && !is_scheduled && !rule.allow.is_empty();
+            if may_loop && matches!(matched, Ok(None)) {
                 self.count_run(turn, &rule.id, &event.subject);
             }
             let came = match matched {

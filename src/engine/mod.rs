@@ -22,6 +22,7 @@ mod desk;
 mod echo;
 mod enrich;
 mod for_people;
+mod forgetting;
 mod happening;
 mod holds;
 mod intake;

@@ -7,6 +7,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use serde_json::Value as Json;
 
 use super::events::{self, Accept};
+use super::forgetting::{self, Forget};
 use super::schedules::{self, ScheduleRow};
 use super::spent::Spent;
 use super::waits::{self, AboutRow};
@@ -98,6 +99,8 @@ pub struct Changes {
     pub spent: Vec<Spent>,
     /// Dead runs that nobody need look at any more.
     pub dropped: Vec<RunId>,
+    /// What was kept for long enough.
+    pub forgotten: Option<Forget>,
 }
 
 impl Changes {
@@ -118,6 +121,7 @@ impl Changes {
             && self.pauses.is_empty()
             && self.spent.is_empty()
             && self.dropped.is_empty()
+            && self.forgotten.is_none()
     }
 }
 
@@ -167,5 +171,8 @@ async fn write(
     rule_pauses::keep(tx, shop, &changes.pauses).await?;
     spent::insert(tx, shop, &changes.spent).await?;
     dead::drop_runs(tx, shop, &changes.dropped).await?;
+    if let Some(forget) = &changes.forgotten {
+        forgetting::forget(tx, shop, forget).await?;
+    }
     Ok(fresh)
 }

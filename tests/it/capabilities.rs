@@ -29,6 +29,7 @@ pub(crate) fn shop() -> Shop {
         currency: "EUR".parse().expect("a currency"),
         time_zone: "Europe/Lisbon".into(),
         fuses: storehand::domain::Fuses::default(),
+        keep: None,
         low_stock: BTreeMap::new(),
         low_stock_default: None,
         secrets: BTreeMap::from([("warehouse".to_owned(), Secret::new("s3cret"))]),

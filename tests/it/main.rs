@@ -11,6 +11,7 @@ mod ending;
 mod engine;
 mod faults;
 mod for_people;
+mod forgetting;
 mod journal;
 mod lanes;
 mod library;

@@ -96,6 +96,8 @@ async fn runs_under_way_go_on_and_their_writes_are_held_and_made_once_when_it_is
     assert_eq!((it.ends().await, asked(&it, "tagsAdd")), (vec!["waiting".to_owned(); 3], 0));
     let first = it.runs().await[0].id;
     assert_eq!(waits_for(&ana, &it, first, "tag").await, "resume");
+    let due = it.app.store.next_due(&crate::support::acme()).await.expect("the store");
+    assert_eq!(due, None, "what is held is never due: no timer is set for it");
 
     let it = it.restart().await;
     it.advance(Duration::from_secs(86_400)).await;
