@@ -28,10 +28,10 @@ pub(super) struct DeadArgs {
     #[arg(long)]
     dead: bool,
     /// Of these, only those of this rule
-    #[arg(long, requires = "dead")]
+    #[arg(long, requires = "dead", conflicts_with = "run")]
     rule: Option<String>,
     /// Of these, only those whose failure has this code
-    #[arg(long, requires = "dead")]
+    #[arg(long, requires = "dead", conflicts_with = "run")]
     code: Option<String>,
     /// The shop, where the server has several
     #[arg(long)]

@@ -44,7 +44,7 @@ fn what_stops_retries_takes_back_and_decides_says_how_it_is_used() {
         (&["rules", "undo", "--since", "2h"], "<RULE>"),
         (&["runs", "retry"], "--dead"),
         (&["runs", "retry", "run_0c3k5m7q9s1t3", "--dead"], "cannot be used with"),
-        (&["runs", "retry", "run_0c3k5m7q9s1t3", "--code", "refused"], "--dead"),
+        (&["runs", "retry", "run_0c3k5m7q9s1t3", "--code", "refused"], "cannot be used with"),
         (&["runs", "drop"], "--dead"),
         (&["runs", "drop", "--rule", "tag"], "--dead"),
         (&["approvals", "accept", "run_0c3k5m7q9s1t3/ok", "--text", "-", "--happened"], "cannot be used with"),
