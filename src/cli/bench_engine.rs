@@ -44,6 +44,10 @@ pub(super) struct EngineBench {
     folder: PathBuf,
 }
 
+/// Writes that are made at the same time (`engine.workers`). They take no time here, so a few would have the engine wait
+/// for its own next turn.
+const ATTEMPTS: usize = 256;
+
 /// How long the disk's own figures are taken.
 const DISK: Duration = Duration::from_secs(1);
 
@@ -69,7 +73,7 @@ fn listening(number: usize) -> String {
 pub(super) async fn run(args: &EngineBench) -> anyhow::Result<()> {
     let scratch = Scratch::make(&args.folder)?;
     say(format_args!(
-        "{} signed orders of {} bytes a way, {} at once, data in {}",
+        "{} signed orders of {} bytes a way, {} at once, {ATTEMPTS} writes at once, data in {}",
         args.events,
         load::order().len(),
         args.at_once,
@@ -123,7 +127,7 @@ impl EngineBench {
             ids: Arc::new(IdMaker::new(1)),
             shops: vec![(Arc::new(shop), Arc::new(RuleSet::new(rules, registry.catalog())))],
             registry,
-            settings: engine::Settings::default(),
+            settings: engine::Settings { attempts_at_once: ATTEMPTS, ..engine::Settings::default() },
         });
         let engine = Arc::new(engine.await?);
         let order: Arc<str> = String::from_utf8(load::order())?.into();

@@ -54,6 +54,24 @@ pub struct Run {
 }
 
 impl Run {
+    /// The run by itself.
+    #[must_use]
+    pub fn without_calls(&self) -> Self {
+        Self {
+            id: self.id,
+            rule: self.rule.clone(),
+            version: self.version.clone(),
+            mode: self.mode,
+            event: self.event.clone(),
+            context: self.context.clone(),
+            lane: self.lane.clone(),
+            state: self.state,
+            started: self.started,
+            ended: self.ended.clone(),
+            calls: Vec::new(),
+        }
+    }
+
     /// The call at this path.
     pub fn call(&self, path: &str) -> Option<&Call> {
         self.calls.iter().find(|call| call.path == path)

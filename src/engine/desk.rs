@@ -425,7 +425,7 @@ impl Desk {
         self.look_for_changes_to_follow(turn);
         for id in &turn.born {
             if let Some(live) = self.runs.get(id) {
-                turn.changes.runs.push(Run { calls: Vec::new(), ..live.run.clone() });
+                turn.changes.runs.push(live.run.without_calls());
             }
         }
         let born: HashSet<RunId> = turn.born.iter().copied().collect();

@@ -109,14 +109,15 @@ impl Desk {
         let rules = self.parts.rules.clone();
         let listening = rules.listening(&event.kind, &event.subject);
         let is_watched = self.parts.happenings.receiver_count() > 0;
+        let mut facts = Facts {
+            event: event.clone(),
+            context: context.records.clone(),
+            missing: context.missing.clone(),
+            inputs: Arc::default(),
+            now: turn.now,
+        };
         for (rule, mode) in listening.iter().flat_map(|it| &it.rules) {
-            let facts = Facts {
-                event: event.clone(),
-                context: context.records.clone(),
-                missing: context.missing.clone(),
-                inputs: rule.values(),
-                now: turn.now,
-            };
+            facts.inputs = rule.values();
             // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
             let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::first_false(rule, &facts)));
             let is_scheduled = *event.kind == *Schedule::DUE;

@@ -123,9 +123,9 @@ type Item = Arc<Mutex<Option<Dynamic>>>;
 /// Evaluates any number of expressions over the same facts, within one deadline and one amount of memory.
 pub(crate) struct Evaluator<'a> {
     facts: &'a Facts,
-    steps: Steps,
-    item: Item,
-    /// Made when it is first needed: most conditions are worked out without.
+    /// These are made when they are first needed: most conditions are worked out without.
+    steps: OnceCell<Steps>,
+    item: OnceCell<Item>,
     language: OnceCell<Language>,
 }
 
@@ -137,13 +137,21 @@ struct Language {
 
 impl<'a> Evaluator<'a> {
     pub(crate) fn new(facts: &'a Facts) -> Self {
-        Self { facts, steps: Steps::default(), item: Item::default(), language: OnceCell::new() }
+        Self { facts, steps: OnceCell::new(), item: OnceCell::new(), language: OnceCell::new() }
+    }
+
+    fn steps(&self) -> &Steps {
+        self.steps.get_or_init(Steps::default)
+    }
+
+    fn item(&self) -> &Item {
+        self.item.get_or_init(Item::default)
     }
 
     fn language(&self) -> &Language {
         self.language.get_or_init(|| {
             let found = Arc::new(FactFinder::new(self.facts));
-            let (finder, answers, at) = (Arc::clone(&found), self.steps.clone(), Arc::clone(&self.item));
+            let (finder, answers, at) = (Arc::clone(&found), self.steps().clone(), Arc::clone(self.item()));
             let (engine, meter) = language::evaluator(move |name| match name {
                 "steps" => Some(Dynamic::from(answers.clone())),
                 ITEM => at.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -155,12 +163,12 @@ impl<'a> Evaluator<'a> {
 
     /// From now on `steps.id` is this answer.
     pub(crate) fn answered(&self, id: &str, answer: &Json) {
-        self.steps.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), from_json(answer));
+        self.steps().0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), from_json(answer));
     }
 
     /// From now on `item` is this; with `None`, there is none.
     pub(crate) fn at_item(&self, item: Option<Dynamic>) {
-        *self.item.lock().unwrap_or_else(PoisonError::into_inner) = item;
+        *self.item().lock().unwrap_or_else(PoisonError::into_inner) = item;
     }
 
     /// An expression's value.
@@ -233,9 +241,9 @@ impl<'a> Evaluator<'a> {
         let root = path.first().map_or("", String::as_str);
         let value = match (root, path.get(1..).unwrap_or_default()) {
             ("steps", []) => return Ok(String::new()),
-            ("steps", [id, fields @ ..]) => Some((self.steps.get(id), fields)),
+            ("steps", [id, fields @ ..]) => Some((self.steps().get(id), fields)),
             (ITEM, fields) => {
-                let item = self.item.lock().unwrap_or_else(PoisonError::into_inner);
+                let item = self.item().lock().unwrap_or_else(PoisonError::into_inner);
                 Some((item.clone().unwrap_or_default(), fields))
             }
             _ => None,

@@ -9,7 +9,7 @@ use std::str::FromStr as _;
 
 use rust_decimal::Decimal;
 
-use crate::domain::{Facts, Money, Record as _, Value};
+use crate::domain::{Facts, Money, Record as _, Text, Value};
 
 /// An expression of such a shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ pub(crate) enum Operand {
     Path(Vec<String>),
     Int(i64),
     Decimal(Decimal),
-    Text(String),
+    Text(Text),
     Bool(bool),
     Money(Money),
     /// `()`
@@ -140,7 +140,7 @@ impl Operand {
             Self::Decimal(it) => Value::Decimal(*it),
             Self::Bool(it) => Value::Bool(*it),
             Self::Money(it) => Value::Money(*it),
-            Self::Text(it) => Value::Text(it.as_str().into()),
+            Self::Text(it) => Value::Text(it.clone()),
             Self::Nothing => Value::Nothing,
             Self::Path(path) => return at(path, facts),
         })
@@ -189,7 +189,7 @@ fn operand(text: &str) -> Option<(Operand, &str)> {
     }
     if text.starts_with('"') {
         let (it, rest) = quoted(text)?;
-        return Some((Operand::Text(it.to_owned()), rest));
+        return Some((Operand::Text(it.into()), rest));
     }
     if let Some(rest) = text.strip_prefix("money(") {
         let (it, rest) = quoted(rest.trim_start())?;

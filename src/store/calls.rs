@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, Set};
+use sea_orm::{QueryOrder, QuerySelect};
 
 use super::events::{json, moment};
+use super::rows::{Batches, Rows};
 use super::{Store, StoreError};
 use crate::domain::{Call, CallState, RunId, ShopId};
 
@@ -176,49 +176,42 @@ pub(super) async fn of_runs(
     Ok(calls)
 }
 
+const FORGOTTEN: Rows<1> = Rows { head: "DELETE FROM calls WHERE run IN (VALUES ", tail: ")" };
+const CALLS: Rows<17> = Rows {
+    head: "INSERT INTO calls (run, path, shop, position, capability, digest, input, options, state, attempts, due, \
+           answer, trouble, asked, answered, log, awaits) VALUES ",
+    tail: " ON CONFLICT (run, path) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, \
+           due = excluded.due, answer = excluded.answer, trouble = excluded.trouble, answered = excluded.answered, \
+           log = excluded.log, awaits = excluded.awaits",
+};
+
 /// Forgets all calls of these runs.
-pub(super) async fn forget(tx: &DatabaseTransaction, runs: &[RunId]) -> Result<(), DbErr> {
-    for some in runs.chunks(200) {
-        Entity::delete_many().filter(Column::Run.is_in(some.iter().map(|run| run.0))).exec(tx).await?;
-    }
-    Ok(())
+pub(super) fn forget(batches: &mut Batches, runs: &[RunId]) {
+    batches.add(&FORGOTTEN, runs.iter().map(|run| [run.0.into()]));
 }
 
 /// Writes calls as they stand now, new ones and known ones.
-pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, calls: &[(RunId, Call)]) -> Result<(), DbErr> {
-    for some in calls.chunks(200) {
-        let rows = some.iter().map(|(run, call)| ActiveModel {
-            run: Set(run.0),
-            path: Set(call.path.clone()),
-            shop: Set(shop.to_string()),
-            position: Set(i64::from(call.position)),
-            capability: Set(call.capability.clone()),
-            digest: Set(call.digest.clone()),
-            input: Set(json(&call.input)),
-            options: Set(json(&call.options)),
-            state: Set(state_number(call.state)),
-            attempts: Set(i64::from(call.attempts)),
-            due: Set(call.due.as_millisecond()),
-            answer: Set(call.answer.as_ref().map(json)),
-            trouble: Set(call.trouble.clone()),
-            asked: Set(call.asked.as_millisecond()),
-            answered: Set(call.answered.map(|at| at.as_millisecond())),
-            log: Set(if call.log.is_empty() { String::new() } else { json(&call.log) }),
-            awaits: Set(call.awaits.as_ref().map(ToString::to_string)),
-        });
-        let now = OnConflict::columns([Column::Run, Column::Path])
-            .update_columns([
-                Column::State,
-                Column::Attempts,
-                Column::Due,
-                Column::Answer,
-                Column::Trouble,
-                Column::Answered,
-                Column::Log,
-                Column::Awaits,
-            ])
-            .to_owned();
-        Entity::insert_many(rows).on_conflict(now).exec_without_returning(tx).await?;
-    }
-    Ok(())
+pub(super) fn keep(batches: &mut Batches, shop: &ShopId, calls: Vec<(RunId, Call)>) {
+    let row = |(run, call): (RunId, Call)| -> [Value; 17] {
+        [
+            run.0.into(),
+            call.path.into(),
+            shop.as_str().into(),
+            call.position.into(),
+            call.capability.into(),
+            call.digest.into(),
+            json(&call.input).into(),
+            json(&call.options).into(),
+            state_number(call.state).into(),
+            call.attempts.into(),
+            call.due.as_millisecond().into(),
+            call.answer.as_ref().map(json).into(),
+            call.trouble.into(),
+            call.asked.as_millisecond().into(),
+            call.answered.map(|at| at.as_millisecond()).into(),
+            if call.log.is_empty() { String::new() } else { json(&call.log) }.into(),
+            call.awaits.map(|awaits| awaits.to_string()).into(),
+        ]
+    };
+    batches.add(&CALLS, calls.into_iter().map(row));
 }

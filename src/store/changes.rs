@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::events::{self, Accept};
 use super::forgetting::{self, Forget};
+use super::rows::Batches;
 use super::schedules::{self, ScheduleRow};
 use super::spent::Spent;
 use super::waits::{self, AboutRow};
@@ -81,7 +82,7 @@ pub struct Changes {
     pub schedules: Vec<ScheduleRow>,
     /// New runs, without their calls, which go into `calls`.
     pub runs: Vec<Run>,
-    /// Runs that stand elsewhere now.
+    /// Runs that stand elsewhere now, each once.
     pub moved: Vec<Moved>,
     /// Runs that a change of their rule's version has decided about.
     pub decided: Vec<Decided>,
@@ -131,48 +132,52 @@ impl Store {
     /// # Errors
     /// [`StoreError`], and then nothing of it is written.
     pub async fn commit(&self, shop: &ShopId, mut changes: Changes) -> Result<Vec<Arc<Event>>, StoreError> {
-        // Worked out here and not by the one writer, for whom everybody waits.
-        let contexts: Vec<contexts::Row> =
-            changes.matched.drain(..).map(|matched| contexts::row(shop, &matched)).collect();
-        let shop = shop.clone();
-        self.writer.write(move |tx| Box::pin(async move { write(tx, &shop, contexts, changes).await })).await
+        let (derived, forgotten) = (std::mem::take(&mut changes.derived), changes.forgotten.take());
+        let of = shop.clone();
+        // Made here and not by the one writer, for whom everybody waits.
+        let batches = batches(shop, changes);
+        self.writer.write(move |tx| Box::pin(write(tx, of, derived, batches, forgotten))).await
     }
 }
 
 async fn write(
     tx: &DatabaseTransaction,
-    shop: &ShopId,
-    contexts: Vec<contexts::Row>,
-    changes: Changes,
+    shop: ShopId,
+    derived: Vec<Accept>,
+    batches: Batches,
+    forgotten: Option<Forget>,
 ) -> Result<Vec<Arc<Event>>, DbErr> {
-    heard::keep_listeners(tx, &changes.listeners).await?;
-    contexts::keep(tx, contexts).await?;
-    waits::keep(tx, shop, &changes.about).await?;
-    records::keep(tx, shop, changes.records).await?;
-    record_names::keep(tx, shop, changes.names).await?;
-    let mut fresh = Vec::new();
-    if !changes.derived.is_empty() {
-        let accepted = events::insert(tx, &changes.derived).await?;
-        let new = changes.derived.iter().zip(accepted).filter(|(_, accepted)| accepted.fresh);
-        fresh.extend(new.map(|(accept, _)| accept.event().clone()));
+    batches.write(tx).await?;
+    if let Some(forget) = &forgotten {
+        forgetting::forget(tx, &shop, forget).await?;
     }
-    schedules::keep(tx, shop, changes.schedules).await?;
-    runs::insert(tx, shop, &changes.runs).await?;
-    for moved in &changes.moved {
-        runs::update(tx, moved).await?;
+    if derived.is_empty() {
+        return Ok(Vec::new());
     }
-    for decided in &changes.decided {
-        runs::decide(tx, decided).await?;
-    }
-    rule_history::finish(tx, shop, changes.followed).await?;
-    calls::forget(tx, &changes.rewritten).await?;
-    calls::keep(tx, shop, &changes.calls).await?;
-    memory::keep(tx, shop, changes.memory).await?;
-    rule_pauses::keep(tx, shop, &changes.pauses).await?;
-    spent::insert(tx, shop, &changes.spent).await?;
-    dead::drop_runs(tx, shop, &changes.dropped).await?;
-    if let Some(forget) = &changes.forgotten {
-        forgetting::forget(tx, shop, forget).await?;
-    }
-    Ok(fresh)
+    let accepted = events::insert(tx, &derived).await?;
+    let fresh = derived.iter().zip(accepted).filter(|(_, accepted)| accepted.fresh);
+    Ok(fresh.map(|(accept, _)| accept.event().clone()).collect())
+}
+
+/// The statements that write all of it but the derived events.
+fn batches(shop: &ShopId, changes: Changes) -> Batches {
+    let mut batches = Batches::default();
+    let to = &mut batches;
+    heard::keep_listeners(to, &changes.listeners);
+    contexts::keep(to, shop, &changes.matched);
+    waits::keep(to, shop, changes.about);
+    records::keep(to, shop, changes.records);
+    record_names::keep(to, shop, changes.names);
+    schedules::keep(to, shop, changes.schedules);
+    runs::insert(to, shop, &changes.runs);
+    runs::update(to, &changes.moved);
+    runs::decide(to, &changes.decided);
+    rule_history::finish(to, shop, changes.followed);
+    calls::forget(to, &changes.rewritten);
+    calls::keep(to, shop, changes.calls);
+    memory::keep(to, shop, changes.memory);
+    rule_pauses::keep(to, shop, &changes.pauses);
+    spent::insert(to, shop, changes.spent);
+    dead::drop_runs(to, shop, &changes.dropped);
+    batches
 }

@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
-use sea_orm::DatabaseTransaction;
 use sea_orm::entity::prelude::*;
 
 use super::events::{MATCHED, json};
-use super::rows::{Batch, Rows, in_batches};
+use super::rows::{Batches, Rows};
 use super::{Matched, StoreError, heard};
-use crate::domain::{Context, Event, EventId, Records, ShopId};
+use crate::domain::{Context, Event, Records, ShopId};
 
 #[derive(Clone, Debug, DeriveEntityModel)]
 #[sea_orm(table_name = "contexts")]
@@ -31,14 +30,23 @@ pub struct Model {
 pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
-/// A row on its way.
-pub(super) struct Row {
-    event: EventId,
-    values: [Value; 7],
+/// What the event of this row was matched with.
+pub(super) fn read(event: &Event, row: &Model) -> Result<Context, StoreError> {
+    let mut context = if row.context.is_empty() { Context::default() } else { serde_json::from_str(&row.context)? };
+    context.records = Arc::new(event.records.with(&context.records));
+    Ok(context)
 }
 
-/// The row of an event that was matched.
-pub(super) fn row(shop: &ShopId, matched: &Matched) -> Row {
+const CONTEXTS: Rows<7> =
+    Rows { head: "INSERT INTO contexts (event, shop, late, context, why_not, echo, matched) VALUES ", tail: "" };
+
+/// Writes these, and that their events are matched.
+pub(super) fn keep(batches: &mut Batches, shop: &ShopId, matched: &[Matched]) {
+    batches.add(&MATCHED, matched.iter().map(|it| [it.event.id.0.into()]));
+    batches.add(&CONTEXTS, matched.iter().map(|it| row(shop, it)));
+}
+
+fn row(shop: &ShopId, matched: &Matched) -> [Value; 7] {
     let Matched { event, context, listeners, heard, at } = matched;
     let records = context.records.beyond(&event.records);
     let same = context.missing.is_empty() && records == Records::default();
@@ -47,7 +55,7 @@ pub(super) fn row(shop: &ShopId, matched: &Matched) -> Row {
     } else {
         json(&Context { records: Arc::new(records), missing: context.missing.clone() })
     };
-    let values = [
+    [
         event.id.0.into(),
         shop.as_str().into(),
         event.late.into(),
@@ -55,27 +63,5 @@ pub(super) fn row(shop: &ShopId, matched: &Matched) -> Row {
         heard::written(listeners, heard).into(),
         event.echo.as_deref().map(str::to_owned).into(),
         at.as_millisecond().into(),
-    ];
-    Row { event: event.id, values }
-}
-
-/// What the event of this row was matched with.
-pub(super) fn read(event: &Event, row: &Model) -> Result<Context, StoreError> {
-    let mut context = if row.context.is_empty() { Context::default() } else { serde_json::from_str(&row.context)? };
-    context.records = Arc::new(event.records.with(&context.records));
-    Ok(context)
-}
-
-/// Writes these, and that their events are matched.
-pub(super) async fn keep(tx: &DatabaseTransaction, mut rows: Vec<Row>) -> Result<(), DbErr> {
-    const CONTEXTS: Rows<7> =
-        Rows { head: "INSERT INTO contexts (event, shop, late, context, why_not, echo, matched) VALUES ", tail: "" };
-    for some in in_batches(&mut rows) {
-        let mut batch = Batch::default();
-        batch.add(&MATCHED, some.iter().map(|row| [row.event.0.into()]));
-        let values = some.iter_mut().map(|row| std::mem::replace(&mut row.values, [const { Value::Bool(None) }; 7]));
-        batch.add(&CONTEXTS, values);
-        batch.write(tx).await?;
-    }
-    Ok(())
+    ]
 }

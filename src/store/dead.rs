@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use sea_orm::{ColumnTrait, sea_query::Expr};
-use sea_orm::{DatabaseTransaction, DbErr, EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Value};
+use sea_orm::{EntityTrait, FromQueryResult, QueryFilter, QuerySelect, Value};
 
+use super::rows::{Batches, Rows};
 use super::runs::{Column, Entity};
 use super::{Store, StoreError};
 use crate::domain::{RunId, ShopId};
@@ -97,15 +98,10 @@ fn narrowed(shop: &ShopId, filter: &DeadFilter) -> (String, Vec<Value>) {
     (sql, values)
 }
 
+const DROPPED: Rows<2> =
+    Rows { head: "UPDATE runs SET dead = 0 FROM (VALUES ", tail: ") WHERE id = column1 AND shop = column2" };
+
 /// Nobody need look at these runs any more.
-pub(super) async fn drop_runs(tx: &DatabaseTransaction, shop: &ShopId, runs: &[RunId]) -> Result<(), DbErr> {
-    for some in runs.chunks(200) {
-        Entity::update_many()
-            .col_expr(Column::Dead, Expr::value(0))
-            .filter(Column::Id.is_in(some.iter().map(|id| id.0)))
-            .filter(Column::Shop.eq(shop.as_str()))
-            .exec(tx)
-            .await?;
-    }
-    Ok(())
+pub(super) fn drop_runs(batches: &mut Batches, shop: &ShopId, runs: &[RunId]) {
+    batches.add(&DROPPED, runs.iter().map(|run| [run.0.into(), shop.as_str().into()]));
 }

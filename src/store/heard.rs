@@ -8,11 +8,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseTransaction, Set};
 
 use super::StoreError;
 use super::events::json;
+use super::rows::{Batches, Rows};
 use crate::domain::{Heard, Listeners};
 
 #[derive(Clone, Debug, DeriveEntityModel)]
@@ -33,14 +32,12 @@ type Versions = Vec<(Arc<str>, Arc<str>)>;
 /// What came of each version that listened.
 pub type HeardBy = Vec<(Arc<str>, Arc<str>, Heard)>;
 
+const LISTENERS: Rows<2> =
+    Rows { head: "INSERT INTO listeners (id, rules) VALUES ", tail: " ON CONFLICT DO NOTHING" };
+
 /// Keeps those listeners that are not kept yet.
-pub(super) async fn keep_listeners(tx: &DatabaseTransaction, all: &[Arc<Listeners>]) -> Result<(), DbErr> {
-    for listeners in all {
-        let row = ActiveModel { id: Set(listeners.id), rules: Set(json(&listeners.rules)) };
-        let known = OnConflict::column(Column::Id).do_nothing().to_owned();
-        Entity::insert(row).on_conflict(known).exec_without_returning(tx).await?;
-    }
-    Ok(())
+pub(super) fn keep_listeners(batches: &mut Batches, all: &[Arc<Listeners>]) {
+    batches.add(&LISTENERS, all.iter().map(|it| [it.id.into(), json(&it.rules).into()]));
 }
 
 /// As it is written beside an event; empty where nobody listened.

@@ -1,11 +1,10 @@
 //! A shop's own small state: what rules remember.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseTransaction, Set};
 use serde_json::Value as Json;
 
 use super::events::json;
+use super::rows::{Batches, Rows};
 use super::{Store, StoreError};
 use crate::domain::ShopId;
 
@@ -34,16 +33,17 @@ impl Store {
     }
 }
 
-/// Remembers these; null forgets.
-pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, values: Vec<(String, Json)>) -> Result<(), DbErr> {
-    for (key, value) in values {
-        if value.is_null() {
-            Entity::delete_by_id((shop.to_string(), key)).exec(tx).await?;
-            continue;
-        }
-        let row = ActiveModel { shop: Set(shop.to_string()), key: Set(key), value: Set(json(&value)) };
-        let now = OnConflict::columns([Column::Shop, Column::Key]).update_column(Column::Value).to_owned();
-        Entity::insert(row).on_conflict(now).exec_without_returning(tx).await?;
-    }
-    Ok(())
+const REMEMBERED: Rows<3> = Rows {
+    head: "INSERT INTO memory (shop, key, value) VALUES ",
+    tail: " ON CONFLICT (shop, key) DO UPDATE SET value = excluded.value",
+};
+/// One at a time: SQLite finds one row of two values by its key, and goes through the table for several.
+const FORGOTTEN: Rows<2> = Rows { head: "DELETE FROM memory WHERE (shop, key) = ", tail: "" };
+
+/// Remembers these, each key once; null forgets.
+pub(super) fn keep(batches: &mut Batches, shop: &ShopId, values: Vec<(String, Json)>) {
+    let (forgotten, remembered): (Vec<_>, Vec<_>) = values.into_iter().partition(|(_, value)| value.is_null());
+    forgotten.into_iter().for_each(|(key, _)| batches.add(&FORGOTTEN, [[shop.as_str().into(), key.into()]]));
+    let row = |(key, value): (String, Json)| [shop.as_str().into(), key.into(), json(&value).into()];
+    batches.add(&REMEMBERED, remembered.into_iter().map(row));
 }

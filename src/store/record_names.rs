@@ -3,32 +3,25 @@
 //! A name that a record has lost stays here, so whoever finds a record by it must look whether it is still called so.
 //! That makes writing one cheap: what is there already is left as it is.
 
-use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, DatabaseTransaction, QueryOrder, QuerySelect};
+use sea_orm::FromQueryResult;
 
-use super::rows::Rows;
+use super::rows::{Batches, Rows};
 use super::{Store, StoreError};
 use crate::domain::{RecordKey, RecordName, ShopId, Text};
 
-#[derive(Clone, Debug, DeriveEntityModel)]
-#[sea_orm(table_name = "record_names")]
-pub struct Model {
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub shop: String,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub kind: String,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub name: String,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub id: String,
+#[derive(FromQueryResult)]
+struct Model {
+    kind: String,
+    name: String,
+    id: String,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-impl ActiveModelBehavior for ActiveModel {}
-
-/// Names are all but unique. Where a shop's are not, so many records are looked at and no more, the newest first.
-const MOST_ALIKE: u64 = 1000;
+/// Names are all but unique. Where a shop's are not, a thousand records are looked at and no more, the newest first.
+const ASKED: Rows<3> = Rows {
+    head: "SELECT n.kind, n.name, n.id FROM (VALUES ",
+    tail: ") AS asked CROSS JOIN record_names AS n ON n.shop = asked.column1 AND n.kind = asked.column2 \
+           AND n.name = asked.column3 ORDER BY n.id DESC LIMIT 1000",
+};
 
 impl Store {
     /// The records that are or were called so.
@@ -37,19 +30,10 @@ impl Store {
     /// [`StoreError`].
     pub async fn named(&self, shop: &ShopId, names: &[RecordName]) -> Result<Vec<(RecordName, RecordKey)>, StoreError> {
         let mut found = Vec::new();
-        for some in names.chunks(100) {
-            let any = some.iter().fold(Condition::any(), |any, name| {
-                any.add(Condition::all().add(Column::Kind.eq(name.kind.as_str())).add(Column::Name.eq(&*name.name)))
-            });
-            let rows = Entity::find()
-                .filter(Column::Shop.eq(shop.as_str()))
-                .filter(any)
-                .order_by_desc(Column::Id)
-                .limit(MOST_ALIKE)
-                .all(&self.readers)
-                .await?;
-            for row in rows {
-                let called = some.iter().find(|name| name.kind.as_str() == row.kind && *name.name == *row.name);
+        let asked = names.iter().map(|it| [shop.as_str().into(), it.kind.as_str().into(), (&*it.name).into()]);
+        for statement in ASKED.ask(asked) {
+            for row in Model::find_by_statement(statement).all(&self.readers).await? {
+                let called = names.iter().find(|name| name.kind.as_str() == row.kind && *name.name == *row.name);
                 let Some(name) = called else { continue };
                 found.push((name.clone(), RecordKey { kind: name.kind, id: row.id.into() }));
             }
@@ -58,12 +42,13 @@ impl Store {
     }
 }
 
+const NAMES: Rows<4> =
+    Rows { head: "INSERT INTO record_names (shop, kind, name, id) VALUES ", tail: " ON CONFLICT DO NOTHING" };
+
 /// Lets these records be found by these names, too.
-pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, names: Vec<(RecordName, Text)>) -> Result<(), DbErr> {
-    const NAMES: Rows<4> =
-        Rows { head: "INSERT INTO record_names (shop, kind, name, id) VALUES ", tail: " ON CONFLICT DO NOTHING" };
+pub(super) fn keep(batches: &mut Batches, shop: &ShopId, names: Vec<(RecordName, Text)>) {
     let row = |(name, id): (RecordName, Text)| {
         [shop.as_str().into(), name.kind.as_str().into(), (&*name.name).into(), (&*id).into()]
     };
-    NAMES.write(tx, names.into_iter().map(row)).await.map(|_| ())
+    batches.add(&NAMES, names.into_iter().map(row));
 }

@@ -1,31 +1,29 @@
 //! Records: the newest version of each order, customer, product and stock level.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
-use sea_orm::entity::prelude::*;
-use sea_orm::{Condition, DatabaseTransaction};
+use sea_orm::FromQueryResult;
 
 use super::events::moment;
-use super::rows::Rows;
+use super::rows::{Batches, Rows};
 use super::{Store, StoreError};
 use crate::domain::{RecordKey, ShopId};
 
-#[derive(Clone, Debug, DeriveEntityModel)]
-#[sea_orm(table_name = "records")]
-pub struct Model {
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub shop: String,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub kind: String,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub id: String,
-    pub modified: i64,
-    pub received: i64,
-    pub record: String,
+#[derive(FromQueryResult)]
+struct Model {
+    kind: String,
+    id: String,
+    modified: i64,
+    received: i64,
+    record: String,
 }
 
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-impl ActiveModelBehavior for ActiveModel {}
+const ASKED: Rows<3> = Rows {
+    head: "SELECT r.kind, r.id, r.modified, r.received, r.record FROM (VALUES ",
+    tail: ") AS asked CROSS JOIN records AS r ON r.shop = asked.column1 AND r.kind = asked.column2 \
+           AND r.id = asked.column3",
+};
 
 /// A record's newest known version.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,18 +44,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn records(&self, shop: &ShopId, keys: &[RecordKey]) -> Result<Vec<StoredRecord>, StoreError> {
+        let by_name: HashMap<(&str, &str), &RecordKey> =
+            keys.iter().map(|key| ((key.kind.as_str(), &*key.id), key)).collect();
         let mut found = Vec::new();
-        for some in keys.chunks(200) {
-            let any = some.iter().fold(Condition::any(), |any, key| {
-                any.add(Condition::all().add(Column::Kind.eq(key.kind.as_str())).add(Column::Id.eq(&*key.id)))
-            });
-            let rows = Entity::find().filter(Column::Shop.eq(shop.as_str())).filter(any).all(&self.readers).await?;
-            for row in rows {
-                let Some(key) = some.iter().find(|key| key.kind.as_str() == row.kind && *key.id == *row.id) else {
-                    continue;
-                };
+        let asked = keys.iter().map(|key| [shop.as_str().into(), key.kind.as_str().into(), (&*key.id).into()]);
+        for statement in ASKED.ask(asked) {
+            for row in Model::find_by_statement(statement).all(&self.readers).await? {
+                let Some(key) = by_name.get(&(row.kind.as_str(), row.id.as_str())) else { continue };
                 found.push(StoredRecord {
-                    key: key.clone(),
+                    key: (*key).clone(),
                     modified: moment(row.modified),
                     received: moment(row.received),
                     record: row.record,
@@ -68,16 +63,17 @@ impl Store {
     }
 }
 
+const RECORDS: Rows<6> = Rows {
+    head: "INSERT INTO records (shop, kind, id, modified, received, record) VALUES ",
+    tail: " ON CONFLICT (shop, kind, id) DO UPDATE SET modified = excluded.modified, received = excluded.received, \
+           record = excluded.record",
+};
+
 /// Keeps these as the newest versions. Whoever calls has compared the times.
-pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, records: Vec<StoredRecord>) -> Result<(), DbErr> {
-    const RECORDS: Rows<6> = Rows {
-        head: "INSERT INTO records (shop, kind, id, modified, received, record) VALUES ",
-        tail: " ON CONFLICT DO UPDATE SET modified = excluded.modified, received = excluded.received, \
-               record = excluded.record",
-    };
+pub(super) fn keep(batches: &mut Batches, shop: &ShopId, records: Vec<StoredRecord>) {
     let row = |it: StoredRecord| {
         let [modified, received] = [it.modified, it.received].map(|time| time.as_millisecond().into());
         [shop.as_str().into(), it.key.kind.as_str().into(), (&*it.key.id).into(), modified, received, it.record.into()]
     };
-    RECORDS.write(tx, records.into_iter().map(row)).await.map(|_| ())
+    batches.add(&RECORDS, records.into_iter().map(row));
 }

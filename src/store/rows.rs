@@ -1,10 +1,11 @@
-//! Writing many rows at a time, on the way that every event takes.
+//! Writing many rows at a time: the one way in which a turn's changes and deliveries are written; and asking for many.
 //!
 //! The builder of sea-orm makes a statement for its rows each time, which costs more than writing them. Here the
-//! statement for 1 row, 2 rows, … 64 rows is written out, prepared once and kept by the connection. Rows of several
-//! tables go in one statement, since each is a way to the connection's thread and back.
+//! statement for 1 row, 2 rows, … 64 rows is written out, prepared once and kept by the connection. Whoever changes
+//! something makes the statements; the one writer, for whom everybody waits, only hands them to its connection, since
+//! each is a way to that connection's thread and back.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, Statement, Value};
 
 /// The most rows of a statement.
 pub(super) const MOST: usize = 64;
@@ -18,22 +19,40 @@ pub(super) struct Rows<const N: usize> {
     pub(super) tail: &'static str,
 }
 
-impl<const N: usize> Rows<N> {
-    /// Writes them all, and says how many rows of the table it has changed.
-    pub(super) async fn write(
-        &self,
-        tx: &DatabaseTransaction,
-        rows: impl IntoIterator<Item = [Value; N]>,
-    ) -> Result<u64, DbErr> {
-        let (mut rows, mut changed) = (rows.into_iter(), 0);
+/// Statements that are made and not yet written.
+#[derive(Default)]
+pub(super) struct Batches(Vec<Batch>);
+
+impl Batches {
+    /// Adds rows of one table, however many.
+    pub(super) fn add<const N: usize>(&mut self, into: &Rows<N>, rows: impl IntoIterator<Item = [Value; N]>) {
+        let mut rows = rows.into_iter();
         loop {
             let mut batch = Batch::default();
-            batch.add(self, rows.by_ref().take(MOST));
+            batch.add(into, rows.by_ref().take(MOST));
             if batch.values.is_empty() {
-                return Ok(changed);
+                return;
             }
-            changed += batch.write(tx).await?;
+            self.0.push(batch);
         }
+    }
+
+    /// Writes them in their order.
+    pub(super) async fn write(self, tx: &DatabaseTransaction) -> Result<(), DbErr> {
+        for batch in self.0 {
+            batch.write(tx).await?;
+        }
+        Ok(())
+    }
+}
+
+impl<const N: usize> Rows<N> {
+    /// The statements that ask for these: `SELECT … FROM (VALUES (?,?),(?,?)) AS asked CROSS JOIN …`. The join is a
+    /// cross join so that the rows come first: SQLite looks each up by the index, where `OR` has it go through the table.
+    pub(super) fn ask(&self, rows: impl IntoIterator<Item = [Value; N]>) -> Vec<Statement> {
+        let mut batches = Batches::default();
+        batches.add(self, rows);
+        batches.0.into_iter().map(Batch::statement).collect()
     }
 }
 
@@ -62,10 +81,13 @@ impl Batch {
         self.sql.push(';');
     }
 
+    fn statement(self) -> Statement {
+        Statement::from_sql_and_values(DbBackend::Sqlite, self.sql, self.values)
+    }
+
     /// Writes them, and says how many rows it has changed.
     pub(super) async fn write(self, connection: &impl ConnectionTrait) -> Result<u64, DbErr> {
-        let statement = Statement::from_sql_and_values(connection.get_database_backend(), self.sql, self.values);
-        Ok(connection.execute_raw(statement).await?.rows_affected())
+        Ok(connection.execute_raw(self.statement()).await?.rows_affected())
     }
 
     /// Writes them in a transaction of their own: one way to the connection's thread and back for all of it.
@@ -92,11 +114,6 @@ fn row(columns: usize) -> String {
     row
 }
 
-/// As many at a time as go into one [`Batch`].
-pub(super) fn in_batches<T>(items: &mut [T]) -> impl Iterator<Item = &mut [T]> {
-    items.chunks_mut(MOST)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +129,10 @@ mod tests {
         let first = "INSERT INTO a (b, c) VALUES (?,?),(?,?) ON CONFLICT DO NOTHING;";
         assert_eq!(batch.sql, format!("{first}DELETE FROM d WHERE e IN (VALUES (?));"));
         assert_eq!(batch.values.len(), 5);
-        assert_eq!(in_batches(&mut [0; 130]).map(|some| some.len()).collect::<Vec<_>>(), [64, 64, 2]);
+
+        let mut batches = Batches::default();
+        batches.add(&others, (0..130).map(|number| [number.into()]));
+        batches.add(&others, []);
+        assert_eq!(batches.0.iter().map(|batch| batch.values.len()).collect::<Vec<_>>(), [64, 64, 2]);
     }
 }

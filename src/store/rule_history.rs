@@ -2,10 +2,10 @@
 //! being dealt with.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::Expr;
 use sea_orm::{DatabaseTransaction, QueryOrder, Set};
 
 use super::events::moment;
+use super::rows::{Batches, Rows};
 use super::{RuleVersion, Store, StoreError, rule_states, rule_versions};
 use crate::domain::{OnChange, Pin, Role, RoleChange, ShopId};
 
@@ -152,16 +152,12 @@ async fn insert(tx: &DatabaseTransaction, shop: &ShopId, change: &RoleChange) ->
     Ok(Entity::insert(row).exec(tx).await?.last_insert_id)
 }
 
+const FOLLOWED: Rows<2> = Rows {
+    head: "UPDATE rule_history SET unfinished = 0 FROM (VALUES ",
+    tail: ") WHERE id = column1 AND shop = column2",
+};
+
 /// Every waiting run that these changes concern has been dealt with.
-pub(super) async fn finish(tx: &DatabaseTransaction, shop: &ShopId, changes: Vec<i64>) -> Result<(), DbErr> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    Entity::update_many()
-        .col_expr(Column::Unfinished, Expr::value(0))
-        .filter(Column::Shop.eq(shop.as_str()))
-        .filter(Column::Id.is_in(changes))
-        .exec(tx)
-        .await
-        .map(|_| ())
+pub(super) fn finish(batches: &mut Batches, shop: &ShopId, changes: Vec<i64>) {
+    batches.add(&FOLLOWED, changes.into_iter().map(|change| [change.into(), shop.as_str().into()]));
 }

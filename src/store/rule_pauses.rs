@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Statement};
+use sea_orm::{FromQueryResult, Statement};
 
 use super::events::json;
+use super::rows::{Batches, Rows};
 use super::{Store, StoreError};
 use crate::domain::{Pause, Pauses, RunId, ShopId};
 
@@ -68,13 +69,13 @@ impl Store {
     }
 }
 
-/// Keeps these, each in the place of what there was.
-pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, pauses: &[(String, Pause)]) -> Result<(), DbErr> {
-    let sql = "INSERT INTO rule_states (shop, rule, paused) VALUES (?, ?, ?) \
-               ON CONFLICT (shop, rule) DO UPDATE SET paused = excluded.paused";
-    for (rule, pause) in pauses {
-        let values = [shop.as_str().into(), rule.as_str().into(), json(pause).into()];
-        tx.execute_raw(Statement::from_sql_and_values(tx.get_database_backend(), sql, values)).await?;
-    }
-    Ok(())
+const PAUSES: Rows<3> = Rows {
+    head: "INSERT INTO rule_states (shop, rule, paused) VALUES ",
+    tail: " ON CONFLICT (shop, rule) DO UPDATE SET paused = excluded.paused",
+};
+
+/// Keeps these, each in the place of what there was; of several for one rule the last.
+pub(super) fn keep(batches: &mut Batches, shop: &ShopId, pauses: &[(String, Pause)]) {
+    let row = |(rule, pause): &(String, Pause)| [shop.as_str().into(), rule.as_str().into(), json(pause).into()];
+    batches.add(&PAUSES, pauses.iter().map(row));
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, QueryOrder, QuerySelect, Set};
+use sea_orm::{QueryOrder, QuerySelect};
 
 use super::events::{self, json, moment};
+use super::rows::{Batches, Rows};
 use super::{Decided, Moved, Store, StoreError, calls, contexts, dead};
 use crate::domain::{Context, End, EventId, IdMaker, Mode, Run, RunId, RunState, ShopId};
 
@@ -374,50 +375,68 @@ pub(super) async fn newest(readers: &DatabaseConnection) -> Result<i64, StoreErr
     Ok(Entity::find().order_by_desc(Column::Id).one(readers).await?.map_or(0, |row| row.id))
 }
 
+const RUNS: Rows<12> = Rows {
+    head: "INSERT INTO runs (id, shop, rule, version, event, lane, state, outcome, started, ended, mode, dead) VALUES ",
+    tail: "",
+};
+const MOVED: Rows<5> = Rows {
+    head: "UPDATE runs SET state = column2, outcome = column3, ended = column4, dead = column5 FROM (VALUES ",
+    tail: ") WHERE id = column1",
+};
+const DECIDED: Rows<5> = Rows {
+    head: "UPDATE runs SET version = column2, lane = column3, decided = column4, stays = column5 FROM (VALUES ",
+    tail: ") WHERE id = column1",
+};
+
 /// Adds new runs.
-pub(super) async fn insert(tx: &DatabaseTransaction, shop: &ShopId, runs: &[Run]) -> Result<(), DbErr> {
-    for some in runs.chunks(500) {
-        let rows = some.iter().map(|run| ActiveModel {
-            id: Set(run.id.0),
-            shop: Set(shop.to_string()),
-            rule: Set(run.rule.to_string()),
-            version: Set(run.version.to_string()),
-            event: Set(run.event.id.0),
-            lane: Set(run.lane.to_string()),
-            state: Set(state_number(run.state)),
-            outcome: Set(run.ended.as_ref().map(|(_, end)| json(end))),
-            started: Set(run.started.as_millisecond()),
-            ended: Set(run.ended.as_ref().map(|(at, _)| at.as_millisecond())),
-            mode: Set(mode_number(run.mode)),
-            dead: Set(is_dead(run.mode, run.ended.as_ref())),
-            decided: Set(0),
-            stays: Set(None),
-        });
-        Entity::insert_many(rows).exec_without_returning(tx).await?;
+pub(super) fn insert(batches: &mut Batches, shop: &ShopId, runs: &[Run]) {
+    let row = |run: &Run| -> [Value; 12] {
+        let [state, outcome, ended, dead] = standing(run.state, run.mode, run.ended.as_ref());
+        [
+            run.id.0.into(),
+            shop.as_str().into(),
+            (&*run.rule).into(),
+            (&*run.version).into(),
+            run.event.id.0.into(),
+            (&*run.lane).into(),
+            state,
+            outcome,
+            run.started.as_millisecond().into(),
+            ended,
+            mode_number(run.mode).into(),
+            dead,
+        ]
+    };
+    batches.add(&RUNS, runs.iter().map(row));
+}
+
+/// Writes where runs stand now.
+pub(super) fn update(batches: &mut Batches, moved: &[Moved]) {
+    let row = |moved: &Moved| {
+        let [state, outcome, ended, dead] = standing(moved.state, moved.mode, moved.ended.as_ref());
+        [moved.run.0.into(), state, outcome, ended, dead]
+    };
+    batches.add(&MOVED, moved.iter().map(row));
+}
+
+/// State, outcome, when it ended, and whether it is dead.
+fn standing(state: RunState, mode: Mode, ended: Option<&(Timestamp, End)>) -> [Value; 4] {
+    [
+        state_number(state).into(),
+        ended.map(|(_, end)| json(end)).into(),
+        ended.map(|(at, _)| at.as_millisecond()).into(),
+        is_dead(mode, ended).into(),
+    ]
+}
+
+/// Writes what changes of their rules' versions have made of runs, in the order of the changes: where two decide about
+/// one run, the later one is right.
+pub(super) fn decide(batches: &mut Batches, decided: &[Decided]) {
+    let row = |it: &Decided| {
+        let (version, lane) = ((&*it.version).into(), (&*it.lane).into());
+        [it.run.0.into(), version, lane, it.change.into(), it.stays.clone().into()]
+    };
+    for by_one in decided.chunk_by(|a, b| a.change == b.change) {
+        batches.add(&DECIDED, by_one.iter().map(row));
     }
-    Ok(())
-}
-
-/// Writes where a run stands now.
-pub(super) async fn update(tx: &DatabaseTransaction, moved: &Moved) -> Result<(), DbErr> {
-    let row = ActiveModel {
-        state: Set(state_number(moved.state)),
-        outcome: Set(moved.ended.as_ref().map(|(_, end)| json(end))),
-        ended: Set(moved.ended.as_ref().map(|(at, _)| at.as_millisecond())),
-        dead: Set(is_dead(moved.mode, moved.ended.as_ref())),
-        ..Default::default()
-    };
-    Entity::update_many().set(row).filter(Column::Id.eq(moved.run.0)).exec(tx).await.map(|_| ())
-}
-
-/// Writes what a change of its rule's version has made of a run.
-pub(super) async fn decide(tx: &DatabaseTransaction, decided: &Decided) -> Result<(), DbErr> {
-    let row = ActiveModel {
-        version: Set(decided.version.to_string()),
-        lane: Set(decided.lane.to_string()),
-        decided: Set(decided.change),
-        stays: Set(decided.stays.clone()),
-        ..Default::default()
-    };
-    Entity::update_many().set(row).filter(Column::Id.eq(decided.run.0)).exec(tx).await.map(|_| ())
 }

@@ -2,10 +2,9 @@
 
 use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::OnConflict;
-use sea_orm::{DatabaseTransaction, Set};
 
 use super::events::moment;
+use super::rows::{Batches, Rows};
 use super::{Store, StoreError};
 use crate::domain::ShopId;
 
@@ -48,22 +47,19 @@ impl Store {
     }
 }
 
-/// Writes when these come next.
-pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, rows: Vec<ScheduleRow>) -> Result<(), DbErr> {
+const NEXT: Rows<4> = Rows {
+    head: "INSERT INTO schedules (shop, rule, expression, next) VALUES ",
+    tail: " ON CONFLICT (shop, rule, expression) DO UPDATE SET next = excluded.next",
+};
+const NONE_LEFT: Rows<3> = Rows { head: "DELETE FROM schedules WHERE (shop, rule, expression) = ", tail: "" };
+
+/// Writes when these come next. Of several rows for the same times the last counts.
+pub(super) fn keep(batches: &mut Batches, shop: &ShopId, rows: Vec<ScheduleRow>) {
     for ScheduleRow { rule, expression, next } in rows {
-        let Some(next) = next else {
-            Entity::delete_by_id((shop.to_string(), rule, expression)).exec(tx).await?;
-            continue;
-        };
-        let row = ActiveModel {
-            shop: Set(shop.to_string()),
-            rule: Set(rule),
-            expression: Set(expression),
-            next: Set(next.as_millisecond()),
-        };
-        let name = OnConflict::columns([Column::Shop, Column::Rule, Column::Expression]);
-        let now = name.clone().update_column(Column::Next).to_owned();
-        Entity::insert(row).on_conflict(now).exec_without_returning(tx).await?;
+        let shop = shop.as_str().into();
+        match next {
+            Some(next) => batches.add(&NEXT, [[shop, rule.into(), expression.into(), next.as_millisecond().into()]]),
+            None => batches.add(&NONE_LEFT, [[shop, rule.into(), expression.into()]]),
+        }
     }
-    Ok(())
 }

@@ -4,34 +4,12 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, FromQueryResult, Set};
+use sea_orm::{FromQueryResult, Value};
 
 use super::events::moment;
+use super::rows::{Batches, Rows};
 use super::{Store, StoreError, calls};
 use crate::domain::{Call, Mode, Money, RunId, ShopId};
-
-#[derive(Clone, Debug, DeriveEntityModel)]
-#[sea_orm(table_name = "spent")]
-pub struct Model {
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub run: i64,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub path: String,
-    pub shop: String,
-    pub rule: String,
-    pub at: i64,
-    pub mode: i32,
-    pub capability: String,
-    pub customer: Option<String>,
-    pub currency: Option<String>,
-    pub amount: Option<String>,
-    pub about: Option<String>,
-}
-
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-impl ActiveModelBehavior for ActiveModel {}
 
 /// Amounts that are added up at the most; whoever has more has spent too much to be counted.
 const MOST_AMOUNTS: usize = 100_000;
@@ -255,23 +233,27 @@ impl Store {
     }
 }
 
+const SPENT: Rows<11> = Rows {
+    head: "INSERT INTO spent (run, path, shop, rule, at, mode, capability, customer, currency, amount, about) VALUES ",
+    tail: "",
+};
+
 /// Writes down what was spent.
-pub(super) async fn insert(tx: &DatabaseTransaction, shop: &ShopId, spent: &[Spent]) -> Result<(), DbErr> {
-    for some in spent.chunks(200) {
-        let rows = some.iter().map(|one| ActiveModel {
-            run: Set(one.run.0),
-            path: Set(one.path.clone()),
-            shop: Set(shop.to_string()),
-            rule: Set(one.rule.clone()),
-            at: Set(one.at.as_millisecond()),
-            mode: Set(super::runs::mode_number(one.mode)),
-            capability: Set(one.capability.clone()),
-            customer: Set(one.customer.clone()),
-            currency: Set(one.money.map(|money| money.currency.to_string())),
-            amount: Set(one.money.map(|money| money.amount.to_string())),
-            about: Set(one.about.clone()),
-        });
-        Entity::insert_many(rows).exec_without_returning(tx).await?;
-    }
-    Ok(())
+pub(super) fn insert(batches: &mut Batches, shop: &ShopId, spent: Vec<Spent>) {
+    let row = |one: Spent| -> [Value; 11] {
+        [
+            one.run.0.into(),
+            one.path.into(),
+            shop.as_str().into(),
+            one.rule.into(),
+            one.at.as_millisecond().into(),
+            super::runs::mode_number(one.mode).into(),
+            one.capability.into(),
+            one.customer.into(),
+            one.money.map(|money| money.currency.to_string()).into(),
+            one.money.map(|money| money.amount.to_string()).into(),
+            one.about.into(),
+        ]
+    };
+    batches.add(&SPENT, spent.into_iter().map(row));
 }

@@ -1,26 +1,11 @@
 //! What runs wait for: which events are about what, and which calls something else than the clock answers.
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{DatabaseTransaction, FromQueryResult, QueryOrder, QuerySelect, Set, Statement, Value};
+use sea_orm::{FromQueryResult, QueryOrder, QuerySelect, Statement, Value};
 
+use super::rows::{Batches, Rows};
 use super::{Store, StoreError, calls, runs};
 use crate::domain::{Awaits, Event, EventId, RunId, ShopId};
-
-#[derive(Clone, Debug, DeriveEntityModel)]
-#[sea_orm(table_name = "event_about")]
-pub struct Model {
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub shop: String,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub about: String,
-    #[sea_orm(primary_key, auto_increment = false)]
-    pub event: i64,
-    pub kind: String,
-}
-
-#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub enum Relation {}
-impl ActiveModelBehavior for ActiveModel {}
 
 /// That an event is about something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,16 +183,10 @@ impl Store {
     }
 }
 
+const ABOUT: Rows<4> = Rows { head: "INSERT INTO event_about (shop, about, event, kind) VALUES ", tail: "" };
+
 /// Keeps what events are about.
-pub(super) async fn keep(tx: &DatabaseTransaction, shop: &ShopId, rows: &[AboutRow]) -> Result<(), DbErr> {
-    for some in rows.chunks(AT_ONCE) {
-        let rows = some.iter().map(|row| ActiveModel {
-            shop: Set(shop.to_string()),
-            about: Set(row.about.clone()),
-            event: Set(row.event.0),
-            kind: Set(row.kind.clone()),
-        });
-        Entity::insert_many(rows).exec_without_returning(tx).await?;
-    }
-    Ok(())
+pub(super) fn keep(batches: &mut Batches, shop: &ShopId, rows: Vec<AboutRow>) {
+    let row = |row: AboutRow| [shop.as_str().into(), row.about.into(), row.event.0.into(), row.kind.into()];
+    batches.add(&ABOUT, rows.into_iter().map(row));
 }
