@@ -32,8 +32,7 @@ type Versions = Vec<(Arc<str>, Arc<str>)>;
 /// What came of each version that listened.
 pub type HeardBy = Vec<(Arc<str>, Arc<str>, Heard)>;
 
-const LISTENERS: Rows<2> =
-    Rows { head: "INSERT INTO listeners (id, rules) VALUES ", tail: " ON CONFLICT DO NOTHING" };
+const LISTENERS: Rows<2> = Rows { head: "INSERT INTO listeners (id, rules) VALUES ", tail: " ON CONFLICT DO NOTHING" };
 
 /// Keeps those listeners that are not kept yet.
 pub(super) fn keep_listeners(batches: &mut Batches, all: &[Arc<Listeners>]) {

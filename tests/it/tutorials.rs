@@ -164,7 +164,10 @@ fn what_the_tutorials_say_is_what_comes() {
         if std::env::var_os("UPDATE_PAGES").is_some() && lines(&text) != lines(&came) {
             fs::write(&file, &came).expect(page);
         }
-        assert_eq!(lines(&text), lines(&came), "{page} is not what comes; UPDATE_PAGES=1 writes it anew");
+        let (said, real) = (lines(&text), lines(&came));
+        let differs = said.lines().zip(real.lines()).find(|(said, real)| said != real);
+        assert_eq!(differs, None, "{page} is not what comes; UPDATE_PAGES=1 writes it anew");
+        assert_eq!(said.lines().count(), real.lines().count(), "{page}: something more or less comes");
     }
 }
 
@@ -172,6 +175,9 @@ fn what_the_tutorials_say_is_what_comes() {
 fn both_languages_show_the_same() {
     for (page, other) in PAGES {
         let text = |page: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect(page);
-        assert_eq!(blocks(&text(page)), blocks(&text(other)), "{page} and {other}");
+        let (one, another) = (text(page), text(other));
+        let differs = blocks(&one).into_iter().zip(blocks(&another)).find(|(one, another)| one != another);
+        assert_eq!(differs, None, "{page} and {other}");
+        assert_eq!(blocks(&one).len(), blocks(&another).len(), "{page} and {other}");
     }
 }
