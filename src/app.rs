@@ -6,6 +6,7 @@
 mod answers;
 mod approvals;
 mod moments;
+mod reference;
 mod rule_book;
 mod rules_folder;
 mod shop;
@@ -33,6 +34,7 @@ use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::{self, Model};
 use crate::store::{self, Store};
 pub(crate) use moments::{NotAMoment, moment};
+pub use reference::reference;
 pub use shop::unconnected as unconnected_shop;
 pub use tokens::StoreTokens;
 

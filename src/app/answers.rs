@@ -80,7 +80,10 @@ impl Steering for Answers {
 #[async_trait]
 impl RuleBook for Answers {
     async fn rules(&self, shop: &ShopId) -> Result<Vec<Json>, SteerError> {
-        self.book(shop)?.list().await
+        let mut rules = self.book(shop)?.list().await?;
+        let said = self.say_paused(shop, &mut rules).await;
+        said.map_err(|error| SteerError::Failed(error.to_string()))?;
+        Ok(rules)
     }
 
     async fn rule(&self, shop: &ShopId, id: &str) -> Result<Json, SteerError> {
@@ -211,7 +214,6 @@ pub(super) fn run_head(run: &Run) -> Json {
         "mode": run.mode,
         "event": run.event.id,
         "subject": run.event.subject,
-        "mode": run.mode,
         "lane": run.lane,
         "state": run.state,
         "started": run.started,

@@ -88,8 +88,12 @@ enum Command {
     Model(model::ModelArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
-    /// Print the JSON Schema of rule files, for editors
-    Schema,
+    /// Print the JSON Schema of rule files, for editors, or the reference of all that rules may use
+    Schema {
+        /// The reference, as Markdown
+        #[arg(long)]
+        reference: bool,
+    },
     /// Take deliveries and run the rules, until told to stop (Ctrl-C)
     Serve(serve::ServeArgs),
     /// Make, list and end the tokens of those who may use the API
@@ -128,7 +132,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rules(args) => rules::run(args, &cli.global).await,
         Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
-        Command::Schema => rules::schema(app::unconnected()?.as_ref()),
+        Command::Schema { reference } => rules::schema(app::unconnected()?.as_ref(), reference),
         Command::Serve(args) => serve::run(args, &cli.global).await,
         Command::Token(args) => token::run(args, &cli.global).await,
     }

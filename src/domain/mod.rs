@@ -10,6 +10,7 @@ mod about;
 mod capability;
 mod catalog;
 mod clock;
+mod codes;
 mod decision;
 mod door;
 mod duration;
@@ -35,6 +36,7 @@ pub use capability::{
 };
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use codes::{ErrorCode, FAILURES, PROBLEMS};
 pub use decision::{Decided, Says};
 pub use door::{Answer, AskOptions, Asked, Door, Failure, Retry, digest};
 pub(crate) use duration::parse_duration;

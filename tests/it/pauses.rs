@@ -70,6 +70,9 @@ async fn a_paused_rule_starts_no_run_and_says_since_when_by_whom_and_why() {
         "rule": "at-once", "since": "2026-11-23T09:00:00Z", "by": "ana", "because": "too many tags", "held": 0,
     });
     assert_eq!(stopped["shops"], json!([{ "shop": "acme", "paused": [pause] }]));
+    let (_, said, _) = it.storehand(&["rules", "list"]);
+    let rows: Vec<&str> = said.lines().collect();
+    assert!(rows[1].contains(", paused") && rows[2].contains("by ana: too many tags; no write held so far"), "{said}");
 
     placed(&it, [1]).await;
     let event = newest_event(&ana, &it).await;

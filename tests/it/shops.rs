@@ -6,6 +6,7 @@ mod deliveries;
 mod graphql;
 mod mail;
 mod mutations;
+mod peer;
 
 use jiff::Timestamp;
 use storehand::domain::{Delivery, Received, Refused, Secret, Secrets};

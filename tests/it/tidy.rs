@@ -60,7 +60,7 @@ fn root() -> &'static Path {
 }
 
 /// Every Rust file below `folder`, with its path from the root.
-fn sources(folder: &str) -> Vec<(String, String)> {
+pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -90,7 +90,7 @@ fn level(room: &str) -> Option<u8> {
 }
 
 /// The code of a file: without comments, and without its tests, which may look at whatever they need.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = text.split(concat!("#[cfg", "(test)]\nmod tests {")).next().unwrap_or(text);
     let line = |line: &str| if line.trim_start().starts_with("//") { String::new() } else { line.to_owned() };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
