@@ -2,10 +2,12 @@
 //! that may trigger each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::exclude::{self, Bound};
 use super::finding::{Code, Finding, Report};
 use super::rule::{Body, Condition, Rule, Status, With};
 use super::schedule::Schedule;
@@ -40,24 +42,29 @@ pub(super) fn warnings(rules: &[Arc<Rule>], catalog: &Catalog) -> Vec<Finding> {
 }
 
 /// A write of a rule and where it stands.
+#[derive(Clone)]
 struct Write<'a> {
     rule: &'a Rule,
     capability: &'a str,
     /// Its input, where it has one that can be looked at: not in a script.
     with: Option<&'a With>,
+    /// The whole of it, where it is the same for every event.
+    known: Option<Rc<Json>>,
+    /// What must hold for its rule to run.
+    bounds: Rc<[Bound<'a>]>,
     line: Option<usize>,
 }
 
 fn writes<'a>(rule: &'a Rule, catalog: &'a Catalog) -> Vec<Write<'a>> {
     let is_write = |name: &str| catalog.capabilities.get(name).is_some_and(|spec| spec.kind == Kind::Write);
+    let bounds: Rc<[Bound<'a>]> = exclude::bounds(rule).into();
+    let write = |capability, with: Option<&'a With>, line| {
+        let known = with.and_then(|with| known(with, rule)).map(Rc::new);
+        Write { rule, capability, with, known, bounds: bounds.clone(), line }
+    };
     let all: Vec<Write<'a>> = match &rule.body {
-        Body::Steps(steps) => steps
-            .iter()
-            .map(|step| Write { rule, capability: &step.uses, with: Some(&step.with), line: Some(step.line) })
-            .collect(),
-        Body::Script(script) => {
-            script.asks().iter().map(|(name, _)| Write { rule, capability: name, with: None, line: None }).collect()
-        }
+        Body::Steps(steps) => steps.iter().map(|step| write(&step.uses, Some(&step.with), Some(step.line))).collect(),
+        Body::Script(script) => script.asks().iter().map(|(name, _)| write(name, None, None)).collect(),
     };
     all.into_iter().filter(|write| is_write(write.capability)).collect()
 }
@@ -68,7 +75,7 @@ fn hears(rule: &Rule, kind: &str) -> bool {
 
 /// Two rules that write the same for one event: the customer gets two mails. Left out where both inputs are known
 /// and differ: two different tags are two different writes; and where they are meant for others: a mail to the team and
-/// one to the customer.
+/// one to the customer; and where no event can fulfil the conditions of both.
 fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
     let mut by_event: BTreeMap<(&str, &str), Vec<Write<'_>>> = BTreeMap::new();
     for write in live.iter().flat_map(|rule| writes(rule, catalog)) {
@@ -76,7 +83,7 @@ fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
         let events = catalog.events().iter().filter(|event| event.name != Schedule::DUE);
         for event in events.filter(|event| hears(write.rule, event.name)) {
             let at = (event.name, write.capability);
-            by_event.entry(at).or_default().push(Write { ..write });
+            by_event.entry(at).or_default().push(write.clone());
         }
     }
     let mut findings = Vec::new();
@@ -84,7 +91,9 @@ fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
     for ((event, capability), writes) in by_event {
         for (index, second) in writes.iter().enumerate() {
             let is_same = |first: &&Write<'_>| {
-                first.rule.id != second.rule.id && !differ(first, second, &catalog.capabilities[capability].input)
+                first.rule.id != second.rule.id
+                    && !differ(first, second, &catalog.capabilities[capability].input)
+                    && !exclude::exclude(&first.bounds, &second.bounds)
             };
             // One other rule is enough to say, and once a rule and capability.
             let Some(first) = writes[..index].iter().find(is_same) else { continue };
@@ -100,8 +109,10 @@ fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
 
 /// Whether two uses of a capability are known to be two different things.
 fn differ(first: &Write<'_>, second: &Write<'_>, schema: &Json) -> bool {
-    let (Some(one), Some(other)) = (first.with, second.with) else { return false };
-    if let (Some(one), Some(other)) = (known(one, first.rule), known(other, second.rule)) {
+    if first.with.is_none() || second.with.is_none() {
+        return false;
+    }
+    if let (Some(one), Some(other)) = (&first.known, &second.known) {
         return one != other;
     }
     let properties = schema["properties"].as_object().into_iter().flatten();

@@ -304,6 +304,42 @@ fn writes_that_are_meant_for_others_are_not_the_same() {
     }
 }
 
+#[test]
+fn rules_that_never_run_on_the_same_event_write_nothing_twice() {
+    let rule = |id: &str, condition: &str| {
+        format!(
+            "id: {id}\nstatus: live\ninputs:\n  limit: {{ type: money, default: 50 EUR }}\n  more: {{ type: money, default: 80 EUR \
+             }}\n  yen: {{ type: money, default: 50 JPY }}\ntriggers: [{{ event: order.created }}]\nconditions: ['{condition}']\nallow: \
+             [message.send]\nsteps:\n  - {{ uses: message.send, with: {{ text: \"{{{{ order.name }}}}\" }} }}\n"
+        )
+    };
+    for (first, second, together) in [
+        ("order.total <= inputs.limit", "order.total > inputs.limit", false),
+        ("order.total >= inputs.limit", "order.total < inputs.limit", false),
+        ("order.total <= inputs.limit", "order.total >= inputs.limit", true),
+        ("order.total < inputs.limit", "order.total >= inputs.more", false),
+        ("order.total < inputs.more", "order.total >= inputs.limit", true),
+        ("order.total == inputs.limit", "order.total > inputs.limit", false),
+        ("order.total == inputs.limit", "order.total >= inputs.limit", true),
+        ("order.total < inputs.limit", "order.total >= inputs.yen", true),
+        ("order.total <= inputs.limit", "order.subtotal > inputs.limit", true),
+        ("order.status == \"open\"", "order.status == \"closed\"", false),
+        ("order.status == \"open\"", "order.status != \"open\"", false),
+        ("order.status == \"open\"", "order.status != \"closed\"", true),
+        ("order.status != \"open\"", "order.status != \"closed\"", true),
+        ("order.total <= inputs.limit || order.note == ()", "order.total > inputs.limit", true),
+    ] {
+        let folder = tempfile::tempdir().expect("folder");
+        for (name, condition) in [("a", first), ("b", second)] {
+            fs::write(folder.path().join(format!("{name}.yaml")), rule(name, condition)).expect("write");
+        }
+        let loaded = load_folder(folder.path(), &catalog());
+        assert!(loaded.unusable.is_empty(), "{:?}", loaded.findings);
+        let said = loaded.findings.iter().any(|it| it.code == Code::SameWrite);
+        assert_eq!(said, together, "{first} and {second}");
+    }
+}
+
 /// A rule that uses all of the format, to be damaged.
 const WHOLE: &str = include_str!("../../tests/fixtures/rules/good/everything.yaml");
 

@@ -15,6 +15,7 @@ mod advance;
 mod between;
 mod bounds;
 mod eval;
+mod exclude;
 pub mod expr;
 mod fields;
 mod file;

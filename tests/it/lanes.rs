@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use storehand::demo::Fault;
+use storehand::domain::Run;
 
 use crate::support::{TestApp, order};
 

@@ -30,7 +30,7 @@ use outside::{Outside, State};
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/rules");
 
 /// Of so many commits one is looked at, so that it takes less than a minute on two busy cores.
-const EVERY: usize = 3;
+const EVERY: usize = 4;
 
 /// What happens to some rules.
 #[derive(Clone, Debug, Serialize, Deserialize)]

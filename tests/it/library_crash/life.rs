@@ -105,12 +105,7 @@ async fn start(life: &Life, store: &Store, clock: Arc<ManualClock>) -> Engine {
     });
     let rules = Arc::new(RuleSet::new(rules, registry.catalog()));
     let line = |port| Arc::new(Line(port));
-    let shop = Shop {
-        platform: Some(line(life.port)),
-        mailer: Some(line(life.port)),
-        low_stock_default: Some(5),
-        ..world::shop()
-    };
+    let shop = Shop { platform: Some(line(life.port)), mailer: Some(line(life.port)), ..world::shop() };
     let shops = vec![(Arc::new(shop), rules)];
     let ids = Arc::new(IdMaker::new(1));
     let parts = Parts { store: store.clone(), clock, ids, registry, shops, settings: Settings::default() };
