@@ -8,9 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::{mark, order, read};
-use crate::domain::{
-    Attempt, Capability, Example, Facts, Hold, HoldReason, Kind, Makes, Repeat, Shape, Spec, Verdict,
-};
+use crate::domain::{Attempt, Capability, Example, Facts, Hold, HoldReason, Kind, Makes, Repeat, Shape, Spec, Verdict};
 
 /// What comes of a hold and of its end.
 pub(super) const MAKES: &[Makes] = &[Makes { event: "order.updated", fields: &["fulfillment_status"] }];

@@ -34,10 +34,7 @@ impl OrderRelease {
                 &["released"],
                 &[("released", Shape::whole(0, 1000, "How many holds were taken off; 0 where there was none."))],
             ),
-            example: Example {
-                input: json!({ "order_id": "820982911946154508" }),
-                answer: json!({ "released": 1 }),
-            },
+            example: Example { input: json!({ "order_id": "820982911946154508" }), answer: json!({ "released": 1 }) },
             deadline: Duration::from_secs(45),
             makes: MAKES,
             ..Spec::of("order.release", Kind::Write)

@@ -47,10 +47,7 @@ impl ProductUpdate {
                 }),
             },
             deadline: Duration::from_secs(30),
-            makes: &[Makes {
-                event: "product.updated",
-                fields: &["title", "description", "vendor", "kind", "status"],
-            }],
+            makes: &[Makes { event: "product.updated", fields: &["title", "description", "vendor", "kind", "status"] }],
             inverse: Some(inverse),
             ..Spec::of("product.update", Kind::Write)
         })

@@ -48,7 +48,9 @@ impl RefundCreate {
                     ("amount", money("How much: of a record or an input, such as `{{ returned.total }}`.")),
                     (
                         "up_to",
-                        money("Up to how much nobody is asked: one of the rule's inputs, such as `{{ inputs.limit }}`."),
+                        money(
+                            "Up to how much nobody is asked: one of the rule's inputs, such as `{{ inputs.limit }}`.",
+                        ),
                     ),
                     ("note", Shape::text(200, "Why, for people in the shop.")),
                     ("notify", Shape::flag("Whether the platform writes to the customer about it. Default: false.")),
@@ -108,7 +110,8 @@ fn is_allowed(attempt: &Attempt, amount: Money, up_to: Option<Money>) -> Result<
     }
     let asks = "ask a person first (`approval.request`)";
     let Some(up_to) = up_to else {
-        let said = format!("nobody has approved giving {amount} back: {asks}, or say with `up_to` which input allows it");
+        let said =
+            format!("nobody has approved giving {amount} back: {asks}, or say with `up_to` which input allows it");
         return Err(Verdict::refused("needs_approval", said));
     };
     if !attempt.facts.inputs.values().any(|input| is_money(input, up_to)) {

@@ -173,13 +173,28 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum MemoryOp {
-    Get { key: String },
-    Set { key: String, value: Json, only_if: Option<Json> },
-    Add { key: String, by: rust_decimal::Decimal },
+    Get {
+        key: String,
+    },
+    Set {
+        key: String,
+        value: Json,
+        only_if: Option<Json>,
+    },
+    Add {
+        key: String,
+        by: rust_decimal::Decimal,
+    },
     /// Adds to a list, which holds `most` at the most.
-    Push { key: String, value: Json, most: usize },
+    Push {
+        key: String,
+        value: Json,
+        most: usize,
+    },
     /// Gives the list, and forgets it.
-    Take { key: String },
+    Take {
+        key: String,
+    },
 }
 
 impl MemoryOp {

@@ -9,8 +9,8 @@ use super::capability::Verdict;
 use super::fuses::Fuses;
 use super::ids::ShopId;
 use super::money::Currency;
-use super::record::Text;
 use super::platform_writes::{Adjustment, Changed, Hold, ProductChange, RefundOrder};
+use super::record::Text;
 use super::records::{Customer, Order, Product, RecordKey};
 
 /// A shop as capabilities see it: who it is and what it is connected to.

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::change::Change;
 use super::command::{Command, Touched};
 use super::echo::{Echoes, echoes};
+use super::forget::{Forgetting, Forgot};
 use super::happening::{Happening, What};
 use super::holds::Holds;
 use super::lanes::Lanes;
@@ -58,6 +59,7 @@ pub(super) struct Fetched {
 pub(super) enum Returned {
     Attempt(Finished),
     Fetched(Fetched),
+    Forgot(Forgot),
 }
 
 /// A run in memory, with what it takes to advance it.
@@ -98,6 +100,10 @@ pub(super) struct Desk {
     pub(super) changes_unread: bool,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
+    /// Whom it is about to forget.
+    pub(super) forgetting: Forgetting,
+    /// Whether there are events that were found by asking the platform.
+    pub(super) has_reconciled: bool,
     /// What is paused.
     pub(super) holds: Holds,
     /// What was spent of late.
@@ -183,6 +189,8 @@ impl Desk {
             changes: Vec::new(),
             changes_unread: true,
             parked: HashMap::new(),
+            forgetting: Forgetting::default(),
+            has_reconciled: false,
             holds: Holds::default(),
             spending: Spending::default(),
             echoes,
@@ -324,11 +332,12 @@ impl Desk {
             }
         }
         self.follow_changes(turn).await?;
-        let mut fetched = Vec::new();
+        let (mut fetched, mut forgotten) = (Vec::new(), Vec::new());
         for one in returned {
             match one {
                 Returned::Attempt(finished) => self.settle(turn, finished).await?,
                 Returned::Fetched(one) => fetched.push(one),
+                Returned::Forgot(forgot) => forgotten.extend(self.take_forgot(turn, forgot).await?),
             }
         }
         for (command, reply) in commands {
@@ -345,7 +354,8 @@ impl Desk {
         let due_now = is_held_up || self.next_due.is_some_and(|due| due <= turn.now);
         // Events before clocks: one that came in time answers the call that waits for it, however late it is looked at.
         if !self.closing {
-            let batch = self.next_events(events).await?;
+            let mut batch = self.next_events(events).await?;
+            batch.extend(forgotten);
             self.match_events(turn, batch, fetched).await?;
             self.come_due(turn);
         }
@@ -454,6 +464,7 @@ impl Desk {
                 self.runs.remove(&id);
             }
         }
+        self.go_on_forgetting();
         for what in turn.told {
             // Nobody may be watching.
             let _ = self.parts.happenings.send(Happening { shop: self.parts.shop.id.clone(), what });
@@ -482,6 +493,7 @@ impl Desk {
         (self.attempts_under_way, self.lanes) = (0, Lanes::default());
         self.runs.clear();
         self.parked.clear();
+        self.forgetting = Forgetting::default();
         self.read_from_disk.clear();
         self.kept_listeners.clear();
         self.catching_up = Some(EventId(0));
@@ -490,6 +502,7 @@ impl Desk {
         self.changes_unread = true;
         self.read_holds().await?;
         self.read_spending().await?;
+        self.read_reconciled().await?;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

@@ -12,11 +12,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::API_VERSION;
-use super::graphql::{CANCEL_ORDER, CancelData, NOTE_ORDER, NoteData, ORDER, OrderData, TAG, TagsData, UNTAG, UserError};
+use super::graphql::{
+    CANCEL_ORDER, CancelData, NOTE_ORDER, NoteData, ORDER, OrderData, TAG, TagsData, UNTAG, UserError,
+};
 use super::{changed, goods, holds, refunds};
 use crate::domain::{
-    Adjustment, CancelReason, Cancellation, Changed, Customer, Hold, Order, Platform, Product, ProductChange, RecordKey,
-    RecordKind, RefundOrder, Secret, Verdict,
+    Adjustment, CancelReason, Cancellation, Changed, Customer, Hold, Order, Platform, Product, ProductChange,
+    RecordKey, RecordKind, RefundOrder, Secret, Verdict,
 };
 use crate::shops::{ShopsError, outgoing};
 

@@ -96,8 +96,9 @@ struct Payment {
 
 /// The payments for an order, with what is left of each.
 fn payments(transactions: Vec<Transaction>, currency: Currency) -> Vec<Payment> {
-    let (paid, other): (Vec<_>, Vec<_>) =
-        transactions.into_iter().partition(|it| matches!(it.kind.as_str(), "SALE" | "CAPTURE") && it.status == "SUCCESS");
+    let (paid, other): (Vec<_>, Vec<_>) = transactions
+        .into_iter()
+        .partition(|it| matches!(it.kind.as_str(), "SALE" | "CAPTURE") && it.status == "SUCCESS");
     let mut payments: Vec<Payment> = paid
         .into_iter()
         .filter_map(|it| {
@@ -106,7 +107,8 @@ fn payments(transactions: Vec<Transaction>, currency: Currency) -> Vec<Payment> 
         })
         .collect();
     // What is on its way back counts as gone.
-    for back in other.into_iter().filter(|it| it.kind == "REFUND" && matches!(it.status.as_str(), "SUCCESS" | "PENDING"))
+    for back in
+        other.into_iter().filter(|it| it.kind == "REFUND" && matches!(it.status.as_str(), "SUCCESS" | "PENDING"))
     {
         let of = back.parent_transaction.and_then(|parent| parent.id.0);
         if let Some(payment) = payments.iter_mut().find(|payment| payment.id.0 == of)
@@ -160,7 +162,8 @@ pub(super) async fn refund(client: &Client, refund: &RefundOrder, key: &str) -> 
     let (parts, left) = spread(payments(order.transactions, amount.currency), amount.amount, &id);
     if left > Decimal::ZERO {
         let most = Money::new(amount.amount - left, amount.currency);
-        let said = format!("of the {amount} asked for, {most} can be given back: more was not paid, or is back already");
+        let said =
+            format!("of the {amount} asked for, {most} can be given back: more was not paid, or is back already");
         return Err(Verdict::refused("not_enough_paid", said));
     }
     let input = json!({ "orderId": id, "note": note, "notify": notify, "transactions": parts });
@@ -184,8 +187,10 @@ mod tests {
     fn an_amount_is_spread_over_what_is_left_of_the_payments() {
         let all = || vec![payment("a", 0), payment("b", 30), payment("c", 50)];
         let (parts, left) = spread(all(), 40.into(), "o");
-        let shown: Vec<(&str, &str)> =
-            parts.iter().map(|it| (it["parentId"].as_str().unwrap_or(""), it["amount"].as_str().unwrap_or(""))).collect();
+        let shown: Vec<(&str, &str)> = parts
+            .iter()
+            .map(|it| (it["parentId"].as_str().unwrap_or(""), it["amount"].as_str().unwrap_or("")))
+            .collect();
         assert_eq!((shown, left), (vec![("b", "30"), ("c", "10")], Decimal::ZERO));
         assert_eq!(spread(all(), 100.into(), "o").1, Decimal::from(20), "more than there is");
     }
@@ -204,7 +209,8 @@ mod tests {
             { "id": "e", "kind": "REFUND", "status": "FAILURE", "gateway": "card", "parentTransaction": { "id": "a" },
               "amountSet": { "shopMoney": { "amount": "20.0", "currencyCode": "EUR" } } },
         ]);
-        let left = payments(serde_json::from_str(&all.to_string()).expect("transactions"), "EUR".parse().expect("a currency"));
+        let left =
+            payments(serde_json::from_str(&all.to_string()).expect("transactions"), "EUR".parse().expect("a currency"));
         assert_eq!(left.iter().map(|it| it.left).collect::<Vec<_>>(), [Decimal::from(35)]);
     }
 }
