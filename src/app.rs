@@ -6,6 +6,7 @@
 mod answers;
 mod approvals;
 mod moments;
+mod reconcile;
 mod reference;
 mod rule_book;
 mod rules_folder;
@@ -124,7 +125,12 @@ impl App {
         let stop = CancellationToken::new();
         let watch =
             |book: &Arc<rule_book::Book>| tokio::spawn(rules_folder::watch(book.clone(), engine.clone(), stop.clone()));
-        let watchers = books.values().map(watch).collect();
+        let mut watchers: Vec<JoinHandle<()>> = books.values().map(watch).collect();
+        for (id, settings) in config.shops.iter().filter(|(_, settings)| settings.shopify.is_some()) {
+            let Some(every) = settings.reconcile else { continue };
+            let asking = reconcile::watch(engine.clone(), clock.clone(), id.clone(), every, stop.clone());
+            watchers.push(tokio::spawn(asking));
+        }
 
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
         let first_token = first_token(&*tokens, &*clock).await?;

@@ -26,7 +26,7 @@ use crate::domain::{Currency, Fuses, Limits, Secret, Secrets, ShopId};
 pub use layers::Origin;
 use layers::{Node, Resolve, Surroundings};
 use reader::{Notes, Section, nearest};
-use values::{Keep, MailUrl, MaybePath, MoneyFuse, OrOff, StoreUrl, TimeZone};
+use values::{Keep, MailUrl, MaybePath, MoneyFuse, Often, OrOff, StoreUrl, TimeZone};
 
 /// The defaults, with what each setting means.
 pub const DEFAULTS: &str = include_str!("config/default.toml");
@@ -192,6 +192,8 @@ pub struct Shop {
     pub secrets: BTreeMap<String, Secret>,
     /// `host:port` on private networks that rules may reach.
     pub private_hosts: Vec<String>,
+    /// How often its platform is asked what has changed there and was not told; `None`: never.
+    pub reconcile: Option<Duration>,
 }
 
 /// `[shop.NAME.shopify]`
@@ -203,6 +205,8 @@ pub struct Shopify {
     pub access_token: Secret,
     /// Another address of the Admin GraphQL API, for a test shop.
     pub endpoint: Option<String>,
+    /// How long one request may take.
+    pub timeout: Duration,
 }
 
 /// `[shop.NAME.mail]`
@@ -457,10 +461,12 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
             domain: shopify.get("domain"),
             access_token: shopify.required("access_token").unwrap_or_else(|| Secret::new("")),
             endpoint: shopify.optional("endpoint").filter(|text: &String| !text.is_empty()),
+            timeout: shopify.optional("timeout").unwrap_or(Duration::from_secs(20)),
         }),
         mail: shop.optional_table("mail", read_mail),
         secrets: shop.map("secrets"),
         private_hosts: shop.optional("private_hosts").unwrap_or_default(),
+        reconcile: shop.get::<Often>("reconcile").0,
     })
 }
 

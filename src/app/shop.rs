@@ -9,7 +9,7 @@ use crate::domain::{Mailer, Platform, Secrets, Shop, ShopId};
 use crate::http::Inlet;
 use crate::shops::{self, mail, shopify};
 
-/// How long one request to a shop's platform or mail server may take.
+/// How long one request to a shop's mail server may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A shop with its connections. `mailer` goes before the configured one.
@@ -17,7 +17,8 @@ pub(super) fn build(id: &ShopId, settings: &config::Shop, mailer: Option<Arc<dyn
     let platform = settings.shopify.as_ref().map(|shopify| -> anyhow::Result<Arc<dyn Platform>> {
         let endpoint = shopify.endpoint.clone().unwrap_or_else(|| format!("https://{}", shopify.domain));
         let access_token = shopify.access_token.clone();
-        let client = shopify::Client::new(shopify::ShopifySettings { endpoint, access_token, timeout: TIMEOUT })?;
+        let client =
+            shopify::Client::new(shopify::ShopifySettings { endpoint, access_token, timeout: shopify.timeout })?;
         Ok(Arc::new(client))
     });
     let configured = || settings.mail.as_ref().map(smtp).transpose();

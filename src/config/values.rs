@@ -241,6 +241,22 @@ impl Readable for Keep {
     }
 }
 
+/// How often something is done, or `off`.
+#[derive(Default)]
+pub(super) struct Often(pub(super) Option<Duration>);
+
+impl Readable for Often {
+    const WANTED: &str = "a time such as \"15m\", at least a minute and at most a day, or \"off\"";
+    fn read(node: &Node, around: &Surroundings<'_>) -> Result<Self, String> {
+        if text_of(node)?.trim() == "off" {
+            return Ok(Self(None));
+        }
+        let often = Duration::read(node, around)?;
+        let enough = often >= Duration::from_secs(60);
+        if enough { Ok(Self(Some(often))) } else { Err("less than a minute is too often".to_owned()) }
+    }
+}
+
 /// How much money at the most, or `off`.
 #[derive(Default)]
 pub(super) struct MoneyFuse(pub(super) Option<Amount>);

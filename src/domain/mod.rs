@@ -26,6 +26,7 @@ mod platform;
 mod platform_writes;
 pub mod record;
 mod records;
+pub mod redact;
 mod run;
 mod schema;
 mod secret;

@@ -26,6 +26,7 @@ use super::happening::{Happening, What};
 use super::holds::{Holds, NEVER};
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
+use super::redact::{Redacted, Redacting};
 use super::registry::Registry;
 use super::schedules::Schedules;
 use super::spending::Spending;
@@ -59,6 +60,7 @@ pub(super) struct Fetched {
 pub(super) enum Returned {
     Attempt(Finished),
     Fetched(Fetched),
+    Redacted(Redacted),
 }
 
 /// A run in memory, with what it takes to advance it.
@@ -99,6 +101,10 @@ pub(super) struct Desk {
     pub(super) changes_unread: bool,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
+    /// Whom it is about to forget.
+    pub(super) redacting: Redacting,
+    /// Whether there are events that were found by asking the platform.
+    pub(super) has_reconciled: bool,
     /// What is paused.
     pub(super) holds: Holds,
     /// What was spent of late.
@@ -187,6 +193,8 @@ impl Desk {
             changes: Vec::new(),
             changes_unread: true,
             parked: HashMap::new(),
+            redacting: Redacting::default(),
+            has_reconciled: false,
             holds: Holds::default(),
             spending: Spending::default(),
             echoes,
@@ -329,11 +337,12 @@ impl Desk {
         }
         self.follow_changes(turn).await?;
         self.forget_some(turn).await?;
-        let mut fetched = Vec::new();
+        let (mut fetched, mut redacted) = (Vec::new(), Vec::new());
         for one in returned {
             match one {
                 Returned::Attempt(finished) => self.settle(turn, finished).await?,
                 Returned::Fetched(one) => fetched.push(one),
+                Returned::Redacted(came) => redacted.extend(self.take_redacted(turn, came).await?),
             }
         }
         for (command, reply) in commands {
@@ -350,7 +359,8 @@ impl Desk {
         let due_now = is_held_up || self.next_due.is_some_and(|due| due <= turn.now);
         // Events before clocks: one that came in time answers the call that waits for it, however late it is looked at.
         if !self.closing {
-            let batch = self.next_events(events).await?;
+            let mut batch = self.next_events(events).await?;
+            batch.extend(redacted);
             self.match_events(turn, batch, fetched).await?;
             self.come_due(turn);
         }
@@ -460,6 +470,7 @@ impl Desk {
                 self.runs.remove(&id);
             }
         }
+        self.go_on_redacting();
         for what in turn.told {
             // Nobody may be watching.
             let _ = self.parts.happenings.send(Happening { shop: self.parts.shop.id.clone(), what });
@@ -488,6 +499,7 @@ impl Desk {
         (self.attempts_under_way, self.lanes) = (0, Lanes::default());
         self.runs.clear();
         self.parked.clear();
+        self.redacting = Redacting::default();
         self.read_from_disk.clear();
         self.kept_listeners.clear();
         self.catching_up = Some(EventId(0));
@@ -497,6 +509,7 @@ impl Desk {
         self.changes_unread = true;
         self.read_holds().await?;
         self.read_spending().await?;
+        self.read_reconciled().await?;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

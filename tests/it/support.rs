@@ -233,6 +233,7 @@ pub(crate) fn config(folder: &Path, endpoint: &str, settings: &BTreeMap<String, 
         currency = "EUR"
         rules = "rules"
         low_stock = {{ default = 5 }}
+        reconcile = "off"
         [shop.acme.sources.shopify]
         secrets = ["shopify-secret"]
         [shop.acme.sources.standard]
