@@ -32,6 +32,20 @@ fn they_are_good_and_fit_the_schema_for_editors() {
 }
 
 #[test]
+fn the_readme_lists_them_and_says_which_are_live() {
+    let registry = Registry::new(all(Deps::default())).expect("capabilities");
+    let readme = std::fs::read_to_string("README.md").expect("the README");
+    let listed: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("| `")).collect();
+    let rules = load_folder(Path::new("rules"), registry.catalog()).rules;
+    for rule in &rules {
+        let mark = if rule.status == Status::Live { " ●" } else { "" };
+        let start = format!("{}`{mark} | ", rule.id);
+        assert!(listed.iter().any(|line| line.starts_with(&start)), "README lists no `{start}…`");
+    }
+    assert_eq!(listed.len(), rules.len());
+}
+
+#[test]
 fn they_speak_both_languages() {
     let registry = Registry::new(all(Deps::default())).expect("capabilities");
     for rule in load_folder(Path::new("rules"), registry.catalog()).rules {

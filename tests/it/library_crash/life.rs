@@ -55,7 +55,8 @@ async fn a_life() {
     let begins = shown.map_or_else(start_of_time, |shown| shown.parse().expect("a time"));
     let clock = Arc::new(ManualClock::new(begins));
     let mut settings = store::Settings::at(life.folder.join("storehand.db"));
-    settings.commits = life.killed_at.map(|(n, after)| killed_at(n, after));
+    let commits = Arc::new(AtomicUsize::new(0));
+    settings.commits = Some(watch(commits.clone(), life.killed_at));
     let store = Store::open(&settings).await.expect("the store");
     let engine = start(&life, &store, clock.clone()).await;
     let told = Told { engine: &engine, store: &store, life: &life };
@@ -80,14 +81,17 @@ async fn a_life() {
     let mut ends: Vec<String> = told.runs().await.iter().map(ended).collect();
     ends.sort();
     engine.shutdown(Duration::from_secs(10)).await;
+    std::fs::write(life.folder.join("commits"), commits.load(Ordering::SeqCst).to_string()).expect("a count");
     std::fs::write(life.folder.join("ends"), ends.join("\n")).expect("how all ended");
 }
 
-/// The process ends, without a word, at the `n`th commit.
-fn killed_at(n: usize, after: bool) -> CommitWatch {
-    let (commits, moment) = (AtomicUsize::new(0), if after { CommitMoment::After } else { CommitMoment::Before });
+/// Counts commits; at the one that was said, the process ends without a word.
+fn watch(commits: Arc<AtomicUsize>, killed_at: Option<(usize, bool)>) -> CommitWatch {
     CommitWatch::new(move |at| {
-        if at == moment && commits.fetch_add(1, Ordering::SeqCst) + 1 == n {
+        let is_before = at == CommitMoment::Before;
+        // Before it is made a commit is the next one.
+        let n = if is_before { commits.fetch_add(1, Ordering::SeqCst) + 1 } else { commits.load(Ordering::SeqCst) };
+        if killed_at == Some((n, !is_before)) {
             std::process::abort();
         }
     })
