@@ -5,6 +5,7 @@
 
 mod answers;
 mod approvals;
+mod inboxes;
 mod moments;
 mod reference;
 mod rule_book;
@@ -34,7 +35,7 @@ use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::{self, Model};
 use crate::store::{self, Store};
 pub use reference::reference;
-pub use shop::unconnected as unconnected_shop;
+pub use shop::{inbox, unconnected as unconnected_shop};
 pub use tokens::StoreTokens;
 
 /// What a test or the demo puts in place of what the configuration would build.
@@ -123,7 +124,13 @@ impl App {
         let stop = CancellationToken::new();
         let watch =
             |book: &Arc<rule_book::Book>| tokio::spawn(rules_folder::watch(book.clone(), engine.clone(), stop.clone()));
-        let watchers = books.values().map(watch).collect();
+        let mut watchers: Vec<_> = books.values().map(watch).collect();
+        for (id, settings) in &config.shops {
+            let Some((inbox, every)) = inbox(settings)? else { continue };
+            let (shop, store, engine, clock) = (id.clone(), store.clone(), engine.clone(), clock.clone());
+            let watched = inboxes::Watched { shop, inbox, every, store, engine, clock };
+            watchers.push(tokio::spawn(inboxes::watch(watched, stop.clone())));
+        }
 
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
         let first_token = first_token(&*tokens, &*clock).await?;

@@ -64,6 +64,7 @@ event_types! {
     "customer.updated" ["customer"] "Something about a customer changed.";
     "customer.redacted" ["customer"] "A customer's personal data must be forgotten.";
     "message.received" ["message" "customer" "order"] "A customer wrote.";
+    "message.automatic" ["message" "customer" "order"] "A machine wrote: an auto-reply, a bounce, a newsletter, or our own mail come back. `message.automatic` says which; it is never answered.";
     "schedule.due" [] "A rule's own schedule came due.";
     "source.silent" [] "A source that is usually busy has sent nothing for long.";
 }
