@@ -28,6 +28,8 @@ use connection::Bounded;
 const MOST_RAW: usize = 4 << 20;
 /// So many mails are taken at one look.
 const MOST_MAILS: usize = 20;
+/// The same, the newest ones, where the server has numbered anew.
+const MOST_ANEW: usize = 500;
 
 /// A mailbox and how to get in.
 #[derive(Clone, Debug)]
@@ -196,23 +198,32 @@ impl Inbox {
         let after = same.map_or(0, |from| from.uid);
         let mut found: Vec<u32> = found.into_iter().filter(|uid| *uid > after).collect();
         found.sort_unstable();
-        look.position.uid = match (from, folder.uid_next) {
-            (Some(_), _) if !found.is_empty() => after,
-            (Some(_), None) => after,
-            (None, None) => found.last().copied().unwrap_or_default(),
-            (_, Some(next)) => after.max(next.saturating_sub(1)),
-        };
-        if from.is_some() {
-            look.more = found.len() > MOST_MAILS;
-            found.truncate(MOST_MAILS);
-            self.fetch(&mut inbox, &found, &mut look).await?;
+        let newest = folder.uid_next.map(|next| next.saturating_sub(1)).max(found.last().copied());
+        let newest = newest.unwrap_or_default().max(after);
+        match (from, same) {
+            (None, _) => look.position.uid = newest,
+            (Some(_), Some(_)) => {
+                let more = found.len() > MOST_MAILS;
+                found.truncate(MOST_MAILS);
+                look.position.uid = if found.is_empty() { newest } else { after };
+                let whole = self.fetch(&mut inbox, &found, &mut look).await?;
+                look.more = more || !whole;
+            }
+            // Older mails may have larger numbers now: only once all of these days' are taken is what is new what has a
+            // larger number still.
+            (Some(before), None) => {
+                found.drain(..found.len().saturating_sub(MOST_ANEW));
+                let whole = self.fetch(&mut inbox, &found, &mut look).await?;
+                look.more = !whole;
+                look.position = if whole { Position { uid: newest, ..look.position } } else { before };
+            }
         }
         self.log_out(inbox).await;
         Ok(look)
     }
 
-    /// Fetches mails one after another. Where that breaks off, those that were fetched are taken.
-    async fn fetch(&self, inbox: &mut In, uids: &[u32], look: &mut Look) -> Result<(), InboxError> {
+    /// Fetches mails one after another; `false` where that broke off, and those that were fetched are taken.
+    async fn fetch(&self, inbox: &mut In, uids: &[u32], look: &mut Look) -> Result<bool, InboxError> {
         for &uid in uids {
             let query = format!("(UID BODY.PEEK[]<0.{MOST_RAW}>)");
             let fetched = self.timely(async {
@@ -221,10 +232,7 @@ impl Inbox {
             });
             let fetched = match fetched.await {
                 Ok(fetched) => fetched,
-                Err(_) if look.position.uid > 0 && !look.events.is_empty() => {
-                    look.more = true;
-                    return Ok(());
-                }
+                Err(_) if !look.events.is_empty() => return Ok(false),
                 Err(error) => return Err(error),
             };
             // Somebody may have taken it out of the folder meanwhile.
@@ -239,7 +247,7 @@ impl Inbox {
             }
             look.position.uid = uid;
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn log_in(&self) -> Result<In, InboxError> {

@@ -159,3 +159,27 @@ fn scripts_tell_a_language() {
         assert_eq!(language::of(text), expected, "{text}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn nothing_that_is_sent_breaks_it(
+        bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+        text in "([a-zé写道：:>< \"=&;#/\\-_\n@0-9]|<div|<br>|</script|<script|&#x|On |wrote:|From: |-- \n|发件人：|时间：){0,60}",
+    ) {
+        let _ = html::plain(&text, 50);
+        let left = quotes::what_they_wrote(&text);
+        proptest::prop_assert!(left.is_empty() == text.trim().is_empty(), "never everything: {text:?}");
+        let mut raw = format!("From: a@b.example\r\nContent-Type: multipart/mixed; boundary=a\r\nSubject: {text}\r\n\r\n--a\r\n\r\n").into_bytes();
+        raw.extend(&bytes);
+        raw.extend(text.as_bytes());
+        let verified = crate::domain::Delivery {
+            headers: &[], query: &[], method: "POST", body: &raw, received: Timestamp::UNIX_EPOCH,
+        }.verify(|_| Ok(())).expect("verified");
+        if let Some(mail) = Mail::parse(&raw) {
+            let came = Came { topic: "t", recipient: None, envelope_sender: None, own: &[] };
+            let event = mail.event(&verified, &came);
+            proptest::prop_assert!(event.records.message.is_some());
+        }
+        let _ = Mail::parse(&bytes);
+    }
+}

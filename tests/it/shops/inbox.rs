@@ -26,6 +26,10 @@ struct Server {
 
 impl Server {
     fn start() -> Option<Self> {
+        Self::start_as(&[])
+    }
+
+    fn start_as(options: &[&str]) -> Option<Self> {
         let python = std::env::var("STOREHAND_TEST_PYMAP").unwrap_or_else(|_| "python3".into());
         let has_it = Command::new(&python).args(["-c", "import pymap"]).stderr(Stdio::null()).status();
         if !has_it.is_ok_and(|status| status.success()) {
@@ -34,6 +38,7 @@ impl Server {
         }
         let mut process = Command::new(python)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/imap/server.py"))
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -172,7 +177,7 @@ async fn where_the_server_numbers_anew_only_mails_of_these_days_are_taken() {
     let long_ago = mail("ancient", "hello")
         .replace("Date: ", "X-Date: ")
         .replace("Subject", "Date: Mon, 2 Nov 2020 09:00:00 +0000\r\nSubject");
-    for raw in [long_ago, mail("a", "hello"), mail("b", "hello")] {
+    for raw in [mail("a", "hello"), mail("b", "hello"), long_ago] {
         server.put(raw.as_bytes());
     }
     let anew = look(&inbox, position).await;
@@ -275,4 +280,28 @@ async fn until<F: Future<Output = bool>>(is_so: impl Fn() -> F) {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), looks).await.expect("it comes to be so");
+}
+
+#[test]
+fn doctor_tries_the_login_and_tls_is_checked() {
+    let Some(server) = Server::start_as(&["starttls"]) else { return };
+    let port = server.port;
+    let config = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[model]\nenabled = \"off\"\n[shop.acme]\ncurrency = \"EUR\"\n[shop.acme.inbox]\n\
+         url = \"imap://help%40acme.example@localhost:{port}\"\npassword = \"env:P\"\nfolder = \"客服\"\n"
+    );
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/imap/tls/ca.pem");
+    let doctor = |password: &str, more: &[(&str, &str)]| {
+        let variables: Vec<_> = [("P", password)].into_iter().chain(more.iter().copied()).collect();
+        crate::cli::storehand(&["doctor"], &[("storehand.toml", &config)], &variables)
+    };
+    let (code, said, _) = doctor("secret word", &[("SSL_CERT_FILE", authority)]);
+    assert!(said.contains("ok    shop.acme.inbox: help@acme.example@localhost"), "{said}");
+    assert_eq!(code, 0, "a shop that gets mail need have no other source: {said}");
+    let (code, said, _) = doctor("secret word", &[]);
+    assert!(code == 1 && said.contains("WRONG shop.acme.inbox: TLS with localhost"), "{said}");
+    assert!(said.to_lowercase().contains("certificate"), "nobody we trust says that it is localhost: {said}");
+    let (code, said, _) = doctor("another word", &[("SSL_CERT_FILE", authority)]);
+    assert!(code == 1 && said.contains("does not let `help@acme.example` in"), "{said}");
+    assert!(said.contains("hint: check user and password") && !said.contains("another word"), "{said}");
 }
