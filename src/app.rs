@@ -5,6 +5,7 @@
 
 mod answers;
 mod approvals;
+mod inboxes;
 mod moments;
 mod reconcile;
 mod reference;
@@ -36,7 +37,7 @@ use crate::models::{self, Model};
 use crate::store::{self, Store};
 pub(crate) use moments::{NotAMoment, moment};
 pub use reference::reference;
-pub use shop::unconnected as unconnected_shop;
+pub use shop::{inbox, unconnected as unconnected_shop};
 pub use tokens::StoreTokens;
 
 /// What a test or the demo puts in place of what the configuration would build.
@@ -130,6 +131,12 @@ impl App {
             let Some(every) = settings.reconcile else { continue };
             let asking = reconcile::watch(engine.clone(), clock.clone(), id.clone(), every, stop.clone());
             watchers.push(tokio::spawn(asking));
+        }
+        for (id, settings) in &config.shops {
+            let Some((inbox, every)) = inbox(settings)? else { continue };
+            let (shop, store, engine, clock) = (id.clone(), store.clone(), engine.clone(), clock.clone());
+            let watched = inboxes::Watched { shop, inbox, every, store, engine, clock };
+            watchers.push(tokio::spawn(inboxes::watch(watched, stop.clone())));
         }
 
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));

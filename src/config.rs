@@ -26,7 +26,7 @@ use crate::domain::{Currency, Fuses, Limits, Secret, Secrets, ShopId};
 pub use layers::Origin;
 use layers::{Node, Resolve, Surroundings};
 use reader::{Notes, Section, nearest};
-use values::{Keep, MailUrl, MaybePath, MoneyFuse, Often, OrOff, StoreUrl, TimeZone};
+use values::{InboxUrl, Keep, MailUrl, MaybePath, MoneyFuse, Often, OrOff, StoreUrl, TimeZone};
 
 /// The defaults, with what each setting means.
 pub const DEFAULTS: &str = include_str!("config/default.toml");
@@ -188,6 +188,8 @@ pub struct Shop {
     pub shopify: Option<Shopify>,
     /// The way to send mail.
     pub mail: Option<Mail>,
+    /// The mailbox that its customers write to.
+    pub inbox: Option<Inbox>,
     /// By name, for connectors.
     pub secrets: BTreeMap<String, Secret>,
     /// `host:port` on private networks that rules may reach.
@@ -222,6 +224,25 @@ pub struct Mail {
     pub password: Option<Secret>,
     /// `Acme <help@acme.example>`
     pub from: String,
+    /// How the connection is protected.
+    pub security: Security,
+}
+
+/// `[shop.NAME.inbox]`
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    /// The server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who logs in.
+    pub user: String,
+    /// With what.
+    pub password: Secret,
+    /// The folder that is looked into.
+    pub folder: String,
+    /// How often.
+    pub every: Duration,
     /// How the connection is protected.
     pub security: Security,
 }
@@ -464,6 +485,7 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
             timeout: shopify.optional("timeout").unwrap_or(Duration::from_secs(20)),
         }),
         mail: shop.optional_table("mail", read_mail),
+        inbox: shop.optional_table("inbox", read_inbox),
         secrets: shop.map("secrets"),
         private_hosts: shop.optional("private_hosts").unwrap_or_default(),
         reconcile: shop.get::<Often>("reconcile").0,
@@ -506,6 +528,28 @@ fn read_mail(mail: &mut Section<'_, '_>) -> Mail {
         user: url.user,
         password: mail.optional("password"),
         from: mail.get("from"),
+        security,
+    }
+}
+
+fn read_inbox(inbox: &mut Section<'_, '_>) -> Inbox {
+    let InboxUrl(url) = inbox.get("url");
+    let security = inbox.optional("security").unwrap_or(if url.tls { Security::Tls } else { Security::Starttls });
+    if security == Security::None && !url.is_here() {
+        let hint = "write `security = \"tls\"` or \"starttls\": only mail from this machine may come unprotected";
+        inbox.mistake("security", "mail and password would cross the network in the clear", hint);
+    }
+    if url.user.is_none() && !url.host.is_empty() {
+        let hint = "write `url = \"imaps://USER@HOST\"`; an `@` in USER is written `%40`";
+        inbox.mistake("url", "the address names nobody who logs in", hint);
+    }
+    Inbox {
+        host: url.host,
+        port: url.port,
+        user: url.user.unwrap_or_default(),
+        password: inbox.required("password").unwrap_or_else(|| Secret::new("")),
+        folder: inbox.optional("folder").unwrap_or_else(|| "INBOX".to_owned()),
+        every: inbox.optional("every").unwrap_or(Duration::from_secs(60)),
         security,
     }
 }

@@ -9,6 +9,7 @@ use sea_orm_migration::prelude::*;
 mod m0001_spine;
 mod m0002_trust;
 mod m0003_record_names;
+mod m0004_inboxes;
 mod m0006_redacted;
 
 /// All migrations.
@@ -22,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_spine::Migration),
             Box::new(m0002_trust::Migration),
             Box::new(m0003_record_names::Migration),
+            Box::new(m0004_inboxes::Migration),
             Box::new(m0006_redacted::Migration),
         ]
     }

@@ -54,7 +54,9 @@ impl EmailSend {
     async fn send(attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let Input { to, subject, text } = read(input)?;
         let message_id = email::message_id(&attempt.key);
-        Ok(email::mailer(attempt)?.send(&Outgoing { to, subject, text, message_id, in_reply_to: None }).await)
+        Ok(email::mailer(attempt)?
+            .send(&Outgoing { to, subject, text, message_id, in_reply_to: None, references: Vec::new() })
+            .await)
     }
 }
 

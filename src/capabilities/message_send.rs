@@ -26,7 +26,7 @@ impl MessageSend {
         let mut text = Shape::text(20_000, "What to write, plain text.");
         text["minLength"] = json!(1);
         Self(Spec {
-            doc: "Writes to the event's customer by e-mail: an answer, where the event is their e-mail.",
+            doc: "Writes to the event's customer by e-mail: an answer within the conversation, where the event is their e-mail. What a machine wrote is not answered.",
             repeat: Repeat::None,
             input: Shape::object(
                 &["text"],
@@ -65,15 +65,18 @@ impl MessageSend {
             let problem = "the customer's e-mail address is not known, neither from the event nor from the shop";
             Verdict::refused("no_address", problem)
         })?;
+        if let Some(why) = email::answers_machine(facts, &to) {
+            let problem = format!("the message was not written by a person ({why}), so it is not answered");
+            return Err(Verdict::refused("automatic_message", problem));
+        }
         let mailer = email::mailer(attempt)?;
         let mail = Outgoing {
             to,
             subject: input.subject.unwrap_or_else(|| email::subject(attempt)),
             text: input.text,
             message_id: email::message_id(&attempt.key),
-            in_reply_to: email::received(facts)
-                .and_then(|message| message.id.as_ref())
-                .map(|id| id.trim_start_matches('<').trim_end_matches('>').to_owned()),
+            in_reply_to: email::received(facts).and_then(|message| email::mail_id(message.id.as_deref())),
+            references: email::received(facts).map(email::thread).unwrap_or_default(),
         };
         Ok(mailer.send(&mail).await)
     }

@@ -127,7 +127,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Approvals(args) => approvals::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Demo(args) => demo::run(args, &cli.global).await,
-        Command::Doctor(args) => doctor::run(&args, &cli.global),
+        Command::Doctor(args) => doctor::run(&args, &cli.global).await,
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Rules(args) => rules::run(args, &cli.global).await,
         Command::Model(args) => model::run(args, &cli.global).await,

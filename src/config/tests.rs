@@ -164,6 +164,31 @@ fn mail_is_protected_unless_it_stays_here() {
 }
 
 #[test]
+fn an_inbox_names_who_logs_in_and_is_read_once_a_minute() {
+    let inbox = |more: &str| {
+        let text = format!("{SHOP}[shop.acme.inbox]\n{more}\n");
+        read(&text, &[("S", "x")]).map(|config| config.shops.into_values().next().and_then(|shop| shop.inbox))
+    };
+    let it = inbox("url = \"imaps://a%40b@h.example\"\npassword = \"x\"").expect("inbox").expect("inbox");
+    assert_eq!((&*it.host, it.port, &*it.user, it.security), ("h.example", 993, "a@b", Security::Tls));
+    assert_eq!((&*it.folder, it.every.as_secs()), ("INBOX", 60));
+    let it = inbox("url = \"imap://a@h\"\npassword = \"x\"\nevery = \"5m\"\nfolder = \"客服\"")
+        .expect("inbox")
+        .expect("inbox");
+    assert_eq!((it.port, it.security, &*it.folder, it.every.as_secs()), (143, Security::Starttls, "客服", 300));
+    for (wrong, said) in [
+        ("url = \"imaps://h.example\"\npassword = \"x\"", "names nobody"),
+        ("url = \"imaps://a@h.example\"", "password: this setting is missing"),
+        ("url = \"smtp://a@h.example\"\npassword = \"x\"", "not a way to read mail"),
+        ("url = \"imap://a@h.example\"\npassword = \"x\"\nsecurity = \"none\"", "in the clear"),
+    ] {
+        let told = inbox(wrong).expect_err(wrong).to_string();
+        assert!(told.contains(said), "{told}");
+    }
+    assert!(inbox("").is_err());
+}
+
+#[test]
 fn inputs_keep_numbers_exact_and_lists_may_come_from_variables() {
     let text = format!("{SHOP}[shop.acme.inputs.big]\nlimit = \"80 EUR\"\nshare = 0.1\ntags = [\"a\", 2, true]\n");
     let variables = [

@@ -359,15 +359,29 @@ impl MailUrl {
 
 impl Readable for MailUrl {
     const WANTED: &str = "\"smtp://USER@HOST:PORT\" or \"smtps://…\", where USER and PORT may be left out";
-    /// A password in it is refused without being repeated.
     fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
-        let text = text_of(node)?;
+        Self::parse(text_of(node)?, &[("smtp", false, 587), ("smtps", true, 465)], "send")
+    }
+}
+
+/// A mail server to read from.
+#[derive(Default)]
+pub(super) struct InboxUrl(pub(super) MailUrl);
+
+impl Readable for InboxUrl {
+    const WANTED: &str = "\"imaps://USER@HOST:PORT\" or \"imap://…\", where PORT may be left out";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        MailUrl::parse(text_of(node)?, &[("imap", false, 143), ("imaps", true, 993)], "read").map(Self)
+    }
+}
+
+impl MailUrl {
+    /// An address with one of these schemes, each with whether it means TLS and with its port. A password in it is
+    /// refused without being repeated.
+    fn parse(text: &str, schemes: &[(&str, bool, u16)], verb: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or("this is no address of a mail server")?;
-        let tls = match scheme {
-            "smtp" => false,
-            "smtps" => true,
-            _ => return Err(format!("`{scheme}` is not a way to send mail")),
-        };
+        let known = schemes.iter().find(|(known, ..)| *known == scheme);
+        let &(_, tls, own_port) = known.ok_or_else(|| format!("`{scheme}` is not a way to {verb} mail"))?;
         let (user, server) = rest.rsplit_once('@').map_or((None, rest), |(user, server)| (Some(user), server));
         if user.is_some_and(|user| user.contains(':')) {
             return Err("a password stands in the address; write it as `password = \"env:NAME\"`".to_owned());
@@ -377,8 +391,7 @@ impl Readable for MailUrl {
             None => server.split_once(':').map_or((server, None), |(host, port)| (host, Some(port))),
         };
         let port = match port {
-            None if tls => 465,
-            None => 587,
+            None => own_port,
             Some(port) => port.parse().map_err(|_| format!("`{port}` is not a port"))?,
         };
         if host.is_empty() || host.contains(|c: char| !(c.is_ascii_alphanumeric() || ".-:_".contains(c))) {

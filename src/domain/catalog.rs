@@ -67,6 +67,7 @@ event_types! {
     "customer.redacted" ["customer"] "A customer's personal data was forgotten, as the shop's platform or somebody asked.";
     "customer.data_requested" ["customer"] "A customer asks what the shop knows of them: a person must answer.";
     "message.received" ["message" "customer" "order"] "A customer wrote.";
+    "message.automatic" ["message" "customer" "order"] "A machine wrote: an auto-reply, a bounce, a newsletter, or our own mail come back. `message.automatic` says which; it is never answered.";
     "shop.redacted" [] "The shop has left its platform: all customers' personal data was forgotten.";
     "schedule.due" [] "A rule's own schedule came due.";
     "source.silent" [] "A source that is usually busy has sent nothing for long.";

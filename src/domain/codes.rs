@@ -26,6 +26,7 @@ codes! {
         "answer_too_long" "The other side's answer is longer than is read."
         "answer_unreadable" "The other side's answer is not what its kind says."
         "approval_timed_out" "Nobody decided in time, and `on_timeout: fail` says that this fails."
+        "automatic_message" "The message was not written by a person (`message.automatic` says what it is): answering it could go round in circles."
         "bad_address" "The e-mail address cannot be written to."
         "cancelled" "The run was over before this was done."
         "channel_not_supported" "Messages cannot be sent over the channel that the customer wrote on."

@@ -30,7 +30,8 @@ pub struct NewEvent {
     pub records: Records,
     /// Further records that the event speaks of, to be looked up: a return names its order.
     pub mentions: Vec<RecordKey>,
-    /// The platform's own payload, whole, as it came: UTF-8 text.
+    /// The platform's own payload, whole, as it came: UTF-8 text. A mail's is its headers and its text, without the
+    /// files that came with it.
     pub payload: String,
     pub(super) _sealed: (),
 }

@@ -61,5 +61,5 @@ pub use records::{
 pub use run::{Awaits, Call, CallState, End, Heard, Listeners, LogLine, Mode, Run, RunState, WhyNot};
 pub use schema::{Shape, Validator, validate};
 pub use secret::{Secret, Secrets};
-pub use source::{Delivery, Received, Refused, Reply, Source, Verified};
+pub use source::{Delivery, LoggedIn, Received, Refused, Reply, Source, Verified};
 pub use version::{OnChange, Origin, Pin, Role, RoleChange, Roles, Versions, previous};

@@ -190,6 +190,8 @@ pub struct Outgoing {
     pub text: String,
     /// Its Message-ID, without `<>`: the same for every attempt.
     pub message_id: String,
-    /// The Message-ID that it answers, where there is one.
+    /// The Message-ID that it answers, without `<>`, where there is one.
     pub in_reply_to: Option<String>,
+    /// The Message-IDs of the conversation that it belongs to, without `<>`: its first one first, the answered one last.
+    pub references: Vec<String>,
 }

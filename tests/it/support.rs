@@ -245,7 +245,7 @@ pub(crate) fn config(folder: &Path, endpoint: &str, settings: &BTreeMap<String, 
         "#
     );
     let file = folder.join("shop.toml");
-    Config::read(Some((&file, &text)), settings, &["shopify", "standard"]).expect("a configuration")
+    Config::read(Some((&file, &text)), settings, &["mailgun", "shopify", "standard"]).expect("a configuration")
 }
 
 /// An order of one line.

@@ -30,12 +30,14 @@ const READ_THE_CONFIGURATION: &[&str] = &["cli", "demo", "app"];
 
 /// Libraries, and the rooms that alone may know them.
 const OWNED: &[(&str, &[&str])] = &[
+    ("async_imap", &["shops"]),
     ("axum", &["http", "demo"]),
     ("clap", &["cli"]),
     ("croner", &["rules"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("lettre", &["shops"]),
+    ("mail_parser", &["shops"]),
     ("ort", &["models"]),
     ("rhai", &["rules"]),
     ("saphyr_parser", &["rules"]),

@@ -211,6 +211,19 @@ async fn a_message_goes_to_the_events_customer_once_it_is_known_who_that_is() {
         assert_eq!((mail.to.as_str(), mail.subject.as_str(), mail.in_reply_to.as_deref()), (to, subject, answers));
     }
 
+    let machine = Message { automatic: text("auto_reply"), ..question.clone() };
+    let context = Records { message: Some(Arc::new(machine)), ..of_customer("known@example.com") };
+    let mut away = attempt(super::shop(), "message.automatic", context, vec![]);
+    away.shop = Arc::clone(&shop);
+    let sent = demo.mails().len();
+    for to in [json!({ "text": "t" }), json!({ "text": "t", "to": "Writer@example.com" })] {
+        let said = refused_with(&send.perform(&away, &to).await, "automatic_message");
+        assert!(said.contains("auto_reply"), "{said}");
+    }
+    assert_eq!(demo.mails().len(), sent);
+    // A person may be told of it.
+    done(&*send, send.perform(&away, &json!({ "text": "t", "to": "team@acme.example" })).await);
+
     let mut nobody = attempt(super::shop(), "order.created", Records::default(), vec![]);
     nobody.shop = Arc::clone(&shop);
     let said = refused_with(&send.perform(&nobody, &input).await, "no_address");

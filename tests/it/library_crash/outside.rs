@@ -97,6 +97,7 @@ impl Outside {
                     text: text("text"),
                     message_id: message_id.clone(),
                     in_reply_to: None,
+                    references: Vec::new(),
                 });
                 json!({ "message_id": format!("{message_id}@acme.example") })
             }
