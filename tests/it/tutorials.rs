@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A part of a page.
 enum Part<'t> {
@@ -40,6 +40,7 @@ fn blocks(page: &str) -> Vec<(&str, &str)> {
 
 /// A shell that is typed into.
 struct Shell {
+    child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     port: u16,
@@ -66,7 +67,7 @@ impl Shell {
             .expect("bash");
         let input = child.stdin.take().expect("a pipe");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut shell = Self { input, output, port };
+        let mut shell = Self { child, input, output, port };
         // Whatever becomes of this test, the server that the page starts ends with the shell.
         shell.types("set -m; exec 2>&1; trap 'kill $(jobs -p) 2>/dev/null' EXIT");
         shell
@@ -91,6 +92,14 @@ impl Shell {
             came.push_str(&line);
         }
         format!("{}\n", came.trim())
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        // A test that fails leaves it waiting for more.
+        let _ = writeln!(self.input, "exit");
+        let _ = self.child.wait();
     }
 }
 
