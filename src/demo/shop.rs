@@ -177,7 +177,10 @@ impl DemoShop {
             Fault::Slow(Duration::from_millis(900)),
         ];
         let fails = *tries <= 3 && drawn.is_multiple_of(4);
-        fails.then(|| all[(drawn / 4) as usize % all.len()])
+        let fault = all[(drawn / 4) as usize % all.len()];
+        // Mail servers mean a number like this for good.
+        let fault = if what == "mail" && fault == Fault::Status(429) { Fault::Throttle } else { fault };
+        fails.then_some(fault)
     }
 
     fn reached(&self, reached: Reached) {

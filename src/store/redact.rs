@@ -122,10 +122,12 @@ impl Store {
     pub async fn events_of(&self, shop: &ShopId, whose: &Whose, before: EventId) -> Result<Vec<EventId>, StoreError> {
         let (mut found, mut after) = (Vec::new(), 0_i64);
         loop {
-            let sql = "SELECT max(id) AS id FROM (SELECT id FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?)";
+            let sql = "SELECT coalesce(max(id), 0) AS id FROM (SELECT id FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?)";
             let end = self.asks(sql, [after.into(), before.0.into(), LOOKED_AT.into()]);
-            // Of no rows the greatest is nothing, which is no number.
-            let Ok(Some(Id { id: end })) = Id::find_by_statement(end).one(&self.readers).await else { break };
+            let end = Id::find_by_statement(end).one(&self.readers).await?.map_or(0, |row| row.id);
+            if end == 0 {
+                break;
+            }
             match whose {
                 Whose::Everybody => {
                     let sql = "SELECT id FROM events WHERE shop = ? AND id > ? AND id <= ?";
@@ -186,9 +188,13 @@ impl Store {
         let needles = needles(who);
         let mut after = 0_i64;
         loop {
-            let sql = "SELECT max(id) AS id FROM (SELECT id FROM runs WHERE id > ? ORDER BY id LIMIT ?)";
-            let end = Id::find_by_statement(self.asks(sql, [after.into(), LOOKED_AT.into()])).one(&self.readers).await;
-            let Ok(Some(Id { id: end })) = end else { return Ok(()) };
+            let sql = "SELECT coalesce(max(id), 0) AS id FROM (SELECT id FROM runs WHERE id > ? ORDER BY id LIMIT ?)";
+            let end =
+                Id::find_by_statement(self.asks(sql, [after.into(), LOOKED_AT.into()])).one(&self.readers).await?;
+            let end = end.map_or(0, |row| row.id);
+            if end == 0 {
+                return Ok(());
+            }
             if !needles.is_empty() {
                 let any = vec!["instr(lower(c.input || coalesce(c.answer, '')), ?) > 0"; needles.len()].join(" OR ");
                 let sql = format!(
@@ -295,6 +301,9 @@ async fn blank_event(tx: &DatabaseTransaction, shop: &ShopId, event: EventId, at
     // What cannot be read cannot be blanked in part.
     let left = serde_json::from_str::<Records>(&records).map(|it| redact::records(&it)).unwrap_or_default();
     say(tx, "UPDATE events SET records = ? WHERE id = ?", [json(&left).into(), id.clone()]).await?;
+    // A mail's own id may hold its sender's address.
+    let subject = "UPDATE events SET subject = 'message/redacted' WHERE id = ? AND kind LIKE 'message.%'";
+    say(tx, subject, [id.clone()]).await?;
     say(tx, "UPDATE payloads SET body = ? WHERE event = ?", [r#"{"redacted":true}"#.into(), id.clone()]).await?;
     if let Some(context) = context.filter(|context| !context.is_empty()) {
         let mut left: Context = serde_json::from_str(&context).unwrap_or_default();

@@ -1,6 +1,8 @@
 //! Capabilities as the engine uses them: by their specs, one attempt at a time.
 
 mod http_request;
+mod outward;
+mod shop_writes;
 mod specs;
 mod waits;
 mod writes;

@@ -111,7 +111,15 @@ async fn a_thousand_spoiled_deliveries_are_taken_or_refused_with_a_reason() {
             .header("x-shopify-webhook-id", format!("spoiled-{number}"))
             .header("x-shopify-hmac-sha256", signature)
             .body(body.clone());
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{number} {topic}: {error}"));
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            // Of one that is too long the rest is not waited for: who still sends may not hear the 413.
+            Err(_) if body.len() > 1 << 20 => {
+                refused += 1;
+                continue;
+            }
+            Err(error) => panic!("{number} {topic}: {error}"),
+        };
         let status = answer.status().as_u16();
         let said = answer.text().await.unwrap_or_default();
         match status {

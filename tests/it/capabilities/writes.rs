@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{attempt, capability, refused_with, shop, text};
 use crate::shops::client::order;
 
-async fn connected() -> (DemoShop, Shop) {
+pub(super) async fn connected() -> (DemoShop, Shop) {
     let demo = DemoShop::new("token");
     demo.put(order(1042));
     let client = Client::new(ShopifySettings {
