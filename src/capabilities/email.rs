@@ -43,21 +43,16 @@ pub(super) fn message_id(key: &str) -> String {
     hex::encode(&Sha256::digest(key.as_bytes())[..16])
 }
 
-/// The shop's way to send mail.
-pub(super) fn mailer(attempt: &Attempt) -> Result<&dyn Mailer, Verdict> {
-    attempt.shop.mailer.as_deref().ok_or_else(|| {
-        let shop = &attempt.shop.id;
-        let said = format!("the shop `{shop}` cannot send mail; set `shop.{shop}.mail` in the configuration");
-        Verdict::refused("no_mail", said)
-    })
-}
-
-/// What kind of machine a mail to this address would answer, where it would: the two could go on for ever.
-pub(super) fn answers_machine<'f>(facts: &'f Facts, to: &str) -> Option<&'f str> {
-    let message = facts.context.message.as_deref()?;
-    let why = message.automatic.as_deref()?;
+/// Refuses a mail that would answer a machine: the two could go on for ever.
+pub(super) fn answers_no_machine(facts: &Facts, to: &str) -> Result<(), Verdict> {
+    let Some(message) = facts.context.message.as_deref() else { return Ok(()) };
+    let Some(why) = message.automatic.as_deref() else { return Ok(()) };
     let same = |from: &str| RecordName::customer(from).is_none_or(|from| RecordName::customer(to) == Some(from));
-    message.from.as_deref().is_none_or(same).then_some(why)
+    if !message.from.as_deref().is_none_or(same) {
+        return Ok(());
+    }
+    let problem = format!("the message was not written by a person ({why}), so it is not answered");
+    Err(Verdict::refused("automatic_message", problem))
 }
 
 /// A Message-ID without `<>`. `None` where the id is another: not every mail has one.
@@ -73,4 +68,13 @@ pub(super) fn thread(message: &Message) -> Vec<String> {
     let mut thread: Vec<String> = ids.into_iter().filter_map(|id| mail_id(id.as_deref())).collect();
     thread.dedup();
     thread
+}
+
+/// The shop's way to send mail.
+pub(super) fn mailer(attempt: &Attempt) -> Result<&dyn Mailer, Verdict> {
+    attempt.shop.mailer.as_deref().ok_or_else(|| {
+        let shop = &attempt.shop.id;
+        let said = format!("the shop `{shop}` cannot send mail; set `shop.{shop}.mail` in the configuration");
+        Verdict::refused("no_mail", said)
+    })
 }

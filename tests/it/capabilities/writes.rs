@@ -220,6 +220,8 @@ async fn a_message_goes_to_the_events_customer_once_it_is_known_who_that_is() {
         let said = refused_with(&send.perform(&away, &to).await, "automatic_message");
         assert!(said.contains("auto_reply"), "{said}");
     }
+    let to_writer = json!({ "to": "writer@example.com", "subject": "S", "text": "t" });
+    refused_with(&capability("email.send").perform(&away, &to_writer).await, "automatic_message");
     assert_eq!(demo.mails().len(), sent);
     // A person may be told of it.
     done(&*send, send.perform(&away, &json!({ "text": "t", "to": "team@acme.example" })).await);
