@@ -52,12 +52,16 @@ pub(super) fn mailer(attempt: &Attempt) -> Result<&dyn Mailer, Verdict> {
     })
 }
 
-/// What kind of machine a mail to this address would answer, where it would: the two could go on for ever.
-pub(super) fn answers_machine<'f>(facts: &'f Facts, to: &str) -> Option<&'f str> {
-    let message = facts.context.message.as_deref()?;
-    let why = message.automatic.as_deref()?;
+/// That a mail to this address would answer no machine: the two could go on for ever.
+pub(super) fn answers_no_machine(facts: &Facts, to: &str) -> Result<(), Verdict> {
+    let Some(message) = facts.context.message.as_deref() else { return Ok(()) };
+    let Some(why) = message.automatic.as_deref() else { return Ok(()) };
     let same = |from: &str| RecordName::customer(from).is_none_or(|from| RecordName::customer(to) == Some(from));
-    message.from.as_deref().is_none_or(same).then_some(why)
+    if !message.from.as_deref().is_none_or(same) {
+        return Ok(());
+    }
+    let problem = format!("the message was not written by a person ({why}), so it is not answered");
+    Err(Verdict::refused("automatic_message", problem))
 }
 
 /// A Message-ID without `<>`. `None` where the id is another: not every mail has one.

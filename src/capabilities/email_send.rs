@@ -53,10 +53,10 @@ impl EmailSend {
 
     async fn send(attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let Input { to, subject, text } = read(input)?;
+        email::answers_no_machine(&attempt.facts, &to)?;
         let message_id = email::message_id(&attempt.key);
-        Ok(email::mailer(attempt)?
-            .send(&Outgoing { to, subject, text, message_id, in_reply_to: None, references: Vec::new() })
-            .await)
+        let mail = Outgoing { to, subject, text, message_id, in_reply_to: None, references: Vec::new() };
+        Ok(email::mailer(attempt)?.send(&mail).await)
     }
 }
 

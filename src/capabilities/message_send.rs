@@ -65,10 +65,7 @@ impl MessageSend {
             let problem = "the customer's e-mail address is not known, neither from the event nor from the shop";
             Verdict::refused("no_address", problem)
         })?;
-        if let Some(why) = email::answers_machine(facts, &to) {
-            let problem = format!("the message was not written by a person ({why}), so it is not answered");
-            return Err(Verdict::refused("automatic_message", problem));
-        }
+        email::answers_no_machine(facts, &to)?;
         let mailer = email::mailer(attempt)?;
         let mail = Outgoing {
             to,

@@ -148,7 +148,8 @@ fn returned(it: &Return) -> Return {
 }
 
 fn message(it: &Message) -> Message {
-    Message { channel: it.channel.clone(), language: it.language.clone(), ..Message::default() }
+    let (channel, language, automatic) = (it.channel.clone(), it.language.clone(), it.automatic.clone());
+    Message { channel, language, automatic, ..Message::default() }
 }
 
 /// What was asked or answered, without its texts: whatever they say may have come from the one who is forgotten. Amounts

@@ -93,7 +93,8 @@ fn a_header_in_the_list_cannot_bring_another() {
 
 #[test]
 fn what_is_signed_and_no_mail_says_what_is_wrong() {
-    let fields: [(&[(&str, &[u8])], &str); 4] = [
+    type Fields<'f> = &'f [(&'f str, &'f [u8])];
+    let fields: [(Fields<'_>, &str); 4] = [
         (&[("recipient", b"a@b.example")], "message-headers"),
         (&[("message-headers", b"{}")], "message-headers"),
         (&[("message-headers", b"[]")], "no header"),
