@@ -43,7 +43,16 @@ pub(super) fn message_id(key: &str) -> String {
     hex::encode(&Sha256::digest(key.as_bytes())[..16])
 }
 
-/// Refuses a mail that would answer a machine: the two could go on for ever.
+/// The shop's way to send mail.
+pub(super) fn mailer(attempt: &Attempt) -> Result<&dyn Mailer, Verdict> {
+    attempt.shop.mailer.as_deref().ok_or_else(|| {
+        let shop = &attempt.shop.id;
+        let said = format!("the shop `{shop}` cannot send mail; set `shop.{shop}.mail` in the configuration");
+        Verdict::refused("no_mail", said)
+    })
+}
+
+/// That a mail to this address would answer no machine: the two could go on for ever.
 pub(super) fn answers_no_machine(facts: &Facts, to: &str) -> Result<(), Verdict> {
     let Some(message) = facts.context.message.as_deref() else { return Ok(()) };
     let Some(why) = message.automatic.as_deref() else { return Ok(()) };
@@ -68,13 +77,4 @@ pub(super) fn thread(message: &Message) -> Vec<String> {
     let mut thread: Vec<String> = ids.into_iter().filter_map(|id| mail_id(id.as_deref())).collect();
     thread.dedup();
     thread
-}
-
-/// The shop's way to send mail.
-pub(super) fn mailer(attempt: &Attempt) -> Result<&dyn Mailer, Verdict> {
-    attempt.shop.mailer.as_deref().ok_or_else(|| {
-        let shop = &attempt.shop.id;
-        let said = format!("the shop `{shop}` cannot send mail; set `shop.{shop}.mail` in the configuration");
-        Verdict::refused("no_mail", said)
-    })
 }

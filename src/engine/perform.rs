@@ -175,11 +175,11 @@ impl Desk {
         let asks_people = |name: &str| self.parts.registry.get(name).is_some_and(|it| it.spec().kind == Kind::Control);
         let before = live.run.calls.iter().filter(|other| other.position < call.position);
         let approvals = before.filter(|other| asks_people(&other.capability));
-        let by = approvals.filter_map(|other| match &other.answer {
+        let mut by = approvals.filter_map(|other| match &other.answer {
             Some(Answer::Done(answer)) if answer["decision"] == "approved" => answer["by"].as_str(),
             _ => None,
         });
-        by.last().map(str::to_owned)
+        by.next_back().map(str::to_owned)
     }
 
     /// An attempt has ended: what becomes of its call (T4).
