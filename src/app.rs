@@ -5,7 +5,10 @@
 
 mod answers;
 mod approvals;
+mod inboxes;
 mod moments;
+mod reconcile;
+mod reference;
 mod rule_book;
 mod rules_folder;
 mod shop;
@@ -32,7 +35,9 @@ use crate::engine::{self, Engine, Registry};
 use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::{self, Model};
 use crate::store::{self, Store};
-pub use shop::unconnected as unconnected_shop;
+pub(crate) use moments::{NotAMoment, moment};
+pub use reference::reference;
+pub use shop::{inbox, unconnected as unconnected_shop};
 pub use tokens::StoreTokens;
 
 /// What a test or the demo puts in place of what the configuration would build.
@@ -121,7 +126,18 @@ impl App {
         let stop = CancellationToken::new();
         let watch =
             |book: &Arc<rule_book::Book>| tokio::spawn(rules_folder::watch(book.clone(), engine.clone(), stop.clone()));
-        let watchers = books.values().map(watch).collect();
+        let mut watchers: Vec<JoinHandle<()>> = books.values().map(watch).collect();
+        for (id, settings) in config.shops.iter().filter(|(_, settings)| settings.shopify.is_some()) {
+            let Some(every) = settings.reconcile else { continue };
+            let asking = reconcile::watch(engine.clone(), clock.clone(), id.clone(), every, stop.clone());
+            watchers.push(tokio::spawn(asking));
+        }
+        for (id, settings) in &config.shops {
+            let Some((inbox, every)) = inbox(settings)? else { continue };
+            let (shop, store, engine, clock) = (id.clone(), store.clone(), engine.clone(), clock.clone());
+            let watched = inboxes::Watched { shop, inbox, every, store, engine, clock };
+            watchers.push(tokio::spawn(inboxes::watch(watched, stop.clone())));
+        }
 
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
         let first_token = first_token(&*tokens, &*clock).await?;

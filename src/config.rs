@@ -19,13 +19,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::Value as Json;
 
 use crate::domain::{Currency, Fuses, Limits, Secret, Secrets, ShopId};
 pub use layers::Origin;
 use layers::{Node, Resolve, Surroundings};
 use reader::{Notes, Section, nearest};
-use values::{MailUrl, MaybePath, MoneyFuse, OrOff, StoreUrl, TimeZone};
+use values::{InboxUrl, Keep, MailUrl, MaybePath, MoneyFuse, Often, OrOff, StoreUrl, TimeZone};
 
 /// The defaults, with what each setting means.
 pub const DEFAULTS: &str = include_str!("config/default.toml");
@@ -173,6 +174,8 @@ pub struct Shop {
     pub time_zone: String,
     /// Past what one of its rules is paused.
     pub fuses: Fuses,
+    /// How long events, runs and calls are kept; `None`: for good.
+    pub keep: Option<SignedDuration>,
     /// At or below how many a stock level is low, per SKU.
     pub low_stock: BTreeMap<String, i64>,
     /// The same for all SKUs that `low_stock` does not name.
@@ -185,10 +188,14 @@ pub struct Shop {
     pub shopify: Option<Shopify>,
     /// The way to send mail.
     pub mail: Option<Mail>,
+    /// The mailbox that its customers write to.
+    pub inbox: Option<Inbox>,
     /// By name, for connectors.
     pub secrets: BTreeMap<String, Secret>,
     /// `host:port` on private networks that rules may reach.
     pub private_hosts: Vec<String>,
+    /// How often its platform is asked what has changed there and was not told; `None`: never.
+    pub reconcile: Option<Duration>,
 }
 
 /// `[shop.NAME.shopify]`
@@ -200,6 +207,8 @@ pub struct Shopify {
     pub access_token: Secret,
     /// Another address of the Admin GraphQL API, for a test shop.
     pub endpoint: Option<String>,
+    /// How long one request may take.
+    pub timeout: Duration,
 }
 
 /// `[shop.NAME.mail]`
@@ -215,6 +224,25 @@ pub struct Mail {
     pub password: Option<Secret>,
     /// `Acme <help@acme.example>`
     pub from: String,
+    /// How the connection is protected.
+    pub security: Security,
+}
+
+/// `[shop.NAME.inbox]`
+#[derive(Clone, Debug)]
+pub struct Inbox {
+    /// The server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who logs in.
+    pub user: String,
+    /// With what.
+    pub password: Secret,
+    /// The folder that is looked into.
+    pub folder: String,
+    /// How often.
+    pub every: Duration,
     /// How the connection is protected.
     pub security: Security,
 }
@@ -434,6 +462,7 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
         currency,
         time_zone: shop.get::<TimeZone>("time_zone").0,
         fuses: shop.table("fuses", |fuses| read_fuses(fuses, currency)),
+        keep: shop.get::<Keep>("keep").0,
         low_stock,
         low_stock_default,
         inputs: shop.each("inputs", |_, rule, path, notes| {
@@ -453,10 +482,13 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
             domain: shopify.get("domain"),
             access_token: shopify.required("access_token").unwrap_or_else(|| Secret::new("")),
             endpoint: shopify.optional("endpoint").filter(|text: &String| !text.is_empty()),
+            timeout: shopify.optional("timeout").unwrap_or(Duration::from_secs(20)),
         }),
         mail: shop.optional_table("mail", read_mail),
+        inbox: shop.optional_table("inbox", read_inbox),
         secrets: shop.map("secrets"),
         private_hosts: shop.optional("private_hosts").unwrap_or_default(),
+        reconcile: shop.get::<Often>("reconcile").0,
     })
 }
 
@@ -496,6 +528,28 @@ fn read_mail(mail: &mut Section<'_, '_>) -> Mail {
         user: url.user,
         password: mail.optional("password"),
         from: mail.get("from"),
+        security,
+    }
+}
+
+fn read_inbox(inbox: &mut Section<'_, '_>) -> Inbox {
+    let InboxUrl(url) = inbox.get("url");
+    let security = inbox.optional("security").unwrap_or(if url.tls { Security::Tls } else { Security::Starttls });
+    if security == Security::None && !url.is_here() {
+        let hint = "write `security = \"tls\"` or \"starttls\": only mail from this machine may come unprotected";
+        inbox.mistake("security", "mail and password would cross the network in the clear", hint);
+    }
+    if url.user.is_none() && !url.host.is_empty() {
+        let hint = "write `url = \"imaps://USER@HOST\"`; an `@` in USER is written `%40`";
+        inbox.mistake("url", "the address names nobody who logs in", hint);
+    }
+    Inbox {
+        host: url.host,
+        port: url.port,
+        user: url.user.unwrap_or_default(),
+        password: inbox.required("password").unwrap_or_else(|| Secret::new("")),
+        folder: inbox.optional("folder").unwrap_or_else(|| "INBOX".to_owned()),
+        every: inbox.optional("every").unwrap_or(Duration::from_secs(60)),
         security,
     }
 }

@@ -9,7 +9,9 @@ use sea_orm_migration::prelude::*;
 mod m0001_spine;
 mod m0002_trust;
 mod m0003_record_names;
-mod m0007_records_in_rows;
+mod m0004_inboxes;
+mod m0005_redacted;
+mod m0006_records_in_rows;
 
 /// All migrations.
 #[derive(Debug)]
@@ -22,7 +24,9 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_spine::Migration),
             Box::new(m0002_trust::Migration),
             Box::new(m0003_record_names::Migration),
-            Box::new(m0007_records_in_rows::Migration),
+            Box::new(m0004_inboxes::Migration),
+            Box::new(m0005_redacted::Migration),
+            Box::new(m0006_records_in_rows::Migration),
         ]
     }
 }

@@ -15,6 +15,7 @@ use crate::http::{
     Accept, Accepted, Check, DeadOnes, IntakeError, Page, Reading, ReadingError, RuleBook, Says, Steer, SteerError,
     Steering,
 };
+use crate::shops;
 use crate::store::{DeadFilter, EventFilter, RunFilter, Store, StoreError};
 
 /// Answers out of the engine and the store.
@@ -80,7 +81,10 @@ impl Steering for Answers {
 #[async_trait]
 impl RuleBook for Answers {
     async fn rules(&self, shop: &ShopId) -> Result<Vec<Json>, SteerError> {
-        self.book(shop)?.list().await
+        let mut rules = self.book(shop)?.list().await?;
+        let said = self.say_paused(shop, &mut rules).await;
+        said.map_err(|error| SteerError::Failed(error.to_string()))?;
+        Ok(rules)
     }
 
     async fn rule(&self, shop: &ShopId, id: &str) -> Result<Json, SteerError> {
@@ -189,7 +193,7 @@ impl Reading for Answers {
 
 /// An event's envelope, as CloudEvents names it.
 pub(super) fn head(event: &Event) -> Json {
-    json!({
+    let mut head = json!({
         "id": event.id,
         "source": event.source,
         "type": event.kind,
@@ -200,7 +204,15 @@ pub(super) fn head(event: &Event) -> Json {
         "origintopic": event.topic,
         "late": event.late,
         "echo": event.echo,
-    })
+    });
+    if &*event.kind == Event::UNHANDLED {
+        // `/shopify/acme`: the source's name comes first.
+        let source = event.source.trim_start_matches('/').split('/').next().and_then(shops::source);
+        if let Some(why) = source.and_then(|source| source.why_unhandled(&event.topic)) {
+            head["unhandled"] = json!(why);
+        }
+    }
+    head
 }
 
 pub(super) fn run_head(run: &Run) -> Json {
@@ -211,7 +223,6 @@ pub(super) fn run_head(run: &Run) -> Json {
         "mode": run.mode,
         "event": run.event.id,
         "subject": run.event.subject,
-        "mode": run.mode,
         "lane": run.lane,
         "state": run.state,
         "started": run.started,

@@ -3,17 +3,16 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::domain::{Answer, Awaits, Call, CallState, Run, RunState};
+use crate::domain::{Answer, Call, CallState, Run, RunState};
 use crate::engine::Registry;
 
 /// The calls of a run that wait for a person.
 pub(super) fn of_run(run: &Run, registry: &Registry) -> Vec<Json> {
-    let of = |call: &Call| match (call.state, &call.awaits) {
-        (CallState::Unknown, _) => Some(unknown(run, call)),
-        (CallState::Pending, Some(Awaits::Person)) => Some(approval(run, call, registry)),
-        _ => None,
+    let of = |call: &Call| match call.state {
+        CallState::Unknown => unknown(run, call),
+        _ => approval(run, call, registry),
     };
-    run.calls.iter().filter_map(of).collect()
+    run.calls.iter().filter(|call| call.waits_for_person()).map(of).collect()
 }
 
 fn head(run: &Run, call: &Call, what: &str) -> Json {

@@ -1,14 +1,28 @@
-//! Moments as people write them: `14:00`, `2h`, `2026-11-24`, `2026-11-24T14:00`; in the shop's time zone.
+//! Moments as people write them, here and on the command line: `14:00`, `2h`, `2026-11-24`, `2026-11-24T14:00`; in the
+//! shop's time zone.
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ZonedDateTime};
 
+/// What was written is no moment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{written}` is not a moment")]
+pub(crate) struct NotAMoment {
+    /// Its beginning.
+    written: String,
+}
+
+impl NotAMoment {
+    /// What may be written, for people.
+    pub(crate) const HINT: &str = "write `14:00`, `2h` or `30d` (ago), `2026-11-24` or `2026-11-24T14:00`";
+}
+
 /// The moment that is meant: a time of day is the last one that has been, a length of time is that long ago.
 ///
 /// # Errors
-/// What may be written, for people.
-pub(super) fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+/// [`NotAMoment`].
+pub(crate) fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, NotAMoment> {
     let text = text.trim();
     let here = now.to_zoned_datetime(zone.clone());
     let at = || -> Option<Timestamp> {
@@ -25,10 +39,7 @@ pub(super) fn moment(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Time
         }
         Some(here.checked_sub(text.parse::<Span>().ok()?.abs()).ok()?.timestamp())
     };
-    at().ok_or_else(|| {
-        let shown: String = text.chars().take(40).collect();
-        format!("`{shown}` is not a moment; write `14:00`, `2h` (ago), `2026-11-24` or `2026-11-24T14:00`")
-    })
+    at().ok_or_else(|| NotAMoment { written: text.chars().take(40).collect() })
 }
 
 fn time_of_day(time: Time, here: &ZonedDateTime) -> Option<Timestamp> {
@@ -56,6 +67,7 @@ mod tests {
             ("00:00:30", "2026-11-23T23:00:30Z"),
             ("2h", "2026-11-24T10:30:00Z"),
             ("1d 30m", "2026-11-23T12:00:00Z"),
+            ("2w", "2026-11-10T12:30:00Z"),
             ("2026-11-24", "2026-11-23T23:00:00Z"),
             ("2026-11-24T09:00", "2026-11-24T08:00:00Z"),
             ("2026-11-24 09:00", "2026-11-24T08:00:00Z"),
@@ -63,8 +75,9 @@ mod tests {
         ] {
             assert_eq!(moment(text, now, &zone).map(|at| at.to_string()), Ok(meant.to_owned()), "{text}");
         }
-        for text in ["", "yesterday", "25:00", "2026-13-01", "14", "2026-11-24T", "-"] {
-            assert!(moment(text, now, &zone).is_err_and(|told| told.contains("`14:00`")), "{text}");
+        for text in ["", "yesterday", "25:00", "2026-13-01", "14", "30", "2026-11-24T", "-"] {
+            let told = moment(text, now, &zone).map_err(|error| error.to_string());
+            assert_eq!(told, Err(format!("`{text}` is not a moment")));
         }
     }
 }

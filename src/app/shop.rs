@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::config::{self, Security};
 use crate::domain::{Mailer, Platform, Secrets, Shop, ShopId};
 use crate::http::Inlet;
-use crate::shops::{self, mail, shopify};
+use crate::shops::{self, imap, mail, shopify};
 
-/// How long one request to a shop's platform or mail server may take.
+/// How long one request to a shop's mail server may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A shop with its connections. `mailer` goes before the configured one.
@@ -17,7 +17,8 @@ pub(super) fn build(id: &ShopId, settings: &config::Shop, mailer: Option<Arc<dyn
     let platform = settings.shopify.as_ref().map(|shopify| -> anyhow::Result<Arc<dyn Platform>> {
         let endpoint = shopify.endpoint.clone().unwrap_or_else(|| format!("https://{}", shopify.domain));
         let access_token = shopify.access_token.clone();
-        let client = shopify::Client::new(shopify::ShopifySettings { endpoint, access_token, timeout: TIMEOUT })?;
+        let client =
+            shopify::Client::new(shopify::ShopifySettings { endpoint, access_token, timeout: shopify.timeout })?;
         Ok(Arc::new(client))
     });
     let configured = || settings.mail.as_ref().map(smtp).transpose();
@@ -39,6 +40,7 @@ pub fn unconnected(id: &ShopId, settings: &config::Shop) -> Shop {
         currency: settings.currency,
         time_zone: settings.time_zone.clone(),
         fuses: settings.fuses,
+        keep: settings.keep,
         low_stock: settings.low_stock.clone(),
         low_stock_default: settings.low_stock_default,
         secrets: settings.secrets.clone(),
@@ -46,17 +48,40 @@ pub fn unconnected(id: &ShopId, settings: &config::Shop) -> Shop {
     }
 }
 
-fn smtp(settings: &config::Mail) -> anyhow::Result<Arc<dyn Mailer>> {
-    let login = settings.user.clone().zip(settings.password.clone());
-    let security = match settings.security {
+/// The mailbox that the shop's customers write to, and how often it is looked into.
+///
+/// # Errors
+/// Settings that cannot work.
+pub fn inbox(settings: &config::Shop) -> anyhow::Result<Option<(imap::Inbox, Duration)>> {
+    let Some(inbox) = &settings.inbox else { return Ok(None) };
+    let own = settings.mail.iter().map(|mail| mail.from.clone()).chain([inbox.user.clone()]);
+    let made = imap::Inbox::new(imap::InboxSettings {
+        host: inbox.host.clone(),
+        port: inbox.port,
+        security: security(inbox.security),
+        user: inbox.user.clone(),
+        password: inbox.password.clone(),
+        folder: inbox.folder.clone(),
+        own: own.filter(|address| address.contains('@')).collect(),
+        timeout: TIMEOUT,
+    })?;
+    Ok(Some((made, inbox.every)))
+}
+
+fn security(security: Security) -> mail::Security {
+    match security {
         Security::Starttls => mail::Security::Starttls,
         Security::Tls => mail::Security::Tls,
         Security::None => mail::Security::None,
-    };
+    }
+}
+
+fn smtp(settings: &config::Mail) -> anyhow::Result<Arc<dyn Mailer>> {
+    let login = settings.user.clone().zip(settings.password.clone());
     Ok(Arc::new(mail::SmtpMailer::new(mail::MailSettings {
         host: settings.host.clone(),
         port: settings.port,
-        security,
+        security: security(settings.security),
         login,
         from: settings.from.clone(),
         timeout: TIMEOUT,

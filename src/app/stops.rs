@@ -49,6 +49,16 @@ impl Answers {
         Ok(json!({ "shop": shop, "paused": list.collect::<Vec<_>>() }))
     }
 
+    /// Says of each rule under `paused` which pause holds it: its own, else that of all rules.
+    pub(super) async fn say_paused(&self, shop: &ShopId, rules: &mut [Json]) -> Result<(), StoreError> {
+        let paused = self.paused(shop).await?;
+        let of = |name: &Json| paused["paused"].as_array().into_iter().flatten().find(|it| it["rule"] == *name);
+        for rule in rules {
+            rule["paused"] = of(&rule["id"]).or_else(|| of(&Pauses::ALL.into())).cloned().unwrap_or_default();
+        }
+        Ok(())
+    }
+
     /// Has dead runs retried or dropped: `command` says which for some of them.
     pub(super) async fn dead_letters(
         &self,

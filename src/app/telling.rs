@@ -8,6 +8,7 @@ use crate::domain::{Call, Run, RunId, ShopId};
 use crate::engine::replay::Exported;
 use crate::http::ReadingError;
 use crate::rules;
+use crate::store::StoreError;
 
 impl Answers {
     /// A run with its calls, and with what made it begin.
@@ -20,9 +21,16 @@ impl Answers {
         json["event_type"] = json!(run.event.kind);
         json["event_received"] = json!(run.event.received);
         json["because"] = json!(rule.map(|rule| rule.clauses()));
+        if self.is_redacted(shop, run).await.map_err(failed)? {
+            json["redacted"] = json!(true);
+        }
         json["undone"] = self.taken_back(shop, run).await.map_err(failed)?;
         json["calls"] = run.calls.iter().map(|call| self.whole_call(run, call)).collect();
         Ok(Some(json))
+    }
+
+    async fn is_redacted(&self, shop: &ShopId, run: &Run) -> Result<bool, StoreError> {
+        Ok(!self.store.redacted_among(shop, &[run.event.id]).await?.is_empty())
     }
 
     fn whole_call(&self, run: &Run, call: &Call) -> Json {
@@ -57,6 +65,8 @@ impl Answers {
         let runs = self.store.runs(shop, &[id]).await.map_err(failed)?;
         let Some(run) = runs.first() else { return Ok(None) };
         let bundle = self.store.version(shop, &run.rule, &run.version).await.map_err(failed)?;
-        Ok(Some(json!(Exported::of(run, shop, bundle, now))))
+        let mut exported = Exported::of(run, shop, bundle, now);
+        exported.redacted = self.is_redacted(shop, run).await.map_err(failed)?;
+        Ok(Some(json!(exported)))
     }
 }

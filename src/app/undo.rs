@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::answers::{Answers, refused};
-use super::moments::moment;
+use super::moments::{NotAMoment, moment};
 use crate::domain::{Mode, Run, RunId, RunState, ShopId};
 use crate::engine::{self, Command, Touched};
 use crate::http::{SteerError, Undo, UndoTime};
@@ -51,7 +51,9 @@ impl Answers {
     fn between(&self, shop: &ShopId, time: &UndoTime) -> Result<(Timestamp, Timestamp), SteerError> {
         let now = self.clock.now();
         let zone = self.zones.get(shop).cloned().unwrap_or(jiff::tz::TimeZone::UTC);
-        let read = |text: &str| moment(text, now, &zone).map_err(SteerError::Invalid);
+        let read = |text: &str| {
+            moment(text, now, &zone).map_err(|it| SteerError::Invalid(format!("{it}; {}", NotAMoment::HINT)))
+        };
         let since = read(&time.since)?;
         let until = time.until.as_deref().map_or(Ok(now), read)?;
         if since > until {

@@ -7,23 +7,19 @@
 //! redirects, no proxy, 10 s, 64 KiB out, 256 KiB in. Secrets travel by name, over TLS, and appear in no record.
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::net::IpAddr;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Response, Url};
+use reqwest::{Method, Response, Url};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::public_address::{NotPublic, PublicResolver, is_public};
+use super::guarded::{Guarded, TIMEOUT, destination};
 use super::read;
-use crate::domain::{Attempt, Capability, Example, Failure, Kind, Repeat, Shape, Shop, Spec, Verdict};
+use crate::domain::{Attempt, Capability, Example, Failure, Kind, Repeat, Shape, Spec, Verdict};
 use crate::shops::outgoing;
 
-const TIMEOUT: Duration = Duration::from_secs(10);
 const MOST_OUT: usize = 64 << 10;
 const MOST_IN: usize = 256 << 10;
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -47,14 +43,7 @@ const NOT_YOURS: &[&str] = &[
 
 pub(super) struct HttpRequest {
     spec: Spec,
-    clients: OnceLock<Result<Clients, String>>,
-}
-
-/// One for the public internet, one for what shops allow beyond it.
-#[derive(Clone)]
-struct Clients {
-    public: Client,
-    private: Client,
+    guarded: Guarded,
 }
 
 #[derive(Deserialize)]
@@ -112,17 +101,7 @@ impl HttpRequest {
             deadline: TIMEOUT + Duration::from_secs(2),
             ..Spec::of("http.request", Kind::Write)
         };
-        Self { spec, clients: OnceLock::new() }
-    }
-
-    /// Made at the first use: reading the system's authorities takes longer than starting the rest.
-    fn clients(&self) -> Result<&Clients, Verdict> {
-        let made = self.clients.get_or_init(|| {
-            let build = |builder: reqwest::ClientBuilder| builder.build().map_err(|error| outgoing::plain(&error));
-            let public = build(outgoing::builder(TIMEOUT).dns_resolver(PublicResolver))?;
-            Ok(Clients { public, private: build(outgoing::builder(TIMEOUT))? })
-        });
-        made.as_ref().map_err(|problem| Verdict::refused("no_tls", format!("TLS could not be set up: {problem}")))
+        Self { spec, guarded: Guarded::default() }
     }
 
     async fn request(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
@@ -134,15 +113,14 @@ impl HttpRequest {
         let (url, private) = destination(&input.url, &attempt.shop)?;
         let headers = headers(&input, &url, private, attempt)?;
         let body = body(input.body)?;
-        let Clients { public, private: beyond } = self.clients()?;
-        let client = if private { beyond } else { public };
+        let client = self.guarded.client(private)?;
         let reads = method == "GET";
         let method = Method::from_bytes(method.as_bytes())
             .map_err(|error| Verdict::refused("invalid_input", error.to_string()))?;
         let sent = client.request(method, url).headers(headers).body(body).send().await;
         match sent {
             Ok(response) => Ok(answered(response, reads).await),
-            Err(error) => Err(not_answered(&error, reads)),
+            Err(error) => Err(Guarded::not_answered(&error, reads)),
         }
     }
 }
@@ -156,38 +134,6 @@ impl Capability for HttpRequest {
     async fn perform(&self, attempt: &Attempt, input: &Json) -> Verdict {
         self.request(attempt, input).await.unwrap_or_else(|verdict| verdict)
     }
-}
-
-/// Reads the address and checks what can be checked before a name is looked up. Also says whether the shop allows
-/// this host beyond the public internet.
-fn destination(text: &str, shop: &Shop) -> Result<(Url, bool), Verdict> {
-    let wrong = |problem: &str| Verdict::refused("invalid_input", format!("`url` {problem}"));
-    let mut url = Url::parse(text).map_err(|error| wrong(&format!("is not an address: {error}")))?;
-    if !matches!(url.scheme(), "https" | "http") {
-        return Err(wrong("must begin with `https://` or `http://`"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("must not hold a user or password: name one of the shop's secrets in `secret`"));
-    }
-    url.set_fragment(None);
-    let host = url.host_str().ok_or_else(|| wrong("has no host"))?;
-    let port = url.port_or_known_default().unwrap_or_default();
-    let named = format!("{host}:{port}");
-    if shop.private_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&named)) {
-        return Ok((url, true));
-    }
-    // The parser has turned every spelling of an IPv4 address into four decimal numbers.
-    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>()
-        && !is_public(address)
-    {
-        return Err(not_public(&NotPublic { host: host.to_owned(), address }));
-    }
-    Ok((url, false))
-}
-
-fn not_public(error: &NotPublic) -> Verdict {
-    let hint = "to reach it all the same, add `host:port` to the shop's `private_hosts`";
-    Verdict::refused("address_refused", format!("{error}; {hint}"))
 }
 
 fn headers(input: &Input, url: &Url, private: bool, attempt: &Attempt) -> Result<HeaderMap, Verdict> {
@@ -241,25 +187,6 @@ fn body(body: Option<Json>) -> Result<String, Verdict> {
         return Err(Verdict::refused("invalid_input", format!("`body` is longer than {} KiB", MOST_OUT >> 10)));
     }
     Ok(text)
-}
-
-/// No answer: whether something happened depends on how far the request came.
-fn not_answered(error: &reqwest::Error, reads: bool) -> Verdict {
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(inner) = cause {
-        if let Some(error) = inner.downcast_ref::<NotPublic>() {
-            return not_public(error);
-        }
-        cause = inner.source();
-    }
-    let said = outgoing::plain(error);
-    if error.is_builder() {
-        Verdict::refused("invalid_input", said)
-    } else if reads || error.is_connect() {
-        Verdict::RetryAfter(None, said)
-    } else {
-        Verdict::Unknown(said)
-    }
 }
 
 async fn answered(response: Response, reads: bool) -> Verdict {

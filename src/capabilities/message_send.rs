@@ -26,7 +26,7 @@ impl MessageSend {
         let mut text = Shape::text(20_000, "What to write, plain text.");
         text["minLength"] = json!(1);
         Self(Spec {
-            doc: "Writes to the event's customer by e-mail: an answer, where the event is their e-mail.",
+            doc: "Writes to the event's customer by e-mail: an answer within the conversation, where the event is their e-mail. What a machine wrote is not answered.",
             repeat: Repeat::None,
             input: Shape::object(
                 &["text"],
@@ -39,7 +39,7 @@ impl MessageSend {
                             "The subject line. Default: `Re:` and theirs, else the shop's name and the order's.",
                         ),
                     ),
-                    ("to", Shape::text(254, "An e-mail address. Default: the event's customer's.")),
+                    ("to", Shape::addressing(Shape::text(254, "An e-mail address. Default: the event's customer's."))),
                 ],
             ),
             output: Shape::object(&["message_id"], &[("message_id", Shape::text(998, "The mail's Message-ID."))]),
@@ -65,21 +65,15 @@ impl MessageSend {
             let problem = "the customer's e-mail address is not known, neither from the event nor from the shop";
             Verdict::refused("no_address", problem)
         })?;
-        let mailer = attempt.shop.mailer.as_deref().ok_or_else(|| {
-            let shop = &attempt.shop.id;
-            Verdict::refused(
-                "no_mail",
-                format!("the shop `{shop}` cannot send mail; set `shop.{shop}.mail` in the configuration"),
-            )
-        })?;
+        email::answers_no_machine(facts, &to)?;
+        let mailer = email::mailer(attempt)?;
         let mail = Outgoing {
             to,
             subject: input.subject.unwrap_or_else(|| email::subject(attempt)),
             text: input.text,
             message_id: email::message_id(&attempt.key),
-            in_reply_to: email::received(facts)
-                .and_then(|message| message.id.as_ref())
-                .map(|id| id.trim_start_matches('<').trim_end_matches('>').to_owned()),
+            in_reply_to: email::received(facts).and_then(|message| email::mail_id(message.id.as_deref())),
+            references: email::received(facts).map(email::thread).unwrap_or_default(),
         };
         Ok(mailer.send(&mail).await)
     }

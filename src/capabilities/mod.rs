@@ -10,22 +10,42 @@
 //!
 //! It must not know rules, the store, HTTP servers, or in which mode it is called.
 
+mod approval_list;
 mod approval_request;
+mod customer_get;
+mod customer_note;
+mod customer_tag;
+mod customer_untag;
 mod email;
+mod email_send;
+mod guarded;
 mod http_request;
+mod inventory_adjust;
 mod log;
+mod mark;
 mod memory;
 mod message_send;
 mod model_write;
 mod order;
 mod order_cancel;
 mod order_get;
+mod order_hold;
 mod order_note;
+mod order_release;
 mod order_tag;
 mod order_untag;
+mod product_get;
+mod product_tag;
+mod product_untag;
+mod product_update;
 mod public_address;
+mod record_tags;
+mod refund_create;
+mod report_add;
+mod report_take;
 mod wait;
 mod wait_for;
+mod webhook_send;
 
 use std::sync::Arc;
 
@@ -47,8 +67,15 @@ pub struct Deps {
 /// Every capability there is, by name.
 pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
     vec![
+        Arc::new(approval_list::ApprovalList::new()),
         Arc::new(approval_request::ApprovalRequest::new()),
+        Arc::new(customer_get::CustomerGet::new()),
+        Arc::new(customer_note::CustomerNote::new()),
+        Arc::new(customer_tag::CustomerTag::new()),
+        Arc::new(customer_untag::CustomerUntag::new()),
+        Arc::new(email_send::EmailSend::new()),
         Arc::new(http_request::HttpRequest::new()),
+        Arc::new(inventory_adjust::InventoryAdjust::new()),
         Arc::new(log::Log::new()),
         Arc::new(memory::Add::new()),
         Arc::new(memory::Get::new()),
@@ -57,11 +84,21 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(model_write::ModelWrite::new(deps.model, deps.languages)),
         Arc::new(order_cancel::OrderCancel::new()),
         Arc::new(order_get::OrderGet::new()),
+        Arc::new(order_hold::OrderHold::new()),
         Arc::new(order_note::OrderNote::new()),
+        Arc::new(order_release::OrderRelease::new()),
         Arc::new(order_tag::OrderTag::new()),
         Arc::new(order_untag::OrderUntag::new()),
+        Arc::new(product_get::ProductGet::new()),
+        Arc::new(product_tag::ProductTag::new()),
+        Arc::new(product_untag::ProductUntag::new()),
+        Arc::new(product_update::ProductUpdate::new()),
+        Arc::new(refund_create::RefundCreate::new()),
+        Arc::new(report_add::ReportAdd::new()),
+        Arc::new(report_take::ReportTake::new()),
         Arc::new(wait::Wait::new()),
         Arc::new(wait_for::WaitFor::new()),
+        Arc::new(webhook_send::WebhookSend::new()),
     ]
 }
 

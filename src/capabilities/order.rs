@@ -10,7 +10,7 @@ pub(super) const MAKES_TAGS: &[Makes] = &[Makes { event: "order.updated", fields
 
 /// The schema of an input that says which order is meant.
 pub(super) fn order_id() -> Json {
-    Shape::text(128, "The platform's id of the order. Default: the event's order.")
+    Shape::addressing(Shape::text(128, "The platform's id of the order. Default: the event's order."))
 }
 
 /// The schema of tags to add or take off. Shopify takes 40 characters a tag and separates tags by commas.
@@ -51,6 +51,11 @@ pub(super) fn id(attempt: &Attempt, asked: Option<String>) -> Result<String, Ver
             format!("the event `{}` is not about an order; say which one is meant", attempt.facts.event.kind),
         )
     })
+}
+
+/// The id of the order that is meant, where somebody says it.
+pub(super) fn id_of(facts: &Facts, asked: Option<String>) -> Option<String> {
+    asked.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).or_else(|| of_event(facts))
 }
 
 /// The event's order: the one in its context, else the one that it names and nobody knows.

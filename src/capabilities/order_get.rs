@@ -72,7 +72,7 @@ impl Capability for OrderGet {
 }
 
 /// The JSON Schema of a record as it is written down: a field that holds nothing is left out.
-fn record_schema(fields: &[Field]) -> Json {
+pub(super) fn record_schema(fields: &[Field]) -> Json {
     let properties: Map<String, Json> = fields
         .iter()
         .map(|field| {

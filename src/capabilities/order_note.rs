@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use sha2::{Digest, Sha256};
 
+use super::mark::mark;
 use super::{order, read};
 use crate::domain::{Attempt, Capability, Example, Kind, Lookup, Makes, Repeat, Shape, Spec, Verdict};
 
@@ -63,11 +63,6 @@ impl OrderNote {
         let is_there = note.contains(&mark(&attempt.key));
         Ok(if is_there { Lookup::Happened(json!({ "note": note })) } else { Lookup::DidNot })
     }
-}
-
-/// The same for every attempt of a call, and for no other call.
-fn mark(key: &str) -> String {
-    format!("[storehand {}]", hex::encode(&Sha256::digest(key.as_bytes())[..6]))
 }
 
 #[async_trait]

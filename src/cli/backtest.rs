@@ -14,7 +14,6 @@ use serde_json::json;
 
 use super::archive::{self, from_file};
 use super::events::pretty;
-use super::since::moment;
 use super::{Global, Hinted, say};
 use crate::app;
 use crate::domain::{Clock as _, SystemClock};
@@ -36,7 +35,7 @@ pub(super) struct BacktestArgs {
     /// A rule file, or the id of a rule: its live version
     #[arg(value_name = "RULE|FILE")]
     rule: String,
-    /// From when: how long ago (30d, 12h), a day, or a moment
+    /// From when: how long ago (30d, 12h), a time of day, a day, or both
     #[arg(long, default_value = "30d", value_name = "WHEN")]
     since: String,
     /// Until when [default: now]
@@ -68,8 +67,11 @@ pub(super) async fn run(args: BacktestArgs, global: &Global) -> anyhow::Result<E
 
     let zone = TimeZone::get(&settings.time_zone).context("the shop's time zone")?;
     let now = SystemClock.now();
-    let since = moment(&args.since, now, &zone)?;
-    let until = args.until.as_deref().map_or(Ok(now), |text| moment(text, now, &zone))?;
+    let moment = |text: &str| {
+        app::moment(text, now, &zone).map_err(|error| Hinted::new(error.to_string(), app::NotAMoment::HINT))
+    };
+    let since = moment(&args.since)?;
+    let until = args.until.as_deref().map_or(Ok(now), moment)?;
     if since >= until {
         return Err(Hinted::new("--since is not before --until", "there is no time between them").into());
     }

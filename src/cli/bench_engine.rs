@@ -182,6 +182,7 @@ fn shop() -> anyhow::Result<Shop> {
         secrets: BTreeMap::new(),
         private_hosts: Vec::new(),
         fuses: Fuses::default(),
+        keep: None,
     })
 }
 

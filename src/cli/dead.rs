@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::{Value as Json, json};
 
 use super::agree::agreed;
@@ -15,6 +15,7 @@ const SHOWN: usize = 20;
 
 /// Which runs that failed.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("meant").required(true).args(["run", "dead"])))]
 #[command(after_help = "Examples:
   storehand runs list --dead                              what failed and nobody has looked at
   storehand runs retry run_0c3k5m7q9s1t3                  let one go on from the call that failed it
@@ -22,16 +23,15 @@ const SHOWN: usize = 20;
   storehand runs drop --dead --rule greet                 leave them as they are")]
 pub(super) struct DeadArgs {
     /// The run
-    #[arg(required_unless_present = "dead", conflicts_with = "dead")]
     run: Option<String>,
     /// All that failed and that nobody has retried or dropped
     #[arg(long)]
     dead: bool,
     /// Of these, only those of this rule
-    #[arg(long, requires = "dead")]
+    #[arg(long, requires = "dead", conflicts_with = "run")]
     rule: Option<String>,
     /// Of these, only those whose failure has this code
-    #[arg(long, requires = "dead")]
+    #[arg(long, requires = "dead", conflicts_with = "run")]
     code: Option<String>,
     /// The shop, where the server has several
     #[arg(long)]

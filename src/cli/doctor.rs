@@ -14,6 +14,9 @@ use super::{Global, out, say};
 use crate::config::{Config, Enabled, Origin, Shop};
 use crate::domain::ShopId;
 
+/// What a mail with some pictures comes to as a form, in bytes.
+const LARGE_MAIL: usize = 16 << 20;
+
 /// `storehand doctor`
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -55,10 +58,11 @@ impl Finding {
 }
 
 /// Prints what there is and what is wrong; 1 where something is.
-pub(super) fn run(args: &DoctorArgs, global: &Global) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &DoctorArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let (settings, findings) = match global.load() {
         Ok(config) => {
-            let findings = look(&config);
+            let mut findings = look(&config);
+            findings.extend(inboxes(&config).await);
             (config.settings, findings)
         }
         Err(error) => {
@@ -105,7 +109,7 @@ fn look(config: &Config) -> Vec<Finding> {
     if config.shops.is_empty() {
         findings.push(Finding::wrong("shops", "there is none", "add a `[shop.NAME]` table to the configuration"));
     }
-    config.shops.iter().for_each(|(id, shop)| findings.extend(look_at_shop(id, shop)));
+    config.shops.iter().for_each(|(id, shop)| findings.extend(look_at_shop(id, shop, config.server.body_limit)));
     findings.extend(readable_by_all(config));
     findings
 }
@@ -168,7 +172,7 @@ fn model(config: &Config) -> Vec<Finding> {
     vec![look("model", model.model_folder().join("model.onnx")), look("model's library", model.library_file())]
 }
 
-fn look_at_shop(id: &ShopId, shop: &Shop) -> Vec<Finding> {
+fn look_at_shop(id: &ShopId, shop: &Shop, body_limit: usize) -> Vec<Finding> {
     let mut findings = Vec::new();
     let rules = format!("shop.{id}.rules");
     findings.push(match std::fs::read_dir(&shop.rules) {
@@ -177,7 +181,7 @@ fn look_at_shop(id: &ShopId, shop: &Shop) -> Vec<Finding> {
             Finding::wrong(&rules, format!("{}: {error}", shop.rules.display()), "set the folder of its rules")
         }
     });
-    if shop.sources.is_empty() {
+    if shop.sources.is_empty() && shop.inbox.is_none() {
         findings.push(Finding::wrong(
             format!("shop.{id}.sources"),
             "no deliveries can come in",
@@ -196,6 +200,13 @@ fn look_at_shop(id: &ShopId, shop: &Shop) -> Vec<Finding> {
             ),
         });
     }
+    if shop.sources.contains_key("mailgun") && body_limit < LARGE_MAIL {
+        findings.push(Finding::note(
+            format!("shop.{id}.sources.mailgun"),
+            format!("mails of more than {} KiB are refused, files included", body_limit >> 10),
+            "set `server.body_limit` to \"32 MiB\" where customers send pictures",
+        ));
+    }
     if shop.shopify.is_none() {
         let hint = format!("add `[shop.{id}.shopify]`");
         findings.push(Finding::note(format!("shop.{id}.shopify"), "rules cannot act on its orders", hint));
@@ -203,6 +214,31 @@ fn look_at_shop(id: &ShopId, shop: &Shop) -> Vec<Finding> {
     if shop.mail.is_none() {
         let hint = format!("add `[shop.{id}.mail]`");
         findings.push(Finding::note(format!("shop.{id}.mail"), "rules cannot send mail", hint));
+    }
+    findings
+}
+
+/// Logs in to the mailboxes that are looked into: nothing else tells whether that works.
+async fn inboxes(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (id, shop) in &config.shops {
+        let what = format!("shop.{id}.inbox");
+        let inbox = match crate::app::inbox(shop) {
+            Ok(None) => continue,
+            Ok(Some((inbox, _))) => inbox,
+            Err(error) => {
+                findings.push(Finding::wrong(what, error.to_string(), "correct the setting"));
+                continue;
+            }
+        };
+        findings.push(match inbox.try_out().await {
+            Ok(mails) => Finding::ok(what, format!("{} can be read, {mails} mails are in it", inbox.name())),
+            Err(error) => {
+                let said = error.to_string();
+                let (detail, hint) = said.split_once("\n  hint: ").unwrap_or((&said, "try again later"));
+                Finding::wrong(what, detail, hint)
+            }
+        });
     }
     findings
 }

@@ -93,7 +93,8 @@ struct Show {
   storehand events send order.json --shop acme --source shopify --topic orders/create
   storehand events send event.json --shop acme --source standard --secret env:EVENTS_SECRET")]
 struct Send {
-    /// The body, sent as it is: a platform's payload, or a CloudEvent
+    /// The body, sent as it is: a platform's payload, or a CloudEvent; one without an id, such as a rule's fixture, gets
+    /// the delivery's
     file: PathBuf,
     /// The shop
     #[arg(long)]
@@ -172,8 +173,10 @@ impl Send {
                 .header("content-type", "application/json")
                 .header("x-shopify-topic", self.topic.as_deref().unwrap_or_default())
                 .header("x-shopify-webhook-id", &id)
-                .header("x-shopify-hmac-sha256", sign_shopify(&secret, &body)),
+                .header("x-shopify-hmac-sha256", sign_shopify(&secret, &body))
+                .body(body),
             _ => {
+                let body = identified(&body, &id);
                 let seconds = Timestamp::now().as_second();
                 let made = sign_standard(&secret, &id, seconds, &body);
                 let made = made.ok_or_else(|| Hinted::new("the secret holds no key", "it is `whsec_` and base64"))?;
@@ -183,9 +186,10 @@ impl Send {
                     .header("webhook-id", &id)
                     .header("webhook-timestamp", seconds)
                     .header("webhook-signature", made)
+                    .body(body)
             }
         };
-        let answered = send(request.body(body)).await?;
+        let answered = send(request).await?;
         say(format_args!("{} {}", answered.status.as_u16(), answered.event_ids));
         Ok(())
     }
@@ -222,6 +226,17 @@ fn read_secret(path: &Path) -> anyhow::Result<String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// A CloudEvent with this id, where it has none of its own; anything else as it is.
+fn identified(body: &[u8], id: &str) -> Vec<u8> {
+    match serde_json::from_slice(body) {
+        Ok(Json::Object(mut event)) if event.contains_key("specversion") && !event.contains_key("id") => {
+            event.insert("id".to_owned(), id.into());
+            Json::Object(event).to_string().into_bytes()
+        }
+        _ => body.to_vec(),
+    }
+}
+
 /// One CloudEvent, or a batch of them.
 fn event_type(body: &[u8]) -> &'static str {
     if body.trim_ascii_start().starts_with(b"[") {
@@ -234,6 +249,16 @@ fn event_type(body: &[u8]) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_without_an_id_gets_one() {
+        let sent = identified(br#"{"specversion": "1.0", "type": "order.paid"}"#, "cli-1");
+        let sent: Json = serde_json::from_slice(&sent).expect("json");
+        assert_eq!(sent, serde_json::json!({ "specversion": "1.0", "type": "order.paid", "id": "cli-1" }));
+        for same in [r#"{"specversion": "1.0", "id": "7"}"#, r#"{ "order": 1 }"#, "[]", "{"] {
+            assert_eq!(identified(same.as_bytes(), "cli-1"), same.as_bytes());
+        }
+    }
 
     #[test]
     fn a_list_is_a_batch() {

@@ -27,7 +27,6 @@ mod rule_versions;
 mod rules;
 mod runs;
 mod serve;
-mod since;
 mod timeline;
 mod token;
 mod tried;
@@ -89,8 +88,12 @@ enum Command {
     Model(model::ModelArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
-    /// Print the JSON Schema of rule files, for editors
-    Schema,
+    /// Print the JSON Schema of rule files, for editors, or the reference of all that rules may use
+    Schema {
+        /// The reference, as Markdown
+        #[arg(long)]
+        reference: bool,
+    },
     /// Take deliveries and run the rules, until told to stop (Ctrl-C)
     Serve(serve::ServeArgs),
     /// Make, list and end the tokens of those who may use the API
@@ -124,12 +127,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Approvals(args) => approvals::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Demo(args) => demo::run(args, &cli.global).await,
-        Command::Doctor(args) => doctor::run(&args, &cli.global),
+        Command::Doctor(args) => doctor::run(&args, &cli.global).await,
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Rules(args) => rules::run(args, &cli.global).await,
         Command::Model(args) => model::run(args, &cli.global).await,
         Command::Runs(args) => runs::run(args).await,
-        Command::Schema => rules::schema(app::unconnected()?.as_ref()),
+        Command::Schema { reference } => rules::schema(app::unconnected()?.as_ref(), reference),
         Command::Serve(args) => serve::run(args, &cli.global).await,
         Command::Token(args) => token::run(args, &cli.global).await,
     }

@@ -2,18 +2,19 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::{Value as Json, json};
 
 use super::client::Server;
 use super::events::{cell, pretty};
+use super::rule_versions::moment;
 use super::say;
 
 /// Which rules.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("meant").required(true).args(["rule", "all"])))]
 struct Which {
     /// The rule's id
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     rule: Option<String>,
     /// All rules, those to come included: of the shop that --shop names, else of every shop
     #[arg(long)]
@@ -91,21 +92,24 @@ impl Which {
 
 /// What is paused in a shop, a line each.
 fn paused(shop: &Json) -> Vec<String> {
-    let line = |pause: &Json| {
-        let [rule, since, by, because] = ["rule", "since", "by", "because"].map(|name| cell(pause, name));
-        let because = if because.is_empty() { String::new() } else { format!(": {because}") };
-        let held = match pause["held"].as_u64().unwrap_or_default() {
-            0 => "no write held so far".to_owned(),
-            1 => "1 write held".to_owned(),
-            many => format!("{many} writes held"),
-        };
-        let (name, resume) = match rule.as_str() {
-            "*" => ("every rule is paused".to_owned(), "--all".to_owned()),
-            rule => (format!("`{rule}` is paused"), rule.to_owned()),
-        };
-        format!("{name} since {since} by {by}{because}; {held}; `storehand rules resume {resume}` lifts it")
+    shop["paused"].as_array().into_iter().flatten().map(sentence).collect()
+}
+
+/// A pause: since when, by whom, why, what it holds, and how it ends.
+pub(super) fn sentence(pause: &Json) -> String {
+    let [rule, by, because] = ["rule", "by", "because"].map(|name| cell(pause, name));
+    let since = moment(&pause["since"]);
+    let because = if because.is_empty() { String::new() } else { format!(": {because}") };
+    let held = match pause["held"].as_u64().unwrap_or_default() {
+        0 => "no write held so far".to_owned(),
+        1 => "1 write held".to_owned(),
+        many => format!("{many} writes held"),
     };
-    shop["paused"].as_array().into_iter().flatten().map(line).collect()
+    let (name, resume) = match rule.as_str() {
+        "*" => ("every rule is paused".to_owned(), "--all".to_owned()),
+        rule => (format!("`{rule}` is paused"), rule.to_owned()),
+    };
+    format!("{name} since {since} by {by}{because}; {held}; `storehand rules resume {resume}` lifts it")
 }
 
 #[cfg(test)]

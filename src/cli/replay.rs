@@ -76,6 +76,7 @@ fn hinted(file: &Path, error: ReplayError) -> Hinted {
         ReplayError::Damaged(_) => "write it again: `storehand runs export RUN --out FILE`",
         ReplayError::Newer { .. } => "replay it with that release or a newer one",
         ReplayError::Rule(_) => "replay it with the build that ran it; what it lacks is named above",
+        ReplayError::Redacted => "counts, money and times of it are left: `storehand runs show RUN`",
         ReplayError::Undo => "export the run that it took back",
     };
     Hinted::new(format!("{}: {error}", file.display()), hint)

@@ -11,7 +11,7 @@ use similar::TextDiff;
 
 use super::client::Server;
 use super::events::{cell, pretty};
-use super::{Hinted, out, say};
+use super::{Hinted, out, pauses, say};
 
 /// Which shop of which server.
 #[derive(Debug, Args)]
@@ -134,7 +134,7 @@ pub(super) async fn list(at: &At, json: bool) -> anyhow::Result<ExitCode> {
         vec![
             cell(rule, "id"),
             cell(rule, "status"),
-            short(&live["version"]),
+            format!("{}{}", short(&live["version"]), if rule["paused"].is_null() { "" } else { ", paused" }),
             moment(&live["since"]),
             cell(live, "origin"),
             short(&rule["shadow"]["version"]),
@@ -148,6 +148,11 @@ pub(super) async fn list(at: &At, json: bool) -> anyhow::Result<ExitCode> {
     for rule in rules.iter().filter(|rule| !rule["refused"].is_null()) {
         say(format_args!("{}: {}", cell(rule, "id"), sentences(&rule["says"])));
     }
+    let mut paused: Vec<String> =
+        rules.iter().filter(|rule| !rule["paused"].is_null()).map(|rule| pauses::sentence(&rule["paused"])).collect();
+    // A pause of the whole shop stands with each of its rules.
+    paused.dedup();
+    paused.iter().for_each(say);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -416,7 +421,8 @@ fn short(version: &Json) -> String {
 }
 
 /// A moment to the second.
-fn moment(at: &Json) -> String {
+/// A moment, to the second.
+pub(super) fn moment(at: &Json) -> String {
     let moment = at.as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
     moment.map_or_else(String::new, |moment| format!("{moment:.0}"))
 }

@@ -126,9 +126,10 @@ fn missing(paths: &[PathBuf]) -> Option<ExitCode> {
     Some(ExitCode::from(2))
 }
 
-/// Prints the JSON Schema of rule files.
-pub(super) fn schema(registry: &Registry) -> anyhow::Result<ExitCode> {
-    say(pretty(&rules::json_schema(registry.catalog())));
+/// Prints the JSON Schema of rule files, or the page that says what they may use.
+pub(super) fn schema(registry: &Registry, reference: bool) -> anyhow::Result<ExitCode> {
+    let catalog = registry.catalog();
+    say(if reference { app::reference(catalog) } else { pretty(&rules::json_schema(catalog)) });
     Ok(ExitCode::SUCCESS)
 }
 

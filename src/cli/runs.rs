@@ -96,6 +96,11 @@ pub(super) async fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
                 let outcome = cell(&run["end"], "outcome");
                 let [id, rule, state, event, started] =
                     ["id", "rule", "state", "event", "started"].map(|name| cell(run, name));
+                let rule = match run["mode"].as_str() {
+                    Some("shadow") => format!("{rule} (shadow)"),
+                    Some("undo") => format!("{rule} (undo)"),
+                    _ => rule,
+                };
                 vec![id, rule, state, outcome, event, started]
             };
             let rows: Vec<Vec<String>> = answer["runs"].as_array().into_iter().flatten().map(row).collect();

@@ -24,6 +24,9 @@ pub(super) async fn run(_args: ServeArgs, global: &Global) -> anyhow::Result<Exi
         for source in settings.sources.keys() {
             say(format!("  deliveries of {source}: /hooks/{shop}/{source}"));
         }
+        if let Some(inbox) = &settings.inbox {
+            say(format!("  mail of {} on {}", inbox.user, inbox.host));
+        }
     }
     stopped().await?;
     tracing::info!("finishing what is under way");

@@ -31,7 +31,8 @@ pub(super) fn text(run: &Json, inputs: Inputs) -> String {
     if let Some(at) = time(run, "started") {
         moments.insert(0, Moment { at, who: String::new(), what: began(run) });
     }
-    moments.sort_by_key(|moment| moment.at);
+    // What happened within a millisecond stays in the order of the calls.
+    moments.sort_by_key(|moment| moment.at.as_millisecond());
     if let Some(at) = time(run, "ended") {
         moments.push(Moment { at, who: String::new(), what: ended(run) });
     }

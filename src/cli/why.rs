@@ -12,6 +12,10 @@ pub(super) fn text(account: &Json) -> String {
     if event["late"] == true {
         lines.push("  a newer version of what it tells of was known already (`event.late`)".to_owned());
     }
+    let unhandled = cell(event, "unhandled");
+    if !unhandled.is_empty() {
+        lines.push(format!("  no event of ours is like `{}`: {unhandled}", cell(event, "origintopic")));
+    }
     let echo = cell(event, "echo");
     if !echo.is_empty() {
         lines.push(format!("  it only tells of what {echo} did (`event.echo`)"));

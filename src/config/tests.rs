@@ -65,6 +65,63 @@ fn all_mistakes_are_told_at_once_with_line_and_way_out() {
 }
 
 #[test]
+fn fuses_hold_for_every_shop_that_does_not_say_otherwise_and_off_takes_one_out() {
+    let text = format!(
+        "[shop_defaults.fuses]\nper_customer = \"5/d\"\n{SHOP}[shop.acme.fuses]\nmoney = \"300/h\"\ncalls = \"off\"\n"
+    );
+    let variables = [("S", "x"), ("STOREHAND_SHOP__ACME__FUSES__RUNS_PER_SUBJECT", "9/m")];
+    let fuses = read(&text, &variables).expect("config").shops.into_values().next().expect("shop").fuses;
+    let shown = |rate: Option<crate::domain::Rate>| rate.map(|rate| rate.to_string());
+    assert_eq!(fuses.limits.money.map(|rate| rate.to_string()).as_deref(), Some("300.00 EUR/h"), "in its own currency");
+    assert_eq!((shown(fuses.limits.calls), shown(fuses.limits.per_customer)), (None, Some("5/d".into())));
+    assert_eq!(shown(fuses.runs_per_subject).as_deref(), Some("9/m"));
+}
+
+#[test]
+fn a_wrong_fuse_is_told_with_where_it_stands_and_how_one_is_written() {
+    let told = mistakes(&format!(
+        "{SHOP}[shop.acme.fuses]\ncalls = \"lots\"\nmoney = \"0 EUR/d\"\nper_customer = 5\nruns_per_subject = \"0/h\"\n\
+         call = \"5/h\"\n"
+    ));
+    for (line, key, why) in [
+        (6, "calls", "does not say within how long"),
+        (7, "money", "allows nothing"),
+        (8, "per_customer", "is not a text"),
+        (9, "runs_per_subject", "is not a count from 1 to 1,000,000"),
+        (10, "call", "there is no such setting\n  hint: did you mean `calls`?"),
+    ] {
+        let place = format!("shop.toml:{line}: shop.acme.fuses.{key}: ");
+        let one =
+            told.split("/etc/storehand/").find(|one| one.contains(&place)).unwrap_or_else(|| panic!("{place}\n{told}"));
+        assert!(one.contains(why) && one.contains("hint: "), "{one}");
+    }
+    let told = read(SHOP, &[("S", "x"), ("STOREHAND_SHOP__ACME__FUSES__CALLS", "5")]).expect_err("mistake").to_string();
+    assert!(told.contains("STOREHAND_SHOP__ACME__FUSES__CALLS") && told.contains("\"off\""), "{told}");
+}
+
+#[test]
+fn how_long_things_are_kept_is_a_day_at_least_or_forever() {
+    let keep = |text: &str| {
+        let config = read(&format!("[shop_defaults]\nkeep = \"{text}\"\n{SHOP}"), &[("S", "x")]);
+        config.map(|config| config.shops.into_values().next().and_then(|shop| shop.keep).map(|keep| keep.as_hours()))
+    };
+    assert_eq!(
+        read(SHOP, &[("S", "x")]).expect("config").shops.values().next().and_then(|shop| shop.keep),
+        Some(SignedDuration::from_hours(90 * 24))
+    );
+    assert_eq!((keep("2w").expect("config"), keep("forever").expect("config")), (Some(14 * 24), None));
+    for (text, why) in
+        [("90", "write the unit too"), ("23h", "at least a day"), ("", "whole number"), ("never", "whole number")]
+    {
+        let told = keep(text).expect_err("mistake").to_string();
+        assert!(
+            told.contains("shop.toml:2: shop.acme.keep: ") && told.contains(why) && told.contains("\"forever\""),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn a_secret_is_never_in_a_message() {
     for (text, wanted) in [
         ("env:NOBODY", "the variable NOBODY is not set"),
@@ -104,6 +161,31 @@ fn mail_is_protected_unless_it_stays_here() {
     );
     assert!(mail("smtp://h.example", "security = \"none\"").is_err());
     assert!(mail("http://h", "").is_err() && mail("smtp://h:x", "").is_err() && mail("smtp://", "").is_err());
+}
+
+#[test]
+fn an_inbox_names_who_logs_in_and_is_read_once_a_minute() {
+    let inbox = |more: &str| {
+        let text = format!("{SHOP}[shop.acme.inbox]\n{more}\n");
+        read(&text, &[("S", "x")]).map(|config| config.shops.into_values().next().and_then(|shop| shop.inbox))
+    };
+    let it = inbox("url = \"imaps://a%40b@h.example\"\npassword = \"x\"").expect("inbox").expect("inbox");
+    assert_eq!((&*it.host, it.port, &*it.user, it.security), ("h.example", 993, "a@b", Security::Tls));
+    assert_eq!((&*it.folder, it.every.as_secs()), ("INBOX", 60));
+    let it = inbox("url = \"imap://a@h\"\npassword = \"x\"\nevery = \"5m\"\nfolder = \"客服\"")
+        .expect("inbox")
+        .expect("inbox");
+    assert_eq!((it.port, it.security, &*it.folder, it.every.as_secs()), (143, Security::Starttls, "客服", 300));
+    for (wrong, said) in [
+        ("url = \"imaps://h.example\"\npassword = \"x\"", "names nobody"),
+        ("url = \"imaps://a@h.example\"", "password: this setting is missing"),
+        ("url = \"smtp://a@h.example\"\npassword = \"x\"", "not a way to read mail"),
+        ("url = \"imap://a@h.example\"\npassword = \"x\"\nsecurity = \"none\"", "in the clear"),
+    ] {
+        let told = inbox(wrong).expect_err(wrong).to_string();
+        assert!(told.contains(said), "{told}");
+    }
+    assert!(inbox("").is_err());
 }
 
 #[test]

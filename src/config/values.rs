@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::Value as Json;
 
 use super::layers::{Data, Node, Origin, Resolve, Surroundings, parse};
 use super::{Enabled, Security};
-use crate::domain::{Currency, Money, MoneyRate, ParseMoneyError, ParseRateError, Rate, Secret};
+use crate::domain::{Currency, Money, MoneyRate, ParseMoneyError, ParseRateError, Rate, Secret, parse_duration};
 
 /// The largest file that a secret is read from, in bytes.
 const MOST_SECRET_BYTES: u64 = 64 * 1024;
@@ -72,7 +73,7 @@ impl Readable for Duration {
     const WANTED: &str = "a time such as \"250ms\", \"10s\", \"5m\" or \"24h\", at most a day";
     fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
         let text = text_of(node)?;
-        let parsed: Option<jiff::SignedDuration> = text.parse().ok();
+        let parsed: Option<SignedDuration> = text.parse().ok();
         parsed
             .and_then(|it| Self::try_from(it).ok())
             .filter(|it| !it.is_zero() && *it <= Self::from_secs(24 * 3600))
@@ -221,6 +222,41 @@ impl Readable for OrOff {
     }
 }
 
+/// How long something is kept, or `forever`.
+#[derive(Default)]
+pub(super) struct Keep(pub(super) Option<SignedDuration>);
+
+impl Readable for Keep {
+    const WANTED: &str = "a length of time such as \"90d\" or \"2w\", or \"forever\"";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?.trim();
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        let keep = parse_duration(text)?;
+        if keep < Duration::from_secs(86_400) {
+            return Err("write at least a day (`1d`)".to_owned());
+        }
+        SignedDuration::try_from(keep).map(|keep| Self(Some(keep))).map_err(|error| error.to_string())
+    }
+}
+
+/// How often something is done, or `off`.
+#[derive(Default)]
+pub(super) struct Often(pub(super) Option<Duration>);
+
+impl Readable for Often {
+    const WANTED: &str = "a time such as \"15m\", at least a minute and at most a day, or \"off\"";
+    fn read(node: &Node, around: &Surroundings<'_>) -> Result<Self, String> {
+        if text_of(node)?.trim() == "off" {
+            return Ok(Self(None));
+        }
+        let often = Duration::read(node, around)?;
+        let enough = often >= Duration::from_secs(60);
+        if enough { Ok(Self(Some(often))) } else { Err("less than a minute is too often".to_owned()) }
+    }
+}
+
 /// How much money at the most, or `off`.
 #[derive(Default)]
 pub(super) struct MoneyFuse(pub(super) Option<Amount>);
@@ -323,15 +359,29 @@ impl MailUrl {
 
 impl Readable for MailUrl {
     const WANTED: &str = "\"smtp://USER@HOST:PORT\" or \"smtps://…\", where USER and PORT may be left out";
-    /// A password in it is refused without being repeated.
     fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
-        let text = text_of(node)?;
+        Self::parse(text_of(node)?, &[("smtp", false, 587), ("smtps", true, 465)], "send")
+    }
+}
+
+/// A mail server to read from.
+#[derive(Default)]
+pub(super) struct InboxUrl(pub(super) MailUrl);
+
+impl Readable for InboxUrl {
+    const WANTED: &str = "\"imaps://USER@HOST:PORT\" or \"imap://…\", where PORT may be left out";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        MailUrl::parse(text_of(node)?, &[("imap", false, 143), ("imaps", true, 993)], "read").map(Self)
+    }
+}
+
+impl MailUrl {
+    /// An address with one of these schemes, each with whether it means TLS and with its port. A password in it is
+    /// refused without being repeated.
+    fn parse(text: &str, schemes: &[(&str, bool, u16)], verb: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or("this is no address of a mail server")?;
-        let tls = match scheme {
-            "smtp" => false,
-            "smtps" => true,
-            _ => return Err(format!("`{scheme}` is not a way to send mail")),
-        };
+        let known = schemes.iter().find(|(known, ..)| *known == scheme);
+        let &(_, tls, own_port) = known.ok_or_else(|| format!("`{scheme}` is not a way to {verb} mail"))?;
         let (user, server) = rest.rsplit_once('@').map_or((None, rest), |(user, server)| (Some(user), server));
         if user.is_some_and(|user| user.contains(':')) {
             return Err("a password stands in the address; write it as `password = \"env:NAME\"`".to_owned());
@@ -341,8 +391,7 @@ impl Readable for MailUrl {
             None => server.split_once(':').map_or((server, None), |(host, port)| (host, Some(port))),
         };
         let port = match port {
-            None if tls => 465,
-            None => 587,
+            None => own_port,
             Some(port) => port.parse().map_err(|_| format!("`{port}` is not a port"))?,
         };
         if host.is_empty() || host.contains(|c: char| !(c.is_ascii_alphanumeric() || ".-:_".contains(c))) {

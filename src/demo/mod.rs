@@ -6,11 +6,13 @@
 //!
 //! It must not reach into the engine or the store: it sees only what a platform sees.
 
+mod admin;
 mod deliveries;
 mod morning;
 mod orders;
 mod shop;
 
+pub use admin::{Beside, DemoProduct, DemoRefund};
 pub use deliveries::{Signed, Signer};
 pub use morning::{Scene, morning};
 pub use orders::{DemoCustomer, DemoLine, DemoOrder};

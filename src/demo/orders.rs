@@ -84,6 +84,11 @@ impl DemoOrder {
         self.lines.iter().map(|line| line.price * Decimal::from(line.quantity)).sum()
     }
 
+    /// What the customer pays.
+    pub(super) fn total(&self) -> Decimal {
+        self.subtotal() + self.shipping
+    }
+
     /// As it stands in a webhook.
     pub fn webhook(&self) -> Json {
         let lines: Vec<Json> = self

@@ -1,7 +1,9 @@
 //! The fake platform: it holds orders, answers Admin GraphQL over HTTP, takes mail, counts what reached it, and
 //! fails when it is told to.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
+use super::admin::Beside;
 use super::orders::DemoOrder;
 use crate::domain::{Mailer, Outgoing, Verdict};
 use crate::shops::shopify::API_VERSION;
@@ -57,8 +60,12 @@ pub struct DemoShop {
 }
 
 #[derive(Default)]
-struct Shop {
-    orders: BTreeMap<u64, DemoOrder>,
+pub(super) struct Shop {
+    pub(super) orders: BTreeMap<u64, DemoOrder>,
+    pub(super) beside: Beside,
+    /// With a seed, calls fail at random, the same ones for the same seed.
+    seed: Option<u64>,
+    tries: BTreeMap<String, u32>,
     mails: Vec<Outgoing>,
     calls: Vec<Reached>,
     faults: BTreeMap<&'static str, VecDeque<Fault>>,
@@ -85,6 +92,22 @@ impl DemoShop {
     /// Makes the next calls of a kind (`order`, `tagsAdd`, …, `mail`) fail, one fault a call.
     pub fn fail_next(&self, what: &'static str, faults: impl IntoIterator<Item = Fault>) {
         self.state().faults.entry(what).or_default().extend(faults);
+    }
+
+    /// Makes about one call in four fail, in one of these ways, until a call has failed three times. Which ones depends on
+    /// the seed and on what is asked, and not on the order in which it is.
+    pub fn fail_at_random(&self, seed: u64) {
+        self.state().seed = Some(seed);
+    }
+
+    /// What there is beside orders, as it is now.
+    pub fn beside(&self) -> Beside {
+        self.state().beside.clone()
+    }
+
+    /// Changes what there is beside orders.
+    pub fn change_beside(&self, change: impl FnOnce(&mut Beside)) {
+        change(&mut self.state().beside);
     }
 
     /// The orders as they are now.
@@ -134,8 +157,30 @@ impl DemoShop {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn next_fault(&self, what: &'static str) -> Option<Fault> {
-        self.state().faults.get_mut(what)?.pop_front()
+    fn next_fault(&self, what: &'static str, input: &Json) -> Option<Fault> {
+        let mut state = self.state();
+        if let Some(fault) = state.faults.get_mut(what).and_then(VecDeque::pop_front) {
+            return Some(fault);
+        }
+        let seed = state.seed?;
+        let tries = state.tries.entry(format!("{what} {input}")).or_default();
+        *tries += 1;
+        let mut hasher = DefaultHasher::new();
+        (seed, what, input.to_string(), *tries).hash(&mut hasher);
+        let drawn = hasher.finish();
+        let all = [
+            Fault::Throttle,
+            Fault::Status(502),
+            Fault::Status(429),
+            Fault::LoseAnswer,
+            Fault::LoseAnswer,
+            Fault::Slow(Duration::from_millis(900)),
+        ];
+        let fails = *tries <= 3 && drawn.is_multiple_of(4);
+        let fault = all[(drawn / 4) as usize % all.len()];
+        // Mail servers mean a number like this for good.
+        let fault = if what == "mail" && fault == Fault::Status(429) { Fault::Throttle } else { fault };
+        fails.then_some(fault)
     }
 
     fn reached(&self, reached: Reached) {
@@ -146,7 +191,8 @@ impl DemoShop {
     }
 
     fn order(&self, variables: &Json) -> Json {
-        let order = order_id(variables).and_then(|id| self.state().orders.get(&id).map(DemoOrder::graphql));
+        let state = self.state();
+        let order = order_id(variables).and_then(|id| state.orders.get(&id)).map(|order| state.shown_order(order));
         json!({ "order": order })
     }
 
@@ -178,20 +224,15 @@ impl DemoShop {
 
     /// Adds tags (`tagsAdd`) or takes some off (`tagsRemove`). Shopify's tags know no case.
     fn change_tags(&self, what: &str, variables: &Json) -> (Json, bool) {
-        let asked = variables["tags"].as_array().into_iter().flatten().filter_map(Json::as_str);
         let mut state = self.state();
+        if let Some(changed) = state.change_other_tags(what, variables) {
+            return changed;
+        }
         let Some(order) = order_id(variables).and_then(|id| state.orders.get_mut(&id)) else {
             return (json!({ what: { "node": null, "userErrors": error("Order does not exist") } }), false);
         };
         let before = order.tags.len();
-        for tag in asked {
-            let known = order.tags.iter().position(|known| known.eq_ignore_ascii_case(tag));
-            match (what, known) {
-                ("tagsAdd", None) => order.tags.push(tag.to_owned()),
-                ("tagsRemove", Some(at)) => drop(order.tags.remove(at)),
-                _ => {}
-            }
-        }
+        change(&mut order.tags, what, &variables["tags"]);
         let changed = order.tags.len() != before;
         if changed {
             order.updated_at = Timestamp::now();
@@ -200,12 +241,49 @@ impl DemoShop {
     }
 }
 
-fn error(message: &str) -> Json {
+pub(super) fn error(message: &str) -> Json {
     json!([{ "field": ["id"], "message": message }])
 }
 
-/// The fields of Admin GraphQL that it answers.
-const KNOWN: &[&str] = &["order", "orderCancel", "orderUpdate", "tagsAdd", "tagsRemove"];
+/// Adds tags (`tagsAdd`) or takes some off (`tagsRemove`). Shopify's tags know no case.
+pub(super) fn change(tags: &mut Vec<String>, what: &str, asked: &Json) {
+    for tag in asked.as_array().into_iter().flatten().filter_map(Json::as_str) {
+        let known = tags.iter().position(|known| known.eq_ignore_ascii_case(tag));
+        match (what, known) {
+            ("tagsAdd", None) => tags.push(tag.to_owned()),
+            ("tagsRemove", Some(at)) => drop(tags.remove(at)),
+            _ => {}
+        }
+    }
+}
+
+/// The operations that it answers, by the name in the document, and what each is called in the calls that reached it:
+/// the field of Admin GraphQL that it is about.
+const KNOWN: &[(&str, &str)] = &[
+    ("AdjustStock", "inventoryAdjustQuantities"),
+    ("CancelOrder", "orderCancel"),
+    ("Customer", "customer"),
+    ("Hold", "fulfillmentOrderHold"),
+    ("Holds", "fulfillmentOrders"),
+    ("NoteCustomer", "customerUpdate"),
+    ("NoteOrder", "orderUpdate"),
+    ("Order", "order"),
+    ("OrdersChanged", "orders"),
+    ("Product", "product"),
+    ("Refund", "refundCreate"),
+    ("Refundable", "refunds"),
+    ("Release", "fulfillmentOrderReleaseHold"),
+    ("Tag", "tagsAdd"),
+    ("Untag", "tagsRemove"),
+    ("UpdateProduct", "productUpdate"),
+];
+
+/// The name of a document's operation.
+fn operation(document: &str) -> &str {
+    let rest = document.trim_start();
+    let rest = rest.strip_prefix("query ").or_else(|| rest.strip_prefix("mutation ")).unwrap_or_default();
+    rest.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default()
+}
 
 fn order_id(variables: &Json) -> Option<u64> {
     variables["id"].as_str()?.strip_prefix("gid://shopify/Order/")?.parse().ok()
@@ -219,13 +297,14 @@ async fn graphql(State(shop): State<DemoShop>, headers: HeaderMap, body: Bytes) 
     }
     let Ok(request) = serde_json::from_slice::<Json>(&body) else { return StatusCode::BAD_REQUEST.into_response() };
     let document = request["query"].as_str().unwrap_or_default();
-    let Some(what) = KNOWN.iter().copied().find(|field| document.contains(&format!("{field}("))) else {
-        let error = json!({ "message": format!("The demo shop knows {}.", KNOWN.join(", ")) });
+    let Some((_, what)) = KNOWN.iter().copied().find(|(name, _)| *name == operation(document)) else {
+        let names: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
+        let error = json!({ "message": format!("The demo shop knows {}.", names.join(", ")) });
         return axum::Json(json!({ "errors": [error] })).into_response();
     };
 
     let input = request["variables"].clone();
-    let fault = shop.next_fault(what);
+    let fault = shop.next_fault(what, &input);
     match fault {
         Some(Fault::Throttle) => {
             shop.reached(Reached { what, input, fault, changed: false });
@@ -241,6 +320,17 @@ async fn graphql(State(shop): State<DemoShop>, headers: HeaderMap, body: Bytes) 
     let (data, changed) = match what {
         "orderCancel" => shop.cancel(&input),
         "orderUpdate" => shop.note(&input["input"]),
+        "customer" => (shop.state().customer(&input), false),
+        "customerUpdate" => shop.state().note_customer(&input["input"]),
+        "product" => (shop.state().product(&input), false),
+        "productUpdate" => shop.state().update_product(&input["product"]),
+        "inventoryAdjustQuantities" => shop.state().adjust(&input),
+        "fulfillmentOrders" => (shop.state().parts(&input), false),
+        "fulfillmentOrderHold" => shop.state().hold(&input),
+        "fulfillmentOrderReleaseHold" => shop.state().release(&input),
+        "refunds" => (shop.state().refundable(&input), false),
+        "refundCreate" => shop.state().refund(&input),
+        "orders" => (shop.state().changed(&input), false),
         "tagsAdd" | "tagsRemove" => shop.change_tags(what, &input),
         _ => (shop.order(&input), false),
     };
@@ -272,7 +362,8 @@ pub struct DemoMailer(DemoShop);
 impl Mailer for DemoMailer {
     async fn send(&self, mail: &Outgoing) -> Verdict {
         let Self(shop) = self;
-        let fault = shop.next_fault("mail");
+        let asked = json!({ "to": mail.to, "subject": mail.subject, "text": mail.text, "id": mail.message_id });
+        let fault = shop.next_fault("mail", &asked);
         let refusal = match fault {
             Some(Fault::Throttle) => Some(Verdict::RetryAfter(Some(Duration::from_secs(2)), "450 too fast".into())),
             Some(Fault::Status(status @ 500..)) => Some(Verdict::RetryAfter(None, format!("the demo says {status}"))),

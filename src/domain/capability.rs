@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::decision::Decided;
 use super::door::{Answer, Failure};
 use super::event::Facts;
+use super::for_people::ForPeople;
 use super::ids::RunId;
 use super::platform::Shop;
 use super::run::Awaits;
@@ -128,6 +129,8 @@ pub struct Attempt {
     pub path: String,
     /// The same for every attempt of this call and for no other call: what `Repeat::Key` hands over.
     pub key: String,
+    /// Who last approved something in this run before this call; `None` where no person has.
+    pub approved_by: Option<String>,
     /// 1 for the first.
     pub number: u32,
     /// The shop's clock, now.
@@ -136,6 +139,8 @@ pub struct Attempt {
     pub cancelled: CancellationToken,
     /// Where text that is being written may be watched.
     pub watch: Option<TextSink>,
+    /// Who tells what waits for a person in this shop; nothing where a run is only tried.
+    pub for_people: Option<Arc<dyn ForPeople>>,
 }
 
 /// Somebody who watches text as it is written. It must not block.
@@ -171,16 +176,39 @@ impl Verdict {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the words say it")]
 pub enum MemoryOp {
-    Get { key: String },
-    Set { key: String, value: Json, only_if: Option<Json> },
-    Add { key: String, by: rust_decimal::Decimal },
+    Get {
+        key: String,
+    },
+    Set {
+        key: String,
+        value: Json,
+        only_if: Option<Json>,
+    },
+    Add {
+        key: String,
+        by: rust_decimal::Decimal,
+    },
+    /// Adds to a list, which holds `most` at the most.
+    Push {
+        key: String,
+        value: Json,
+        most: usize,
+    },
+    /// Gives the list, and forgets it.
+    Take {
+        key: String,
+    },
 }
 
 impl MemoryOp {
     /// The name of the value that it is about.
     pub fn key(&self) -> &str {
         match self {
-            Self::Get { key } | Self::Set { key, .. } | Self::Add { key, .. } => key,
+            Self::Get { key }
+            | Self::Set { key, .. }
+            | Self::Add { key, .. }
+            | Self::Push { key, .. }
+            | Self::Take { key } => key,
         }
     }
 }

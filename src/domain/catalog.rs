@@ -55,15 +55,20 @@ event_types! {
     "return.closed" ["returned" "order" "customer"] "A return was closed.";
     "refund.created" ["refund" "order" "customer"] "Money was given back.";
     "dispute.created" ["dispute" "order" "customer"] "A customer's bank disputes a payment.";
+    "dispute.updated" ["dispute" "order" "customer"] "A dispute stands elsewhere: evidence was sent, it was won or lost.";
     "inventory.changed" ["inventory" "product"] "A stock level changed.";
     "inventory.low" ["inventory" "product"] "A stock level fell to its threshold or below. Made by Storehand.";
     "inventory.out" ["inventory" "product"] "A variant is sold out.";
     "inventory.back" ["inventory" "product"] "A variant is back in stock.";
+    "product.created" ["product"] "A product is new.";
     "product.updated" ["product"] "Something about a product changed.";
     "customer.created" ["customer"] "A customer is new.";
     "customer.updated" ["customer"] "Something about a customer changed.";
-    "customer.redacted" ["customer"] "A customer's personal data must be forgotten.";
+    "customer.redacted" ["customer"] "A customer's personal data was forgotten, as the shop's platform or somebody asked.";
+    "customer.data_requested" ["customer"] "A customer asks what the shop knows of them: a person must answer.";
     "message.received" ["message" "customer" "order"] "A customer wrote.";
+    "message.automatic" ["message" "customer" "order"] "A machine wrote: an auto-reply, a bounce, a newsletter, or our own mail come back. `message.automatic` says which; it is never answered.";
+    "shop.redacted" [] "The shop has left its platform: all customers' personal data was forgotten.";
     "schedule.due" [] "A rule's own schedule came due.";
     "source.silent" [] "A source that is usually busy has sent nothing for long.";
 }

@@ -11,8 +11,8 @@ use super::ids::{EventId, ShopId};
 use super::record::{Text, Value, record};
 use super::records::{RecordKey, RecordKind, Records};
 
-/// A fact as a source has read it from a verified delivery, not yet accepted. Only
-/// [`Verified::event`](super::Verified::event) makes one.
+/// A fact as a source has read it from a verified delivery, or as we have read it ourselves over the shop's own
+/// connection; not yet accepted. Only [`Verified::event`](super::Verified::event) and [`NewEvent::found`] make one.
 #[derive(Clone, Debug)]
 #[expect(clippy::manual_non_exhaustive, reason = "sealed within the crate too, where `non_exhaustive` does nothing")]
 pub struct NewEvent {
@@ -30,9 +30,35 @@ pub struct NewEvent {
     pub records: Records,
     /// Further records that the event speaks of, to be looked up: a return names its order.
     pub mentions: Vec<RecordKey>,
-    /// The platform's own payload, whole, as it came: UTF-8 text.
+    /// The platform's own payload, whole, as it came: UTF-8 text. A mail's is its headers and its text, without the
+    /// files that came with it.
     pub payload: String,
     pub(super) _sealed: (),
+}
+
+impl NewEvent {
+    /// A fact that nobody told and that was found by asking the shop's platform: its own answer over the shop's own
+    /// connection is as genuine as a signature.
+    pub fn found(
+        kind: &str,
+        topic: &str,
+        subject: &str,
+        time: Timestamp,
+        delivery_key: String,
+        records: Records,
+    ) -> Self {
+        Self {
+            kind: Some(kind.into()),
+            topic: topic.into(),
+            subject: subject.into(),
+            time,
+            delivery_key,
+            records,
+            mentions: Vec::new(),
+            payload: "{}".to_owned(),
+            _sealed: (),
+        }
+    }
 }
 
 record! {

@@ -83,6 +83,14 @@ macro_rules! id {
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(pub i64);
 
+        impl $name {
+            /// When it was made.
+            pub fn made(self) -> Timestamp {
+                // 41 bits of milliseconds are within any calendar.
+                Timestamp::from_millisecond((self.0 >> 22).max(0) + EPOCH_MS).unwrap_or(Timestamp::UNIX_EPOCH)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write_id($prefix, self.0, f)
@@ -195,6 +203,10 @@ mod tests {
         let moment = |text: &str| EventId::first_at(text.parse().expect("time"));
         assert!(moment("2026-11-23T10:00:00Z") <= early && early < moment("2026-11-23T10:00:00.001Z"));
         assert_eq!(moment("1970-01-01T00:00:00Z"), EventId(0));
+        assert_eq!(
+            (early.made().to_string().as_str(), EventId(i64::MAX).made().strftime("%Y").to_string()),
+            ("2026-11-23T10:00:00Z", "2093".into())
+        );
         assert!(early < many[0] && many.windows(2).all(|pair| pair[0] < pair[1]));
         assert_eq!(early.to_string().parse::<EventId>(), Ok(early));
         assert!("run_0000000000000".parse::<EventId>().is_err());

@@ -254,12 +254,17 @@ record! {
         to: Option<Text>,
         /// The subject line.
         subject: Option<Text>,
-        /// What they wrote.
+        /// What they wrote; of an e-mail without what it quotes and without its signature.
         text: Option<Text>,
         /// Order numbers that the text names.
         order_refs: Vec<Text>,
         /// BCP 47, such as `en` or `zh`.
         language: Option<Text>,
+        /// What the files that came with it are called. The files themselves are not kept.
+        attachments: Vec<Text>,
+        /// Why it was not a person who wrote, where that can be told: `own_mail`, `bounce`, `auto_reply`, `bulk` or
+        /// `no_reply`. Such a message is never answered.
+        automatic: Option<Text>,
     }
 }
 

@@ -183,6 +183,15 @@ impl Call {
         self.log.push(line);
     }
 
+    /// Whether a person is to decide it: an approval, or a call of which nobody else can tell whether it happened.
+    pub fn waits_for_person(&self) -> bool {
+        match self.state {
+            CallState::Unknown => true,
+            CallState::Pending => self.awaits == Some(Awaits::Person),
+            CallState::Lost | CallState::Started | CallState::Answered => false,
+        }
+    }
+
     /// What a person did last.
     pub fn last_by(&self) -> Option<&LogLine> {
         self.log.iter().rev().find(|line| line.by.is_some())

@@ -50,6 +50,12 @@ impl Shape {
         schema
     }
 
+    /// What says whom or what is meant: two writes that differ in it are not the same write.
+    pub fn addressing(mut schema: Json) -> Json {
+        schema["addresses"] = true.into();
+        schema
+    }
+
     /// A length of time, such as `10m`, `24h`, `7d`.
     pub fn duration(description: &str) -> Json {
         json!({ "type": "string", "format": "duration", "pattern": "^[0-9]+(ms|s|m|h|d|w)$", "description": description })

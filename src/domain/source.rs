@@ -38,7 +38,32 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// A delivery whose signature was checked.
+/// A connection that let us in: one that we opened ourselves, with the shop's own password. What we fetch over it needs
+/// no signature, since nobody sent it to us. The second way to a [`Verified`].
+#[derive(Debug)]
+pub struct LoggedIn<S>(S);
+
+impl<S> LoggedIn<S> {
+    /// The session that a login comes to.
+    ///
+    /// # Errors
+    /// What the login says, and then there is none.
+    pub async fn by<E>(login: impl Future<Output = Result<S, E>>) -> Result<Self, E> {
+        login.await.map(Self)
+    }
+
+    /// The session, to ask it for something.
+    pub fn session(&mut self) -> &mut S {
+        &mut self.0
+    }
+
+    /// What this session was asked for and gave.
+    pub fn fetched<'a>(&self, body: &'a [u8], received: Timestamp) -> Verified<'a> {
+        Verified(Delivery { headers: &[], query: &[], method: "FETCH", body, received })
+    }
+}
+
+/// A delivery whose signature was checked, or that was fetched where we had to log in.
 #[derive(Clone, Copy, Debug)]
 pub struct Verified<'a>(Delivery<'a>);
 
@@ -137,4 +162,10 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// [`Refused`], and then nothing of the delivery is kept.
     fn receive(&self, delivery: Delivery<'_>, secrets: &Secrets) -> Result<Received, Refused>;
+
+    /// Why a topic of the platform is no event of ours, where it is known and deliberately none. What it brings is kept
+    /// all the same.
+    fn why_unhandled(&self, _topic: &str) -> Option<&'static str> {
+        None
+    }
 }

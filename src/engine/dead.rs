@@ -43,7 +43,8 @@ impl Desk {
         let dead = self.parts.store.dead_among(&self.parts.shop.id, runs).await?;
         let mut came = Vec::new();
         for &id in runs {
-            came.push((id, if dead.contains(&id) { self.revive(turn, id, by).await? } else { Err(not_dead()) }));
+            let is_dead = dead.contains(&id) && !turn.changes.dropped.contains(&id);
+            came.push((id, if is_dead { self.revive(turn, id, by).await? } else { Err(not_dead()) }));
         }
         Ok(Ok(Touched(came.into_iter().map(line).collect())))
     }
@@ -54,7 +55,9 @@ impl Desk {
         turn: &mut Turn,
         runs: &[RunId],
     ) -> Result<Result<Touched, EngineError>, StoreError> {
-        let dead: HashSet<RunId> = self.parts.store.dead_among(&self.parts.shop.id, runs).await?;
+        let mut dead: HashSet<RunId> = self.parts.store.dead_among(&self.parts.shop.id, runs).await?;
+        // One that was retried a moment ago lives again, whatever the disk still says.
+        dead.retain(|id| self.runs.get(id).is_none_or(|live| live.run.state == RunState::Ended));
         turn.changes.dropped.extend(runs.iter().filter(|id| dead.contains(id)));
         let came = |id: &RunId| (*id, if dead.contains(id) { Ok("dropped".to_owned()) } else { Err(not_dead()) });
         Ok(Ok(Touched(runs.iter().map(came).map(line).collect())))
@@ -91,6 +94,15 @@ impl Desk {
             turn.calls.insert((id, call.path.clone()));
         }
         (live.run.ended, live.run.state) = (None, RunState::Queued);
+        let waits = asked.iter().filter_map(|at| live.run.calls.get(*at));
+        let waits: Vec<_> =
+            waits.filter_map(|call| Some((call.path.clone(), call.awaits.clone()?, call.due))).collect();
+        for (path, awaits, until) in waits {
+            // What it waits for may have come while nobody waited.
+            if let Some(answer) = self.has_happened(turn, id, &awaits, until).await? {
+                self.answer(turn, id, &path, answer);
+            }
+        }
         for path in limited {
             self.spend(turn, id, &path).await?;
         }

@@ -21,10 +21,12 @@ use tokio::time::Instant;
 use super::change::Change;
 use super::command::{Command, Touched};
 use super::echo::{Echoes, echoes};
+use super::forgetting::Forgetting;
 use super::happening::{Happening, What};
-use super::holds::Holds;
+use super::holds::{Holds, NEVER};
 use super::lanes::Lanes;
 use super::perform::{Finished, Job};
+use super::redact::{Redacted, Redacting};
 use super::registry::Registry;
 use super::schedules::Schedules;
 use super::spending::Spending;
@@ -58,6 +60,7 @@ pub(super) struct Fetched {
 pub(super) enum Returned {
     Attempt(Finished),
     Fetched(Fetched),
+    Redacted(Redacted),
 }
 
 /// A run in memory, with what it takes to advance it.
@@ -98,10 +101,16 @@ pub(super) struct Desk {
     pub(super) changes_unread: bool,
     /// Events that wait for a read of the platform.
     pub(super) parked: HashMap<EventId, Arc<Event>>,
+    /// Whom it is about to forget.
+    pub(super) redacting: Redacting,
+    /// Whether there are events that were found by asking the platform.
+    pub(super) has_reconciled: bool,
     /// What is paused.
     pub(super) holds: Holds,
     /// What was spent of late.
     pub(super) spending: Spending,
+    /// How far it has come with what was kept for long enough.
+    pub(super) forgetting: Forgetting,
     /// The events that writes of ours bring about.
     pub(super) echoes: Echoes,
     /// Lets so many reads of the platform go on at once.
@@ -175,6 +184,7 @@ impl Desk {
         Self {
             reads: Arc::new(Semaphore::new(parts.settings.attempts_at_once)),
             schedules: Schedules::new(&parts.shop.id, &parts.shop.time_zone),
+            forgetting: Forgetting::new(parts.shop.keep, parts.clock.now()),
             parts,
             lanes: Lanes::default(),
             runs: HashMap::new(),
@@ -183,6 +193,8 @@ impl Desk {
             changes: Vec::new(),
             changes_unread: true,
             parked: HashMap::new(),
+            redacting: Redacting::default(),
+            has_reconciled: false,
             holds: Holds::default(),
             spending: Spending::default(),
             echoes,
@@ -275,8 +287,8 @@ impl Desk {
     ) -> bool {
         let clock = self.parts.clock.clone();
         let due = self.next_due.filter(|_| self.free_hands() > 0);
-        let scheduled = self.schedules.next().filter(|_| !self.closing);
-        let due = due.into_iter().chain(scheduled).min();
+        let by_clock = self.schedules.next().into_iter().chain(self.forgetting.next());
+        let due = due.into_iter().chain(by_clock.filter(|_| !self.closing)).min();
         let mut open = true;
         tokio::select! {
             biased;
@@ -324,11 +336,13 @@ impl Desk {
             }
         }
         self.follow_changes(turn).await?;
-        let mut fetched = Vec::new();
+        self.forget_some(turn).await?;
+        let (mut fetched, mut redacted) = (Vec::new(), Vec::new());
         for one in returned {
             match one {
                 Returned::Attempt(finished) => self.settle(turn, finished).await?,
                 Returned::Fetched(one) => fetched.push(one),
+                Returned::Redacted(came) => redacted.extend(self.take_redacted(turn, came).await?),
             }
         }
         for (command, reply) in commands {
@@ -345,7 +359,8 @@ impl Desk {
         let due_now = is_held_up || self.next_due.is_some_and(|due| due <= turn.now);
         // Events before clocks: one that came in time answers the call that waits for it, however late it is looked at.
         if !self.closing {
-            let batch = self.next_events(events).await?;
+            let mut batch = self.next_events(events).await?;
+            batch.extend(redacted);
             self.match_events(turn, batch, fetched).await?;
             self.come_due(turn);
         }
@@ -377,9 +392,10 @@ impl Desk {
     /// one of its calls is due.
     pub(super) async fn write(&mut self, turn: &mut Turn) -> Result<(Vec<Arc<Event>>, Option<Timestamp>), StoreError> {
         self.gather(turn);
+        self.keep_what_is_in_hand(turn);
         let changes = std::mem::take(&mut turn.changes);
         let open = changes.calls.iter().filter(|(_, call)| call.state <= CallState::Lost);
-        let earliest = open.map(|(_, call)| call.due).min();
+        let earliest = open.map(|(_, call)| call.due).filter(|due| *due < NEVER).min();
         if changes.is_empty() {
             return Ok((Vec::new(), earliest));
         }
@@ -454,6 +470,7 @@ impl Desk {
                 self.runs.remove(&id);
             }
         }
+        self.go_on_redacting();
         for what in turn.told {
             // Nobody may be watching.
             let _ = self.parts.happenings.send(Happening { shop: self.parts.shop.id.clone(), what });
@@ -469,7 +486,7 @@ impl Desk {
     }
 
     fn is_idle(&self) -> bool {
-        let next = self.next_due.into_iter().chain(self.schedules.next()).min();
+        let next = self.next_due.into_iter().chain(self.schedules.next()).chain(self.forgetting.next()).min();
         let due = next.is_some_and(|due| due <= self.parts.clock.now()) || self.has_changes_to_follow();
         let caught_up = self.catching_up.is_none() && !self.behind.has_changed().unwrap_or(false);
         self.tasks.is_empty() && !due && caught_up && !self.holds.has_more()
@@ -482,14 +499,17 @@ impl Desk {
         (self.attempts_under_way, self.lanes) = (0, Lanes::default());
         self.runs.clear();
         self.parked.clear();
+        self.redacting = Redacting::default();
         self.read_from_disk.clear();
         self.kept_listeners.clear();
         self.catching_up = Some(EventId(0));
         self.is_held_up = false;
+        self.forgetting = Forgetting::new(self.parts.shop.keep, self.parts.clock.now());
         self.remember_awaited().await?;
         self.changes_unread = true;
         self.read_holds().await?;
         self.read_spending().await?;
+        self.read_reconciled().await?;
         self.recover().await?;
         self.next_due = self.parts.store.next_due(&self.parts.shop.id).await?;
         Ok(())

@@ -156,7 +156,8 @@ fn stock(level: &Inventory, event: &Event, shop: &Shop, known: &mut Known) -> (A
         level.previous = level.previous.or(before.available);
     }
     let own = level.sku.as_deref().and_then(|sku| shop.low_stock.get(sku)).copied();
-    level.threshold = own.or(shop.low_stock_default);
+    // What the shop says goes before what a source says.
+    level.threshold = own.or(shop.low_stock_default).or(level.threshold);
     let level = Arc::new(level);
     let Some(id) = level.id.clone() else { return (level, false, false) };
     let kept = known.keep(RecordKey { kind: RecordKind::Inventory, id }, event.received, &level);

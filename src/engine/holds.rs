@@ -178,17 +178,17 @@ impl Desk {
             let waits = call.state == CallState::Pending && call.awaits == Some(Awaits::Resume);
             waits && !(paused && mode == Mode::Live && self.is_write(call))
         };
-        let free: Vec<(String, Kind)> = open
-            .filter(is_free)
-            .filter_map(|call| Some((call.path.clone(), self.parts.registry.get(&call.capability)?.spec().kind)))
-            .collect();
+        let kind = |call: &Call| self.parts.registry.get(&call.capability).map(|capability| capability.spec().kind);
+        let free: Vec<(String, Option<Kind>)> =
+            open.filter(is_free).map(|call| (call.path.clone(), kind(call))).collect();
         for (path, kind) in free {
             if let Some(call) = self.runs.get_mut(&id).and_then(|live| live.run.call_mut(&path)) {
                 (call.awaits, call.due) = (None, turn.now);
                 turn.calls.insert((id, path.clone()));
             }
             match kind {
-                Kind::Control | Kind::Memory => self.use_at_once(turn, id, &path).await?,
+                Some(Kind::Control | Kind::Memory) => self.use_at_once(turn, id, &path).await?,
+                // One whose capability is gone is answered so.
                 _ if self.free_hands() > turn.jobs.len() => self.begin_attempt(turn, id, &path),
                 _ => {}
             }

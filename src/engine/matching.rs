@@ -55,6 +55,9 @@ impl Desk {
             known.add_fetched(key, order, turn.now);
         }
         for event in events {
+            if self.must_be_carried_out(&event) {
+                continue;
+            }
             if let Some((keys, platform)) = self.to_be_read(&event, &known) {
                 self.read(event, keys, platform);
                 continue;
@@ -63,8 +66,9 @@ impl Desk {
                 Some(echo) => Arc::new(Event { echo: Some(echo), ..Event::clone(&event) }),
                 None => event,
             };
+            let told = self.is_told_already(&event).await?;
             let enriched = enrich(&event, &self.parts.shop, &mut known);
-            self.match_event(turn, enriched).await?;
+            self.match_event(turn, enriched, told).await?;
         }
         (turn.changes.records, turn.changes.names) = known.into_fresh();
         self.answer_waits(turn).await
@@ -72,7 +76,7 @@ impl Desk {
 
     /// The orders that this event speaks of and nobody knows, if a rule listens and the platform can be asked.
     fn to_be_read(&self, event: &Event, known: &Known) -> Option<(Vec<RecordKey>, Arc<dyn Platform>)> {
-        let platform = self.parts.shop.platform.clone()?;
+        let platform = self.parts.shop.platform.clone().filter(|_| event.forgets().is_none())?;
         self.parts.rules.listening(&event.kind, &event.subject)?;
         let unknown = event.mentions.iter().filter(|key| key.kind == RecordKind::Order && !known.has(key));
         let unknown: Vec<RecordKey> = unknown.cloned().collect();
@@ -98,7 +102,7 @@ impl Desk {
         });
     }
 
-    async fn match_event(&mut self, turn: &mut Turn, enriched: Enriched) -> Result<(), StoreError> {
+    async fn match_event(&mut self, turn: &mut Turn, enriched: Enriched, told: bool) -> Result<(), StoreError> {
         let Enriched { event, context, fell_low } = enriched;
         if fell_low {
             turn.changes.derived.push(self.fell_low(&event, &context));
@@ -120,11 +124,17 @@ impl Desk {
             facts.inputs = rule.values();
             // A bug that breaks off here must not bring the desk down: all that the shop does goes over it.
             let matched = std::panic::catch_unwind(AssertUnwindSafe(|| rules::first_false(rule, &facts)));
-            let is_own_time = *event.kind != *Schedule::DUE || self.schedules.are_of(rule, event.time);
-            if matches!(matched, Ok(None)) && is_own_time && *mode == Mode::Live {
+            let is_scheduled = *event.kind == *Schedule::DUE;
+            let is_own_time = !is_scheduled || self.schedules.are_of(rule, event.time);
+            // What writes nothing brings nothing about, and a schedule comes as often as its rule says.
+            let may_loop = *mode == Mode::Live && !told && !is_scheduled && !rule.allow.is_empty();
+            if may_loop && matches!(matched, Ok(None)) {
                 self.count_run(turn, &rule.id, &event.subject);
             }
             let came = match matched {
+                _ if told => {
+                    Heard::Because("it was found by asking the platform before this came to tell it".to_owned())
+                }
                 _ if !is_own_time => Heard::Because("its schedule has no such time (another version's had)".to_owned()),
                 Err(_) => Heard::Because("working out its conditions broke off (a bug in Storehand)".to_owned()),
                 Ok(Some(at)) => Heard::False(u32::try_from(at).unwrap_or(u32::MAX)),

@@ -24,6 +24,26 @@ pub(super) fn apply(op: &MemoryOp, now: &Json) -> (Answer, Option<Json>) {
                 (Answer::Failed(Failure::new("not_a_number", message)), None)
             }
         },
+        MemoryOp::Push { key, value, most } => {
+            let mut list = match now {
+                Json::Null => Vec::new(),
+                Json::Array(list) => list.clone(),
+                _ => {
+                    let message = format!("memory `{key}` holds something else than a list");
+                    return (Answer::Failed(Failure::new("not_a_list", message)), None);
+                }
+            };
+            if list.len() >= *most {
+                let message = format!("memory `{key}` holds {most} already, which is the most: nobody takes them");
+                return (Answer::Failed(Failure::new("list_full", message)), None);
+            }
+            list.push(value.clone());
+            (Answer::Done(json!({ "lines": list.len() })), Some(list.into()))
+        }
+        MemoryOp::Take { .. } => {
+            let list = if now.is_null() { json!([]) } else { now.clone() };
+            (Answer::Done(json!({ "value": list })), Some(Json::Null))
+        }
     }
 }
 
@@ -32,6 +52,8 @@ pub(super) fn left_behind(op: &MemoryOp, answer: &Answer) -> Option<Json> {
     match (op, answer) {
         (MemoryOp::Set { .. }, Answer::Done(it)) if it["stored"] == true => Some(it["value"].clone()),
         (MemoryOp::Add { .. }, Answer::Done(it)) => Some(it["value"].clone()),
+        (MemoryOp::Take { .. }, Answer::Done(_)) => Some(Json::Null),
+        // The answer to a push counts what is there, and does not repeat it: a shadow does not see its own.
         _ => None,
     }
 }
@@ -91,11 +113,27 @@ mod tests {
             set(Some(json!(1))),
             set(Some(json!(5))),
             MemoryOp::Add { key: "k".into(), by: Decimal::TEN },
+            MemoryOp::Take { key: "k".into() },
         ];
         for op in ops {
             let (answer, value) = apply(&op, &json!(1));
             assert_eq!(left_behind(&op, &answer), value, "{op:?}");
         }
+    }
+
+    #[test]
+    fn a_list_grows_to_its_bound_and_is_taken_whole() {
+        let push = |now: &Json| apply(&MemoryOp::Push { key: "k".into(), value: json!("x"), most: 2 }, now);
+        let (answer, list) = push(&Json::Null);
+        assert_eq!((answer, list), (Answer::Done(json!({ "lines": 1 })), Some(json!(["x"]))));
+        assert_eq!(push(&json!(["a"])).1, Some(json!(["a", "x"])));
+        for (now, code) in [(json!(["a", "b"]), "list_full"), (json!(5), "not_a_list")] {
+            let (answer, changed) = push(&now);
+            assert!(matches!(answer, Answer::Failed(it) if it.code == code) && changed.is_none());
+        }
+        let take = |now: &Json| apply(&MemoryOp::Take { key: "k".into() }, now);
+        assert_eq!(take(&json!(["a"])), (Answer::Done(json!({ "value": ["a"] })), Some(Json::Null)));
+        assert_eq!(take(&Json::Null).0, Answer::Done(json!({ "value": [] })));
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod decide;
 mod desk;
 mod echo;
 mod enrich;
+mod for_people;
+mod forgetting;
 mod happening;
 mod holds;
 mod intake;
@@ -31,6 +33,8 @@ mod memory;
 mod migrate;
 mod perform;
 mod progress;
+mod reconcile;
+mod redact;
 mod registry;
 mod rehearse;
 pub mod replay;
@@ -56,6 +60,7 @@ pub use decide::Decision;
 pub use happening::{Happening, Ran, What};
 pub use intake::accept_as;
 pub use migrate::{Fate, migrate};
+pub use reconcile::{Reconciled, missed};
 pub use registry::Registry;
 pub use undo::{Made, made};
 pub use why::why_not;
@@ -126,6 +131,7 @@ pub struct Parts {
 }
 
 struct ShopDesk {
+    shop: Arc<Shop>,
     intake: Intake,
     notes: mpsc::Sender<Note>,
 }
@@ -161,7 +167,7 @@ impl Engine {
                 notes.clone(),
                 falls_behind,
             );
-            let id = shop.id.clone();
+            let (id, of) = (shop.id.clone(), shop.clone());
             let desk = Desk::new(
                 desk::Parts {
                     shop,
@@ -177,7 +183,7 @@ impl Engine {
                 intake.waiting_count(),
             );
             desks.push(tokio::spawn(desk.work(inbox)));
-            shops.insert(id, ShopDesk { intake, notes });
+            shops.insert(id, ShopDesk { shop: of, intake, notes });
         }
         let desks = tokio::sync::Mutex::new(desks);
         Ok(Self { store: parts.store, clock: parts.clock, shops, happenings, desks })

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
-use super::desk::{Desk, Returned, Turn};
+use super::desk::{Desk, Live, Returned, Turn};
+use super::for_people::OnRecord;
 use super::happening::{Happening, What};
 use super::memory;
 use crate::domain::{
@@ -156,6 +157,7 @@ impl Desk {
             run: id,
             path: path.to_owned(),
             key: format!("{id}/{path}"),
+            approved_by: self.approved_by(live, call),
             number: call.attempts + 1,
             now,
             cancelled: CancellationToken::new(),
@@ -163,8 +165,21 @@ impl Desk {
                 let what = What::Text { run: id, path: of.clone(), piece: piece.to_owned() };
                 let _ = happenings.send(Happening { shop: shop.clone(), what });
             })),
+            for_people: Some(Arc::new(OnRecord { store: self.parts.store.clone(), shop: self.parts.shop.id.clone() })),
         };
         Some((attempt, call.input.clone(), capability, call.state == CallState::Lost))
+    }
+
+    /// The person who last approved something in a run before this call.
+    fn approved_by(&self, live: &Live, call: &Call) -> Option<String> {
+        let asks_people = |name: &str| self.parts.registry.get(name).is_some_and(|it| it.spec().kind == Kind::Control);
+        let before = live.run.calls.iter().filter(|other| other.position < call.position);
+        let approvals = before.filter(|other| asks_people(&other.capability));
+        let mut by = approvals.filter_map(|other| match &other.answer {
+            Some(Answer::Done(answer)) if answer["decision"] == "approved" => answer["by"].as_str(),
+            _ => None,
+        });
+        by.next_back().map(str::to_owned)
     }
 
     /// An attempt has ended: what becomes of its call (T4).

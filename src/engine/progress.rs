@@ -114,7 +114,7 @@ impl Desk {
             Verdict::Until(due) => call.due = due,
             Verdict::Await(awaits, until) => {
                 (call.awaits, call.due) = (Some(awaits.clone()), until);
-                if let Some(answer) = self.has_happened(turn, id, &awaits).await? {
+                if let Some(answer) = self.has_happened(turn, id, &awaits, until).await? {
                     self.answer(turn, id, path, answer);
                 }
             }

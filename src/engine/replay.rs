@@ -47,6 +47,9 @@ pub struct Exported {
     pub bundle: Option<String>,
     /// Its calls, in the order in which they were asked.
     pub calls: Vec<ExportedCall>,
+    /// Whether a customer's data was forgotten from it: what is left cannot be replayed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub redacted: bool,
 }
 
 /// A run without its calls.
@@ -128,6 +131,9 @@ pub enum ReplayError {
     /// Its rule cannot be run by this build.
     #[error("the run's rule cannot be run by this build: {0}")]
     Rule(String),
+    /// A customer was forgotten from it.
+    #[error("redacted: a customer's data was forgotten from this run, and what they made of it cannot be asked again")]
+    Redacted,
     /// It has no rule that could be asked again.
     #[error("this run took back what another one did: its calls were given to it, and there is no rule to ask again")]
     Undo,
@@ -169,6 +175,7 @@ impl Exported {
             context: Context::clone(&run.context),
             bundle,
             calls: run.calls.iter().map(ExportedCall::of).collect(),
+            redacted: false,
         }
     }
 
@@ -274,8 +281,11 @@ pub struct Deviation {
 /// Asks a run's rule again, over the recorded answers.
 ///
 /// # Errors
-/// [`ReplayError::Rule`] and [`ReplayError::Undo`].
+/// [`ReplayError::Rule`], [`ReplayError::Redacted`] and [`ReplayError::Undo`].
 pub fn replay(exported: &Exported, registry: &Arc<Registry>) -> Result<Replayed, ReplayError> {
+    if exported.redacted {
+        return Err(ReplayError::Redacted);
+    }
     if exported.run.mode == Mode::Undo {
         return Err(ReplayError::Undo);
     }

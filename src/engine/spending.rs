@@ -312,7 +312,7 @@ fn amount(spec: &Spec, input: &Json) -> Option<Money> {
 }
 
 /// The same for the same customer of a shop, and nothing that anybody can read.
-fn customer(shop: &ShopId, whom: &str) -> String {
+pub(super) fn customer(shop: &ShopId, whom: &str) -> String {
     let whom = whom.trim().to_lowercase();
     hex::encode(&Sha256::digest(format!("{shop}\0{whom}").as_bytes())[..16])
 }

@@ -19,7 +19,7 @@ use super::holds::NEVER;
 use super::progress::live;
 use super::registry::Registry;
 use crate::domain::{
-    Answer, AskOptions, Awaits, Call, CallState, End, Facts, Kind, Mode, Run, RunId, RunState, digest,
+    Answer, AskOptions, Awaits, Call, CallState, End, EventId, Facts, Kind, Mode, Run, RunId, RunState, digest,
 };
 use crate::rules::Rule;
 use crate::store::{Spent, StoreError};
@@ -89,13 +89,17 @@ impl Desk {
     ) -> Result<Result<Touched, EngineError>, StoreError> {
         let undone = self.parts.store.undone(&self.parts.shop.id, runs).await?;
         let mut touched = Vec::new();
-        for run in self.parts.store.runs(&self.parts.shop.id, runs).await? {
+        let known = self.parts.store.runs(&self.parts.shop.id, runs).await?;
+        let events: Vec<EventId> = known.iter().map(|run| run.event.id).collect();
+        let redacted = self.parts.store.redacted_among(&self.parts.shop.id, &events).await?;
+        for run in known {
             let left = |why: String| (run.id, format!("{}{why}", Touched::LEFT));
             let in_this_turn = turn.born.iter().filter_map(|id| self.runs.get(id)).any(|other| {
                 other.run.mode == Mode::Undo && other.run.event.id == run.event.id && other.run.rule == run.rule
             });
             touched.push(match undone.get(&run.id) {
                 Some(by) => left(format!("it was taken back before, by {by}")),
+                None if redacted.contains(&run.event.id) => left("a customer's data was forgotten from it".to_owned()),
                 None if in_this_turn => left("it is taken back already".to_owned()),
                 None if run.mode != Mode::Live => left("it changed nothing outside, or takes back itself".to_owned()),
                 None => match self.take_back(turn, &run, time, by).await? {

@@ -93,13 +93,14 @@ impl Desk {
         Ok(())
     }
 
-    /// The answer of a call that waits for an event which has happened since its run began: one that is kept, or one
-    /// of this very turn.
+    /// The answer of a call that waits for an event which has happened since its run began, and came by `until`: one
+    /// that is kept, or one of this very turn.
     pub(super) async fn has_happened(
         &self,
         turn: &Turn,
         id: RunId,
         awaits: &Awaits,
+        until: Timestamp,
     ) -> Result<Option<Answer>, StoreError> {
         let (Awaits::Event { kind, about }, Some(live)) = (awaits, self.runs.get(&id)) else { return Ok(None) };
         let began = &live.run.event;
@@ -107,6 +108,9 @@ impl Desk {
         if let Some(kept) = kept
             && let Some(stored) = self.parts.store.event(&self.parts.shop.id, kept).await?
         {
+            if stored.event.received > until {
+                return Ok(None);
+            }
             let records = stored.context.map_or_else(|| stored.event.records.clone(), |context| context.records);
             return Ok(Some(happened(&stored.event, &records)));
         }

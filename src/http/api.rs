@@ -1,5 +1,6 @@
 //! Questions: what happened, how things stand.
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -7,13 +8,14 @@ use axum::Json as JsonBody;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::Http;
 use super::problem::Problem;
 use super::seams::{DeadOnes, Page, ReadingError};
-use crate::domain::ShopId;
+use crate::domain::{EventId, ParseIdError, RunId, ShopId};
 
 /// What a list gives at a time where nothing else is asked for, and at most.
 const PAGE: usize = 50;
@@ -53,7 +55,7 @@ impl Asked {
         found.map(|(shop, _)| shop)
     }
 
-    fn page<Id: FromStr<Err: std::fmt::Display>>(&self) -> Result<Page<Id>, Problem> {
+    fn page<Id: FromStr<Err: fmt::Display>>(&self) -> Result<Page<Id>, Problem> {
         let before = self.before.as_deref().map(Id::from_str).transpose();
         Ok(Page {
             before: before.map_err(|error| wrong(error.to_string()))?,
@@ -66,16 +68,24 @@ fn failed(error: ReadingError) -> Problem {
     Problem::internal(&error.0)
 }
 
-fn found(it: Option<Json>, what: &str, id: &str) -> Answer {
+/// What there is, else that there is none: with the day that its id is of, since it may have been forgotten.
+fn found<Id: fmt::Display>(it: Option<Json>, what: &str, (id, made): (Id, Timestamp)) -> Answer {
     it.map(JsonBody).ok_or_else(|| {
+        let day = made.strftime("%F");
         Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such thing")
-            .detail(format!("there is no {what} {id} in this shop"))
-            .hint("it may be another shop's (`?shop=`), or be gone after the time that the shop keeps things for")
+            .detail(format!("there is no {what} {id} in this shop; its id is of {day}"))
+            .hint("it may be another shop's (`?shop=`), or be older than the shop's `keep`, after which things go")
     })
 }
 
-fn id_of<Id: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<Id, Problem> {
-    text.parse().map_err(|error: Id::Err| wrong(error.to_string()))
+fn event_of(text: &str) -> Result<(EventId, Timestamp), Problem> {
+    let id: EventId = text.parse().map_err(|error: ParseIdError| wrong(error.to_string()))?;
+    Ok((id, id.made()))
+}
+
+fn run_of(text: &str) -> Result<(RunId, Timestamp), Problem> {
+    let id: RunId = text.parse().map_err(|error: ParseIdError| wrong(error.to_string()))?;
+    Ok((id, id.made()))
 }
 
 pub(super) async fn events(State(http): State<Arc<Http>>, asked: AskedQuery) -> Answer {
@@ -86,7 +96,8 @@ pub(super) async fn events(State(http): State<Arc<Http>>, asked: AskedQuery) -> 
 
 pub(super) async fn event(State(http): State<Arc<Http>>, Path(id): Path<String>, asked: AskedQuery) -> Answer {
     let asked = understood(asked)?;
-    found(http.reading.event(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "event", &id)
+    let id = event_of(&id)?;
+    found(http.reading.event(asked.shop(&http)?, id.0).await.map_err(failed)?, "event", id)
 }
 
 pub(super) async fn runs(State(http): State<Arc<Http>>, asked: AskedQuery) -> Answer {
@@ -102,17 +113,20 @@ pub(super) async fn runs(State(http): State<Arc<Http>>, asked: AskedQuery) -> An
 
 pub(super) async fn run(State(http): State<Arc<Http>>, Path(id): Path<String>, asked: AskedQuery) -> Answer {
     let asked = understood(asked)?;
-    found(http.reading.run(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "run", &id)
+    let id = run_of(&id)?;
+    found(http.reading.run(asked.shop(&http)?, id.0).await.map_err(failed)?, "run", id)
 }
 
 pub(super) async fn why(State(http): State<Arc<Http>>, Path(id): Path<String>, asked: AskedQuery) -> Answer {
     let asked = understood(asked)?;
-    found(http.reading.why(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "event", &id)
+    let id = event_of(&id)?;
+    found(http.reading.why(asked.shop(&http)?, id.0).await.map_err(failed)?, "event", id)
 }
 
 pub(super) async fn export(State(http): State<Arc<Http>>, Path(id): Path<String>, asked: AskedQuery) -> Answer {
     let asked = understood(asked)?;
-    found(http.reading.export(asked.shop(&http)?, id_of(&id)?).await.map_err(failed)?, "run", &id)
+    let id = run_of(&id)?;
+    found(http.reading.export(asked.shop(&http)?, id.0).await.map_err(failed)?, "run", id)
 }
 
 pub(super) async fn approvals(State(http): State<Arc<Http>>, asked: AskedQuery) -> Answer {

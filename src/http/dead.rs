@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use serde::Deserialize;
 
 use super::Http;
 use super::guard::Who;
 use super::problem::Problem;
 use super::seams::{Dead, DeadOnes, Steer};
-use super::steer::{Answer, Of, done, malformed};
+use super::steer::{Answer, Of, done, in_query, malformed};
 use crate::domain::ParseIdError;
 
 /// Which are meant.
@@ -19,6 +20,14 @@ pub(super) struct Which {
     shop: Option<String>,
     rule: Option<String>,
     code: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Which {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        in_query(&parts.uri, "known are shop=, and rule= and code= to narrow all that are dead")
+    }
 }
 
 impl Which {
@@ -31,7 +40,7 @@ impl Which {
 pub(super) async fn retry(
     State(http): State<Arc<Http>>,
     Path(run): Path<String>,
-    Query(which): Query<Which>,
+    which: Which,
     Extension(who): Extension<Who>,
 ) -> Answer {
     let dead = dead(&run, &which)?;
@@ -42,7 +51,7 @@ pub(super) async fn retry(
 pub(super) async fn drop_run(
     State(http): State<Arc<Http>>,
     Path(run): Path<String>,
-    Query(which): Query<Which>,
+    which: Which,
     Extension(who): Extension<Who>,
 ) -> Answer {
     let dead = dead(&run, &which)?;

@@ -111,6 +111,8 @@ pub fn router(http: Http) -> Router {
         .route("/health", get(api::health))
         .route("/ready", get(api::ready))
         .route("/hooks/{shop}/{source}", post(deliveries::hook).get(deliveries::hook).options(deliveries::handshake))
+        // Where a sender wants the end of the address to say what it is to send: Mailgun sends a mail as it travelled.
+        .route("/hooks/{shop}/{source}/mime", post(deliveries::hook))
         .route("/v1/events", post(deliveries::events).options(deliveries::handshake))
         .merge(guarded)
         .fallback(guard::no_such_page)

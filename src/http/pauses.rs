@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -33,7 +33,7 @@ pub(super) struct Because {
 pub(super) async fn pause(
     State(http): State<Arc<Http>>,
     Path(rule): Path<String>,
-    Query(of): Query<Of>,
+    of: Of,
     Extension(who): Extension<Who>,
     body: Result<JsonBody<Because>, JsonRejection>,
 ) -> Answer {
@@ -50,7 +50,7 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(http): State<Arc<Http>>,
     Path(rule): Path<String>,
-    Query(of): Query<Of>,
+    of: Of,
     Extension(who): Extension<Who>,
 ) -> Answer {
     let shops = shops(&http, &of, &rule)?;

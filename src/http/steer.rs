@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::Json as JsonBody;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Extension, FromRequestParts, Path, Query, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, Uri};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use super::Http;
@@ -28,14 +29,18 @@ pub(super) struct Of {
 impl<S: Send + Sync> FromRequestParts<S> for Of {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(of) = Query::<Self>::from_request_parts(parts, state).await.map_err(|rejection| {
-            Problem::new(StatusCode::BAD_REQUEST, "malformed_query", "The question cannot be read")
-                .detail(rejection.body_text())
-                .hint("known is shop=")
-        })?;
-        Ok(of)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        in_query(&parts.uri, "known is shop=")
     }
+}
+
+/// What a page's address asks for; `hint` says what may be asked.
+pub(super) fn in_query<T: DeserializeOwned>(uri: &Uri, hint: &str) -> Result<T, Problem> {
+    Query::try_from_uri(uri).map(|Query(asked)| asked).map_err(|rejection| {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_query", "The question cannot be read")
+            .detail(rejection.body_text())
+            .hint(hint)
+    })
 }
 
 impl Of {
@@ -79,7 +84,8 @@ pub(super) fn problem(error: SteerError) -> Problem {
             .hint("`storehand rules list`, `runs list` and `approvals list` name what there is"),
         SteerError::Conflict(_) => of(StatusCode::CONFLICT, "conflict", "It does not stand as that supposes")
             .hint("look again how it stands: somebody may have been quicker"),
-        SteerError::Invalid(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "This cannot be done as asked"),
+        SteerError::Invalid(_) => of(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "This cannot be done as asked")
+            .hint("ask again as the detail says"),
         SteerError::Failed(cause) => Problem::internal(cause),
     }
 }

@@ -1,5 +1,7 @@
 //! The server over rooms that are played: what comes in, what is answered.
 
+mod asked;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 

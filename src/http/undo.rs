@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use serde::Deserialize;
 
 use super::Http;
 use super::guard::Who;
+use super::problem::Problem;
 use super::seams::{Steer, Undo, UndoTime};
-use super::steer::{Answer, Of, done};
+use super::steer::{Answer, Of, done, in_query};
 
 /// When what is meant was done: moments as people write them, in the shop's time zone.
 #[derive(Debug, Deserialize)]
@@ -19,11 +21,19 @@ pub(super) struct When {
     until: Option<String>,
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for When {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        in_query(&parts.uri, "say since when, such as since=2h or since=14:00; until= and shop= may be said, too")
+    }
+}
+
 /// `GET /v1/rules/{rule}/undo?since=…`
 pub(super) async fn look(
     State(http): State<Arc<Http>>,
     Path(rule): Path<String>,
-    Query(when): Query<When>,
+    when: When,
     Extension(who): Extension<Who>,
 ) -> Answer {
     let When { shop, since, until } = when;
@@ -35,7 +45,7 @@ pub(super) async fn look(
 pub(super) async fn take_back(
     State(http): State<Arc<Http>>,
     Path(rule): Path<String>,
-    Query(when): Query<When>,
+    when: When,
     Extension(who): Extension<Who>,
 ) -> Answer {
     let When { shop, since, until } = when;

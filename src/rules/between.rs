@@ -2,12 +2,16 @@
 //! that may trigger each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
+use super::exclude::{self, Bound};
 use super::finding::{Code, Finding, Report};
 use super::rule::{Body, Condition, Rule, Status, With};
 use super::schedule::Schedule;
-use crate::domain::{Catalog, Kind, Makes};
+use crate::domain::{Catalog, Kind, Makes, Value};
 
 /// A rule is kept for each id; of two, the first.
 pub(super) fn unique(rules: Vec<Rule>, findings: &mut Vec<Finding>) -> Vec<Arc<Rule>> {
@@ -38,30 +42,29 @@ pub(super) fn warnings(rules: &[Arc<Rule>], catalog: &Catalog) -> Vec<Finding> {
 }
 
 /// A write of a rule and where it stands.
+#[derive(Clone)]
 struct Write<'a> {
     rule: &'a Rule,
     capability: &'a str,
-    /// Its input, where it can be known.
-    with: Option<&'a serde_json::Value>,
+    /// Its input, where it has one that can be looked at: not in a script.
+    with: Option<&'a With>,
+    /// The whole of it, where it is the same for every event.
+    known: Option<Rc<Json>>,
+    /// What must hold for its rule to run.
+    bounds: Rc<[Bound<'a>]>,
     line: Option<usize>,
 }
 
 fn writes<'a>(rule: &'a Rule, catalog: &'a Catalog) -> Vec<Write<'a>> {
     let is_write = |name: &str| catalog.capabilities.get(name).is_some_and(|spec| spec.kind == Kind::Write);
+    let bounds: Rc<[Bound<'a>]> = exclude::bounds(rule).into();
+    let write = |capability, with: Option<&'a With>, line| {
+        let known = with.and_then(|with| known(with, rule)).map(Rc::new);
+        Write { rule, capability, with, known, bounds: bounds.clone(), line }
+    };
     let all: Vec<Write<'a>> = match &rule.body {
-        Body::Steps(steps) => steps
-            .iter()
-            .map(|step| {
-                let with = match &step.with {
-                    With::Plain(with) => Some(with),
-                    _ => None,
-                };
-                Write { rule, capability: &step.uses, with, line: Some(step.line) }
-            })
-            .collect(),
-        Body::Script(script) => {
-            script.asks().iter().map(|(name, _)| Write { rule, capability: name, with: None, line: None }).collect()
-        }
+        Body::Steps(steps) => steps.iter().map(|step| write(&step.uses, Some(&step.with), Some(step.line))).collect(),
+        Body::Script(script) => script.asks().iter().map(|(name, _)| write(name, None, None)).collect(),
     };
     all.into_iter().filter(|write| is_write(write.capability)).collect()
 }
@@ -71,7 +74,8 @@ fn hears(rule: &Rule, kind: &str) -> bool {
 }
 
 /// Two rules that write the same for one event: the customer gets two mails. Left out where both inputs are known
-/// and differ: two different tags are two different writes.
+/// and differ: two different tags are two different writes; and where they are meant for others: a mail to the team and
+/// one to the customer; and where no event can fulfil the conditions of both.
 fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
     let mut by_event: BTreeMap<(&str, &str), Vec<Write<'_>>> = BTreeMap::new();
     for write in live.iter().flat_map(|rule| writes(rule, catalog)) {
@@ -79,7 +83,7 @@ fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
         let events = catalog.events().iter().filter(|event| event.name != Schedule::DUE);
         for event in events.filter(|event| hears(write.rule, event.name)) {
             let at = (event.name, write.capability);
-            by_event.entry(at).or_default().push(Write { ..write });
+            by_event.entry(at).or_default().push(write.clone());
         }
     }
     let mut findings = Vec::new();
@@ -88,7 +92,8 @@ fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
         for (index, second) in writes.iter().enumerate() {
             let is_same = |first: &&Write<'_>| {
                 first.rule.id != second.rule.id
-                    && !matches!((first.with, second.with), (Some(first), Some(second)) if first != second)
+                    && !differ(first, second, &catalog.capabilities[capability].input)
+                    && !exclude::exclude(&first.bounds, &second.bounds)
             };
             // One other rule is enough to say, and once a rule and capability.
             let Some(first) = writes[..index].iter().find(is_same) else { continue };
@@ -100,6 +105,51 @@ fn same_writes(live: &[&Rule], catalog: &Catalog) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether two uses of a capability are known to be two different things.
+fn differ(first: &Write<'_>, second: &Write<'_>, schema: &Json) -> bool {
+    if first.with.is_none() || second.with.is_none() {
+        return false;
+    }
+    if let (Some(one), Some(other)) = (&first.known, &second.known) {
+        return one != other;
+    }
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let mut addresses = properties.filter(|(_, schema)| schema["addresses"] == true).map(|(name, _)| name.as_str());
+    addresses.any(|name| match (part(first, name), part(second, name)) {
+        (Some(one), Some(other)) => matches!((one, other), (Some(one), Some(other)) if one != other),
+        // Who is meant where nobody is named is hardly ever named.
+        (one, other) => one.is_some() != other.is_some(),
+    })
+}
+
+/// One key of an input, as far as it is known; `None` where it is not given.
+fn part(write: &Write<'_>, name: &str) -> Option<Option<Json>> {
+    match write.with? {
+        With::Map(map) => map.get(name).map(|it| known(it, write.rule)),
+        With::Plain(Json::Object(map)) => map.get(name).map(|it| Some(it.clone())),
+        _ => None,
+    }
+}
+
+/// An input, where it is the same for every event: plain, but for texts that are one of the rule's own inputs.
+fn known(with: &With, rule: &Rule) -> Option<Json> {
+    match with {
+        With::Plain(json) => Some(json.clone()),
+        With::Template(template) => {
+            let name = template.text().trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("inputs.")?;
+            match &rule.inputs.iter().find(|input| input.name == name)?.value {
+                Value::Text(text) => Some(Json::from(&**text)),
+                _ => None,
+            }
+        }
+        With::List(items) => items.iter().map(|item| known(item, rule)).collect(),
+        With::Map(map) => {
+            let pairs = map.iter().map(|(key, value)| Some((key.clone(), known(value, rule)?)));
+            pairs.collect::<Option<serde_json::Map<_, _>>>().map(Json::Object)
+        }
+    }
 }
 
 /// Rules whose writes bring about the events that they, or each other, listen to.

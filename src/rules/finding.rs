@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::keys::{Key, Keys};
+
 /// One mistake, or something worth a second look.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 pub struct Finding {
@@ -42,56 +44,43 @@ pub enum Severity {
     Warning,
 }
 
-/// The kinds of finding. They print in kebab case: `unknown-key`.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(rename_all = "kebab-case")]
-pub enum Code {
-    /// The file, its script or a fixture cannot be read, or is too large.
-    Unreadable,
-    /// It is not YAML, or YAML of a kind that rules do not use.
-    Syntax,
-    /// Full-width punctuation where ASCII belongs.
-    FullWidth,
-    /// A key that nothing reads.
-    UnknownKey,
-    /// The same key twice.
-    DuplicateKey,
-    /// A key that must be there.
-    MissingKey,
-    /// A list where a text belongs, a number where money belongs, and the like.
-    WrongType,
-    /// None of the words that may stand here.
-    UnknownWord,
-    /// An id that is not made as ids are, or is taken.
-    BadId,
-    /// An event type that does not exist.
-    UnknownEvent,
-    /// Times that are none, or that never come, or a time zone that does not exist.
-    Schedule,
-    /// A capability that does not exist.
-    UnknownCapability,
-    /// `with` does not fit the capability.
-    Input,
-    /// An expression or template that does not parse, or names what is not there.
-    Expression,
-    /// A step names the answer of a step that has not run by then.
-    LaterStep,
-    /// A write that `allow` does not list.
-    NotAllowed,
-    /// An `allow` that nothing needs.
-    UnusedAllow,
-    /// A limit that nothing in the rule counts against.
-    UnusedLimit,
-    /// A rule's own test could not be run, or could not fail.
-    Test,
-    /// Part of the format, and not built yet.
-    NotYet,
-    /// Two rules with the same id.
-    DuplicateRule,
-    /// Two rules that may make the same write for the same event.
-    SameWrite,
-    /// Rules that may trigger each other without end.
-    Loop,
+macro_rules! finding_codes {
+    ($($name:ident $text:literal $doc:literal)*) => {
+        /// The kinds of finding. They print in kebab case: `unknown-key`.
+        #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = $doc] #[serde(rename = $text)] $name,)*
+        }
+
+        /// Every kind of finding, with what it means.
+        pub const FINDINGS: Keys = &[$(Key { name: $text, doc: $doc },)*];
+    };
+}
+
+finding_codes! {
+    Unreadable "unreadable" "The file, its script or a fixture cannot be read, or is too large."
+    Syntax "syntax" "It is not YAML, or YAML of a kind that rules do not use."
+    FullWidth "full-width" "Full-width punctuation where ASCII belongs."
+    UnknownKey "unknown-key" "A key that nothing reads."
+    DuplicateKey "duplicate-key" "The same key twice."
+    MissingKey "missing-key" "A key that must be there."
+    WrongType "wrong-type" "A list where a text belongs, a number where money belongs, and the like."
+    UnknownWord "unknown-word" "None of the words that may stand here."
+    BadId "bad-id" "An id that is not made as ids are, or is taken."
+    UnknownEvent "unknown-event" "An event type that does not exist."
+    Schedule "schedule" "Times that are none, or that never come, or a time zone that does not exist."
+    UnknownCapability "unknown-capability" "A capability that does not exist."
+    Input "input" "`with` does not fit the capability."
+    Expression "expression" "An expression or template that does not parse, or names what is not there."
+    LaterStep "later-step" "A step names the answer of a step that has not run by then."
+    NotAllowed "not-allowed" "A write that `allow` does not list."
+    UnusedAllow "unused-allow" "An `allow` that nothing needs."
+    UnusedLimit "unused-limit" "A limit that nothing in the rule counts against."
+    Test "test" "A rule's own test could not be run, or could not fail."
+    NotYet "not-yet" "Part of the format, and not built yet."
+    DuplicateRule "duplicate-rule" "Two rules with the same id."
+    SameWrite "same-write" "Two rules that may make the same write for the same event."
+    Loop "loop" "Rules that may trigger each other without end."
 }
 
 impl fmt::Display for Code {

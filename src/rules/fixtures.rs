@@ -47,7 +47,10 @@ fn catalog() -> Catalog {
                 &[
                     ("text", Shape::text(10_000, "What the customer reads.")),
                     ("subject", text(200)),
-                    ("to", Shape::text(320, "An address; the event's customer where it is not given.")),
+                    (
+                        "to",
+                        Shape::addressing(Shape::text(320, "An address; the event's customer where it is not given.")),
+                    ),
                 ],
             ),
             Shape::object(&["message_id"], &[("message_id", text(200))]),
@@ -149,24 +152,9 @@ fn unfit(file: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_shipped_rules_are_good_and_fit_the_schema_for_editors() {
-    let catalog = catalog();
-    let loaded = load_folder(Path::new("rules"), &catalog);
-    let errors: Vec<Finding> = loaded.findings.iter().filter(|it| it.severity == Severity::Error).cloned().collect();
-    assert_eq!(rendered(&errors), "");
-    assert_eq!(loaded.rules.len(), loaded.files);
-    assert!(loaded.files >= 7, "{} files", loaded.files);
-    jsonschema::meta::validate(&json_schema(&catalog)).expect("a schema");
-    for rule in &loaded.rules {
-        assert!(!rule.tests.is_empty(), "{} has no tests", rule.id);
-        assert!(rule.name.contains_key("en") && rule.name.contains_key("zh"), "{} is named in one language", rule.id);
-        assert_eq!(unfit(&rule.file), Vec::<String>::new(), "{}", rule.file.display());
-    }
-}
-
-#[test]
 fn the_schema_for_editors_finds_slips() {
     let schema = json_schema(&catalog());
+    jsonschema::meta::validate(&schema).expect("a schema");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let good = json!({
         "id": "x", "triggers": [{ "event": "order.*" }, { "schedule": "0 9 * * 1", "missed": "skip" }],
@@ -283,6 +271,73 @@ fn a_folder_is_looked_at_as_a_whole() {
     assert_eq!(listening("return.requested"), Vec::<String>::new());
     assert_eq!(set.get("b").and_then(|it| it.live.as_ref()).map(|rule| rule.clauses()), Some(Vec::new()));
     assert_eq!(set.in_force().count(), 3);
+}
+
+#[test]
+fn writes_that_are_meant_for_others_are_not_the_same() {
+    let rule = |id: &str, step: &str| {
+        format!(
+            "id: {id}\nstatus: live\ninputs:\n  tag: {{ type: text, default: rush }}\n  team: {{ type: text, default: \
+             team@example.com }}\ntriggers: [{{ event: order.created }}]\nallow: [order.tag, message.send]\nsteps:\n  - {step}\n"
+        )
+    };
+    let mail = |with: &str| format!("{{ uses: message.send, with: {{ text: \"{{{{ order.name }}}}\"{with} }} }}");
+    let tag = |with: &str| format!("{{ uses: order.tag, with: {{ tags: [{with}] }} }}");
+    for (first, second, same) in [
+        (mail(""), mail(""), true),
+        (mail(""), mail(", subject: Hello"), true),
+        (mail(""), mail(", to: \"{{ inputs.team }}\""), false),
+        (mail(", to: \"{{ inputs.team }}\""), mail(", to: team@example.com"), true),
+        (mail(", to: \"{{ inputs.team }}\""), mail(", to: boss@example.com"), false),
+        (mail(", to: \"{{ inputs.team }}\""), mail(", to: \"{{ customer.email }}\""), true),
+        (tag("\"{{ inputs.tag }}\""), tag("rush"), true),
+        (tag("\"{{ inputs.tag }}\""), tag("vip"), false),
+        (tag("\"{{ order.name }}\""), tag("vip"), true),
+    ] {
+        let folder = tempfile::tempdir().expect("folder");
+        for (name, step) in [("a", &first), ("b", &second)] {
+            fs::write(folder.path().join(format!("{name}.yaml")), rule(name, step)).expect("write");
+        }
+        let loaded = load_folder(folder.path(), &catalog());
+        assert!(loaded.unusable.is_empty(), "{:?}", loaded.findings);
+        assert_eq!(loaded.findings.iter().any(|it| it.code == Code::SameWrite), same, "{first} and {second}");
+    }
+}
+
+#[test]
+fn rules_that_never_run_on_the_same_event_write_nothing_twice() {
+    let rule = |id: &str, condition: &str| {
+        format!(
+            "id: {id}\nstatus: live\ninputs:\n  limit: {{ type: money, default: 50 EUR }}\n  more: {{ type: money, default: 80 EUR \
+             }}\n  yen: {{ type: money, default: 50 JPY }}\ntriggers: [{{ event: order.created }}]\nconditions: ['{condition}']\nallow: \
+             [message.send]\nsteps:\n  - {{ uses: message.send, with: {{ text: \"{{{{ order.name }}}}\" }} }}\n"
+        )
+    };
+    for (first, second, together) in [
+        ("order.total <= inputs.limit", "order.total > inputs.limit", false),
+        ("order.total >= inputs.limit", "order.total < inputs.limit", false),
+        ("order.total <= inputs.limit", "order.total >= inputs.limit", true),
+        ("order.total < inputs.limit", "order.total >= inputs.more", false),
+        ("order.total < inputs.more", "order.total >= inputs.limit", true),
+        ("order.total == inputs.limit", "order.total > inputs.limit", false),
+        ("order.total == inputs.limit", "order.total >= inputs.limit", true),
+        ("order.total < inputs.limit", "order.total >= inputs.yen", true),
+        ("order.total <= inputs.limit", "order.subtotal > inputs.limit", true),
+        ("order.status == \"open\"", "order.status == \"closed\"", false),
+        ("order.status == \"open\"", "order.status != \"open\"", false),
+        ("order.status == \"open\"", "order.status != \"closed\"", true),
+        ("order.status != \"open\"", "order.status != \"closed\"", true),
+        ("order.total <= inputs.limit || order.note == ()", "order.total > inputs.limit", true),
+    ] {
+        let folder = tempfile::tempdir().expect("folder");
+        for (name, condition) in [("a", first), ("b", second)] {
+            fs::write(folder.path().join(format!("{name}.yaml")), rule(name, condition)).expect("write");
+        }
+        let loaded = load_folder(folder.path(), &catalog());
+        assert!(loaded.unusable.is_empty(), "{:?}", loaded.findings);
+        let said = loaded.findings.iter().any(|it| it.code == Code::SameWrite);
+        assert_eq!(said, together, "{first} and {second}");
+    }
 }
 
 /// A rule that uses all of the format, to be damaged.

@@ -2,13 +2,15 @@
 
 /// A key of a rule file.
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    pub(super) doc: &'static str,
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// What it means.
+    pub doc: &'static str,
 }
 
 /// A table of keys for one place in the file.
-pub(super) type Keys = &'static [Key];
+pub type Keys = &'static [Key];
 
 macro_rules! keys {
     ($($(#[doc = $about:literal])+ $table:ident { $($name:literal $doc:literal)* })*) => {$(
@@ -28,7 +30,7 @@ keys! {
         "conditions" "Expressions; all must hold. `all:`, `any:` and `not:` nest."
         "key" "An expression that names the lane: runs with the same key go one after another. Default: the event's subject."
         "overlap" "What happens to a new run when its lane is busy: `queue`, `parallel`, `restart` or `skip`."
-        "on_change" "What happens to waiting runs when a new version goes live: `finish_old` or `cancel`."
+        "on_change" "What happens to waiting runs when a new version goes live: `finish_old`, `migrate` or `cancel`."
         "limits" "How often, and for how much, it may act: all of its runs together."
         "allow" "The writes that this rule may make."
         "steps" "What it does, one after another."
@@ -121,6 +123,24 @@ keys! {
         "origintopic" "The platform's own word: `event.topic`."
     }
 }
+
+/// Every table, with the place in the file that it is for.
+pub const KEYS: &[(&str, Keys)] = &[
+    ("The file", RULE),
+    ("Words of `status`", STATUS),
+    ("`inputs`, each", INPUT),
+    ("`triggers`, each", TRIGGER),
+    ("`conditions`, where one is no expression", CONDITION),
+    ("`limits`", LIMITS),
+    ("`steps`, each", STEP),
+    ("A step's `retry`", RETRY),
+    ("A step's `on_error`, where it is no word", ON_ERROR),
+    ("A step's `on_violation`, where it is no word", ON_VIOLATION),
+    ("`tests`, each", TEST),
+    ("A test's `event`, written out", EVENT),
+    ("A test's `expect`", EXPECT),
+    ("`expect.calls`, each", EXPECTED_CALL),
+];
 
 /// The words of `status`, with what they mean.
 pub(super) const STATUS: Keys = &[

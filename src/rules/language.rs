@@ -11,12 +11,13 @@ use rhai::packages::{
     BasicStringPackage, LogicPackage, MoreStringPackage, Package,
 };
 use rhai::{
-    Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Module, OptimizationLevel, Position, Token,
+    Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Map, Module, OptimizationLevel, Position, Token,
 };
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::bounds::{EXPRESSION_STEPS, MAX_ITEMS, MAX_TEXT, Meter, SCRIPT_STEPS, within_bounds};
 use super::eval::Steps;
+use super::functions;
 use super::lists;
 use super::value::{RecordRef, parse_duration, show, to_dynamic};
 use crate::domain::record::RecordType;
@@ -44,103 +45,6 @@ impl From<NoAnswer> for Box<EvalAltResult> {
     }
 }
 
-/// The words that a text may hold beside functions of [`FUNCTIONS`]: Rhai's own, which need no registration.
-const BUILT_IN: &[&str] = &["call", "type_of", "is_shared", "is_def_var", "is_def_fn"];
-
-/// Every function that a merchant may call; the check knows no others.
-const FUNCTIONS: &[&str] = &[
-    // ours
-    "money",
-    "time",
-    "duration",
-    "days",
-    "hours",
-    "minutes",
-    "any",
-    "sum",
-    "join",
-    // texts
-    "contains",
-    "starts_with",
-    "ends_with",
-    "to_lower",
-    "to_upper",
-    "trim",
-    "replace",
-    "split",
-    "sub_string",
-    "len",
-    "index_of",
-    "is_empty",
-    "to_string",
-    "chars",
-    "pad",
-    "crop",
-    "truncate",
-    "to_chars",
-    // numbers
-    "abs",
-    "sign",
-    "min",
-    "max",
-    "floor",
-    "ceiling",
-    "round",
-    "int",
-    "fraction",
-    "to_int",
-    "to_decimal",
-    "parse_int",
-    "parse_decimal",
-    "is_odd",
-    "is_even",
-    "is_zero",
-    "range",
-    // lists and maps
-    "all",
-    "some",
-    "filter",
-    "map",
-    "find",
-    "find_map",
-    "reduce",
-    "for_each",
-    "push",
-    "pop",
-    "shift",
-    "insert",
-    "remove",
-    "append",
-    "reverse",
-    "sort",
-    "sort_by",
-    "order",
-    "order_by",
-    "dedup",
-    "extract",
-    "splice",
-    "clear",
-    "keys",
-    "values",
-    "get",
-    "set",
-    "mixin",
-    "fill_with",
-    "retain",
-    "drain",
-    "zip",
-    "to_json",
-    "name",
-];
-
-/// The functions that expressions may call.
-pub(crate) fn functions() -> impl Iterator<Item = &'static str> {
-    FUNCTIONS.iter().chain(BUILT_IN).copied()
-}
-
-/// Functions of scripts only.
-pub(crate) const SCRIPT_FUNCTIONS: &[&str] = &["ask", "all", "exit"];
-
 /// The pure functions, built once: an immutable value like any constant, which only cannot be computed at compile
 /// time. Building it takes a millisecond, too long for every evaluation.
 static LIBRARY: LazyLock<Arc<Module>> = LazyLock::new(|| {
@@ -160,6 +64,7 @@ static LIBRARY: LazyLock<Arc<Module>> = LazyLock::new(|| {
     time(&mut module);
     records(&mut module);
     nothing(&mut module);
+    languages(&mut module);
     module.build_index();
     module.into()
 });
@@ -200,7 +105,7 @@ pub(super) fn set<A: 'static, const N: usize, const X: bool, R, const F: bool>(
 
 /// What is made of nothing is nothing; only `in` has an answer.
 fn nothing(module: &mut Module) {
-    for name in FUNCTIONS {
+    for name in functions::named() {
         set(module, name, |_: ()| ());
         set(module, name, |_: (), _: Dynamic| ());
         set(module, name, |_: (), _: Dynamic, _: Dynamic| ());
@@ -216,6 +121,20 @@ fn nothing(module: &mut Module) {
     set(module, "+", |_: (), _: &str| ());
     set(module, "-", |_: ()| ());
     set(module, "!", |_: ()| ());
+}
+
+/// `by_language(customer.locale, #{ en: "Hello", zh: "您好" })`: what is written under this language (BCP 47), else
+/// under its first part (`zh` for `zh-CN`), else under `en`, else whatever there is.
+fn languages(module: &mut Module) {
+    fn pick(language: &str, texts: &Map) -> Dynamic {
+        let by_name = |name: &str| texts.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, text)| text);
+        let first = language.split(['-', '_']).next().unwrap_or_default();
+        let text = [language, first, "en"].into_iter().find_map(by_name).or_else(|| texts.values().next());
+        text.cloned().unwrap_or_default()
+    }
+    set(module, "by_language", |language: &str, texts: Map| pick(language, &texts));
+    // Nobody knows the customer's language.
+    set(module, "by_language", |_: (), texts: Map| pick("en", &texts));
 }
 
 fn money(module: &mut Module) {
@@ -411,7 +330,7 @@ impl Keys {
             Token::RightBrace | Token::RightBracket | Token::RightParen => drop(self.open.pop()),
             Token::Comma => self.is_next = self.open.last().is_some_and(|is_map| *is_map),
             Token::Period | Token::Elvis => self.is_next = true,
-            Token::Reserved(word) if was_next && !BUILT_IN.contains(&word.as_str()) => {
+            Token::Reserved(word) if was_next && !functions::BUILT_IN.contains(&word.as_str()) => {
                 return Token::Identifier(word.clone());
             }
             _ if was_next && token.is_standard_keyword() => {

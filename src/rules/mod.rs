@@ -15,10 +15,12 @@ mod advance;
 mod between;
 mod bounds;
 mod eval;
+mod exclude;
 pub mod expr;
 mod fields;
 mod file;
 mod finding;
+mod functions;
 mod in_force;
 mod input;
 mod keys;
@@ -52,8 +54,10 @@ mod tests;
 
 pub use advance::{Outcome, Progress, advance};
 pub use file::{Read, read};
-pub use finding::{Code, Finding, Severity};
+pub use finding::{Code, FINDINGS, Finding, Severity};
+pub use functions::{FUNCTIONS, Function, Group};
 pub use in_force::{Because, Wanted, in_force};
+pub use keys::{KEYS, Key, Keys};
 pub use load::{Loaded, Unusable, load, load_folder};
 pub use matching::{Match, WhyNot, first_false, lane_key, matches, seen, why_not};
 pub use rule::{

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, FnPtr, Position, Stmt, StmtBlock};
 
 use super::expr::{EarlierStep, Mistake, Scope};
-use super::language::{SCRIPT_FUNCTIONS, functions};
+use super::functions::{self, SCRIPT_FUNCTIONS};
 use super::near::write_nearest;
 use super::rule::{AWAITS, InputKind};
 use crate::domain::record::RecordType;
@@ -245,7 +245,7 @@ impl<'a> Walk<'a> {
     fn named_function(&mut self, key: &(String, usize)) {
         let Some(Function { params, body }) = self.functions.remove(key) else { return };
         let name = key.0.as_str();
-        let is_taken = SCRIPT_FUNCTIONS.contains(&name) || functions().any(|ours| ours == name);
+        let is_taken = SCRIPT_FUNCTIONS.contains(&name) || functions::known().any(|ours| ours == name);
         if is_taken || is_fact(name) {
             let at = self.text.find(&format!("fn {name}")).map_or(0, |at| at + 3);
             let message = match is_taken {
@@ -831,7 +831,7 @@ impl<'a> Walk<'a> {
 
     fn known_function(&mut self, name: &str, at: Position) {
         let in_script = |name: &str| self.is_script && SCRIPT_FUNCTIONS.contains(&name);
-        if functions().any(|known| known == name) || in_script(name) || self.is_own_function(name) {
+        if functions::known().any(|known| known == name) || in_script(name) || self.is_own_function(name) {
             return;
         }
         let own = self.functions.keys().map(|(name, _)| name.as_str()).filter(|name| !is_closure(name));
@@ -839,7 +839,7 @@ impl<'a> Walk<'a> {
         if self.is_script {
             known.extend(SCRIPT_FUNCTIONS);
         }
-        functions().for_each(|function| known.push(function));
+        functions::known().for_each(|function| known.push(function));
         let hint = match name {
             "print" | "debug" => Some("write `ask(\"log\", #{ message: … })`".to_owned()),
             "timestamp" => Some("write `now`".to_owned()),

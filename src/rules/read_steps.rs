@@ -12,7 +12,6 @@ use super::keys;
 use super::mistakes::Names;
 use super::names::{PlainInput, Ty};
 use super::near::{write_ascii, write_nearest};
-use super::read_when;
 use super::rule::{AWAITS, OnError, OnViolation, Step, With};
 use super::script::Script;
 use super::yaml::{Data, Node};
@@ -146,8 +145,12 @@ fn awaited(report: &mut Report, with: &Node, catalog: &Catalog) -> Option<String
             .hint("write its name, such as `event: order.fulfilled`; where it depends, use a step with `if` for each");
         return None;
     }
-    // One that nobody knows is what the capability's schema finds, too.
-    catalog.events().iter().any(|known| is_of_kind(known.name, name)).then(|| name.to_owned())
+    is_event(name, catalog).then(|| name.to_owned())
+}
+
+/// Whether there is such an event, or a kind of them. Where there is none, the capability's schema says so.
+fn is_event(name: &str, catalog: &Catalog) -> bool {
+    catalog.events().iter().any(|known| is_of_kind(known.name, name))
 }
 
 fn not_allowed(report: &mut Report, at: std::ops::Range<usize>, name: &str) {
@@ -273,12 +276,8 @@ pub(super) fn script(
     for input in script.iter().flat_map(Script::inputs) {
         plain_input(&mut inner, input, names.catalog);
     }
-    for (event, offset) in script.iter().flat_map(Script::awaits) {
-        let at = *offset..offset.saturating_add(event.len());
-        if read_when::is_known_event(&mut inner, at, event, names.catalog) {
-            uses.awaits.insert(event.clone());
-        }
-    }
+    let awaited = script.iter().flat_map(Script::awaits).map(|(event, _)| event);
+    uses.awaits.extend(awaited.filter(|event| is_event(event, names.catalog)).cloned());
     Some((script, ReadScript { name: name.to_owned(), text, findings: inner.finish() }))
 }
 
@@ -286,12 +285,8 @@ pub(super) fn script(
 fn plain_input(report: &mut Report, input: &PlainInput, catalog: &Catalog) {
     let Some(spec) = catalog.capabilities.get(&input.capability) else { return };
     let node = |(text, offset): &(String, usize)| Node::of_text(text, *offset..offset.saturating_add(text.len()));
-    // An event that nobody knows is found by its name.
-    let is_unknown = |event: &str| !catalog.events().iter().any(|known| is_of_kind(known.name, event));
-    let texts =
-        input.texts.iter().filter(|[key, text]| input.capability != AWAITS || key.0 != "event" || !is_unknown(&text.0));
-    let entries: Vec<(Node, Node)> = texts.map(|[key, text]| (node(key), node(text))).collect();
-    for (key, text) in entries {
+    for [key, text] in &input.texts {
+        let (key, text) = (node(key), node(text));
         // Each by itself, so that it is found where it stands.
         let one = Node { at: text.at.clone(), data: Data::Map(vec![(key, text)]) };
         input::check(report, Some(&one), &one, &spec.input, &format!("`{}`", spec.name), Extent::Part);

@@ -58,7 +58,7 @@ fn trigger(report: &mut Report, node: &Node, catalog: &Catalog) -> Option<Trigge
 }
 
 /// Looks whether there is such an event, or a kind of them, and says what is meant where there is none.
-pub(super) fn is_known_event(report: &mut Report, at: Range<usize>, name: &str, catalog: &Catalog) -> bool {
+fn is_known_event(report: &mut Report, at: Range<usize>, name: &str, catalog: &Catalog) -> bool {
     if catalog.events().iter().any(|known| is_of_kind(known.name, name)) {
         return true;
     }

@@ -17,7 +17,7 @@ pub fn json_schema(catalog: &Catalog) -> Json {
         "conditions" => json!({ "type": "array", "items": { "$ref": "#/$defs/condition" } }),
         "key" => expression(),
         "overlap" => json!({ "enum": ["queue", "parallel", "restart", "skip"], "default": "queue" }),
-        "on_change" => json!({ "enum": ["finish_old", "cancel"], "default": "finish_old" }),
+        "on_change" => json!({ "enum": ["finish_old", "migrate", "cancel"], "default": "finish_old" }),
         "limits" => object(keys::LIMITS, &[], |name| match name {
             "money" => json!({ "type": "string", "pattern": "/" }),
             _ => json!({ "type": "string", "pattern": "^[0-9]+/[0-9]*(s|m|h|d|w)$" }),

@@ -71,7 +71,7 @@ impl Script {
     }
 
     /// The events that it waits for (`order.fulfilled`, or `order.*`), each with its byte offset in the text. Whether
-    /// there are such events is for the reader of the rule to say.
+    /// there are such events the capability's schema says.
     pub fn awaits(&self) -> &[(String, usize)] {
         &self.awaits
     }

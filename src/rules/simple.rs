@@ -9,6 +9,7 @@ use std::str::FromStr as _;
 
 use rust_decimal::Decimal;
 
+use super::rule::Input;
 use crate::domain::{Facts, Money, Record as _, Text, Value};
 
 /// An expression of such a shape.
@@ -99,7 +100,8 @@ impl Simple {
 }
 
 impl Operator {
-    fn compare(self, left: &Value, right: &Value) -> Option<bool> {
+    /// `None` where only the language knows.
+    pub(super) fn compare(self, left: &Value, right: &Value) -> Option<bool> {
         let order = match (left, right) {
             (Value::Int(a), Value::Int(b)) => a.cmp(b),
             (Value::Decimal(a), Value::Decimal(b)) => a.cmp(b),
@@ -135,6 +137,11 @@ impl Operator {
 impl Operand {
     /// `None` where only the language knows.
     fn value(&self, facts: &Facts) -> Option<Value> {
+        if let Self::Path(path) = self { at(path, facts) } else { self.constant(&[]) }
+    }
+
+    /// Its value, where that is the same for every event: a rule's own input, or what stands there.
+    pub(super) fn constant(&self, inputs: &[Input]) -> Option<Value> {
         Some(match self {
             Self::Int(it) => Value::Int(*it),
             Self::Decimal(it) => Value::Decimal(*it),
@@ -142,7 +149,10 @@ impl Operand {
             Self::Money(it) => Value::Money(*it),
             Self::Text(it) => Value::Text(it.clone()),
             Self::Nothing => Value::Nothing,
-            Self::Path(path) => return at(path, facts),
+            Self::Path(path) => match path.as_slice() {
+                [root, name] if root == "inputs" => inputs.iter().find(|input| input.name == *name)?.value.clone(),
+                _ => return None,
+            },
         })
     }
 }

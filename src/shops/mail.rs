@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lettre::address::{Address, Envelope};
-use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, SinglePart};
 use lettre::transport::smtp::Error as SmtpError;
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
@@ -19,10 +19,13 @@ use lettre::transport::smtp::extension::ClientId;
 use serde_json::json;
 
 use super::ShopsError;
+use super::email::OUR_MARK;
 use crate::domain::{Mailer, Outgoing, Secret, Verdict};
 
 /// Longest text of a mail, in bytes.
 const MOST_BYTES: usize = 256 << 10;
+/// So many Message-IDs of a conversation are named.
+const MOST_REFERENCES: usize = 20;
 
 /// How the way to the mail server is protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -135,8 +138,23 @@ impl SmtpMailer {
             .subject(one_line.trim())
             .message_id(Some(format!("<{id}>")));
         // Mail servers of others write ids of all kinds; one that cannot be repeated safely is left out.
-        if let Some(answered) = mail.in_reply_to.as_deref().filter(|answered| token(answered)) {
-            message = message.in_reply_to(format!("<{answered}>")).references(format!("<{answered}>"));
+        let answered = mail.in_reply_to.as_deref().filter(|answered| token(answered));
+        if let Some(answered) = answered {
+            message = message.in_reply_to(format!("<{answered}>"));
+        }
+        let thread: Vec<String> =
+            mail.references.iter().filter(|id| token(id)).take(MOST_REFERENCES).map(|id| format!("<{id}>")).collect();
+        if !thread.is_empty() {
+            message = message.references(thread.join(" "));
+        }
+        // RFC 3834: no machine is to answer this. Exchange has a word of its own for that; by the last header we know
+        // the mail where it comes back.
+        let submitted = if answered.is_some() { "auto-replied" } else { "auto-generated" };
+        for (name, value) in
+            [("Auto-Submitted", submitted), ("X-Auto-Response-Suppress", "OOF, AutoReply"), (OUR_MARK, "sent")]
+        {
+            let name = HeaderName::new_from_ascii_str(name);
+            message = message.raw_header(HeaderValue::new(name, value.to_owned()));
         }
         // Base64 keeps every line short and every byte ASCII, whatever the server can take.
         let part = SinglePart::builder()

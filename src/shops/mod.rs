@@ -1,5 +1,5 @@
 //! Shop platforms and the ways out to a shop: one folder a platform, a source that receives and a client that
-//! acts; and the shop's mail.
+//! acts; and the shop's mail, out and in.
 //!
 //! To add a platform: a folder here, a line in [`ALL`], deliveries in `tests/fixtures/deliveries/<name>/`, which
 //! an existing test picks up by itself.
@@ -10,7 +10,11 @@
 //!
 //! It must not know rules, runs, models or the store, nor who calls it.
 
+mod email;
+mod form;
+pub mod imap;
 pub mod mail;
+pub mod mailgun;
 mod order_numbers;
 pub(crate) mod outgoing;
 mod read;
@@ -21,7 +25,7 @@ pub mod standard;
 use crate::domain::Source;
 
 /// Every source there is, by name.
-pub const ALL: &[&dyn Source] = &[&shopify::Shopify, &standard::Standard];
+pub const ALL: &[&dyn Source] = &[&mailgun::Mailgun, &shopify::Shopify, &standard::Standard];
 
 /// The source of this name.
 pub fn source(name: &str) -> Option<&'static dyn Source> {

@@ -10,10 +10,7 @@ use reqwest::{ClientBuilder, Response, redirect};
 
 /// A client builder with the house's rules on it. TLS is rustls with ring, and the system's authorities.
 pub(crate) fn builder(timeout: Duration) -> ClientBuilder {
-    // reqwest takes the process's provider. Whoever sets one first wins, and ours is the only one built in.
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
+    set_provider();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(redirect::Policy::none())
@@ -21,6 +18,14 @@ pub(crate) fn builder(timeout: Duration) -> ClientBuilder {
         .connect_timeout(timeout.min(Duration::from_secs(5)))
         .pool_idle_timeout(Duration::from_secs(30))
         .user_agent(concat!("storehand/", env!("CARGO_PKG_VERSION")))
+}
+
+/// Sets the process's provider of cryptography, which reqwest and the verifier of certificates take. Whoever sets one
+/// first wins, and ours is the only one built in.
+pub(crate) fn set_provider() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
 }
 
 /// Why an answer's body was not read to its end.

@@ -25,6 +25,7 @@ pub(crate) fn body<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T, Refuse
             Err(error) if error.inner().is_data() && error.path().iter().len() > 0 => {
                 format!("the body's `{}` cannot be read: {}", error.path(), error.inner())
             }
+            Err(error) if error.inner().is_data() => format!("the body cannot be read: {}", error.inner()),
             // Not JSON at all, or what follows the value is wrong.
             _ => format!("the body is not JSON: {plain}"),
         })

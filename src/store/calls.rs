@@ -87,7 +87,7 @@ impl Store {
         Ok(rows.into_iter().map(|(run, path)| (RunId(run), path)).collect())
     }
 
-    /// When the next call is due.
+    /// When the next call is due. One that waits for its rule to be resumed never is.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -95,6 +95,8 @@ impl Store {
         let due = Entity::find()
             .filter(Column::Shop.eq(shop.as_str()))
             .filter(Expr::cust("state < 2"))
+            // Within the index, so that those that are held are not looked at, however many they are.
+            .filter(Column::Due.lt(Timestamp::MAX.as_millisecond()))
             .order_by_asc(Column::Due)
             .limit(1)
             .select_only()

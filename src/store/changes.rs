@@ -7,6 +7,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 use serde_json::Value as Json;
 
 use super::events::{self, Accept};
+use super::forgetting::{self, Forget};
 use super::rows::Batches;
 use super::schedules::{self, ScheduleRow};
 use super::spent::Spent;
@@ -99,6 +100,8 @@ pub struct Changes {
     pub spent: Vec<Spent>,
     /// Dead runs that nobody need look at any more.
     pub dropped: Vec<RunId>,
+    /// What was kept for long enough.
+    pub forgotten: Option<Forget>,
 }
 
 impl Changes {
@@ -119,6 +122,7 @@ impl Changes {
             && self.pauses.is_empty()
             && self.spent.is_empty()
             && self.dropped.is_empty()
+            && self.forgotten.is_none()
     }
 }
 
@@ -128,15 +132,25 @@ impl Store {
     /// # Errors
     /// [`StoreError`], and then nothing of it is written.
     pub async fn commit(&self, shop: &ShopId, mut changes: Changes) -> Result<Vec<Arc<Event>>, StoreError> {
-        let derived = std::mem::take(&mut changes.derived);
+        let (derived, forgotten) = (std::mem::take(&mut changes.derived), changes.forgotten.take());
+        let of = shop.clone();
         // Made here and not by the one writer, for whom everybody waits.
         let batches = batches(shop, changes);
-        self.writer.write(move |tx| Box::pin(write(tx, derived, batches))).await
+        self.writer.write(move |tx| Box::pin(write(tx, of, derived, batches, forgotten))).await
     }
 }
 
-async fn write(tx: &DatabaseTransaction, derived: Vec<Accept>, batches: Batches) -> Result<Vec<Arc<Event>>, DbErr> {
+async fn write(
+    tx: &DatabaseTransaction,
+    shop: ShopId,
+    derived: Vec<Accept>,
+    batches: Batches,
+    forgotten: Option<Forget>,
+) -> Result<Vec<Arc<Event>>, DbErr> {
     batches.write(tx).await?;
+    if let Some(forget) = &forgotten {
+        forgetting::forget(tx, &shop, forget).await?;
+    }
     if derived.is_empty() {
         return Ok(Vec::new());
     }

@@ -12,13 +12,18 @@ mod archive;
 mod calls;
 mod changes;
 mod checkpoint;
+mod commit_watch;
 mod contexts;
 mod dead;
 mod events;
+mod forgetting;
 mod heard;
+mod inboxes;
 mod memory;
+mod reconciled;
 mod record_names;
 mod records;
+mod redact;
 mod rows;
 mod rule_history;
 mod rule_pauses;
@@ -40,9 +45,13 @@ use storehand_migrations::{Migrator, MigratorTrait};
 pub use archive::{Archive, KeptVersion, PastRun, Recorded, Span};
 pub use calls::Due;
 pub use changes::{Changes, Decided, Matched, Moved};
+pub use commit_watch::{CommitMoment, CommitWatch};
 pub use dead::DeadFilter;
 pub use events::{Accept, Accepted, EventFilter, StoredEvent};
+pub use forgetting::{Forget, KEYS_OUTLIVE, Place};
 pub use heard::HeardBy;
+pub use inboxes::InboxRow;
+pub use reconciled::RECONCILED;
 pub use records::StoredRecord;
 pub use rule_history::InForce;
 pub use rule_versions::RuleVersion;
@@ -63,12 +72,14 @@ pub struct Settings {
     pub group: usize,
     /// Past this many bytes the write-ahead log begins again, and the writer waits for that.
     pub wal_limit_bytes: u64,
+    /// Who looks on while it commits: a crash test; nobody, as a rule.
+    pub commits: Option<CommitWatch>,
 }
 
 impl Settings {
     /// The defaults, over this file.
     pub fn at(file: impl Into<PathBuf>) -> Self {
-        Self { file: file.into(), readers: 4, group: 256, wal_limit_bytes: 64 << 20 }
+        Self { file: file.into(), readers: 4, group: 256, wal_limit_bytes: 64 << 20, commits: None }
     }
 }
 
@@ -140,7 +151,8 @@ impl Store {
             connect(&settings.file, settings.readers, PATIENCE).await.map_err(|error| failed(error.to_string()))?;
         let checkpoints =
             connect(&settings.file, 1, CHECKPOINT_PATIENCE).await.map_err(|error| failed(error.to_string()))?;
-        let writer = writer::Writer::start(write, settings.group).map_err(|error| failed(error.to_string()))?;
+        let writer = writer::Writer::start(write, settings.group, settings.commits.clone())
+            .map_err(|error| failed(error.to_string()))?;
         checkpoint::start(checkpoints, settings.wal_limit_bytes, writer.downgrade());
         Ok(Self { readers, writer })
     }

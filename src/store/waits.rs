@@ -24,9 +24,25 @@ const EARLIER: u32 = 100;
 /// How many values a statement asks for at once.
 const AT_ONCE: usize = 500;
 
+/// The calls that wait for a person, in the words of the indexes' own conditions: approvals, and those of which nobody
+/// can tell whether they happened.
+const APPROVALS: &str = "awaits = 'person' AND state < 2";
+const UNKNOWN: &str = "state IN (2, 3) AND state = 3";
+
 #[derive(FromQueryResult)]
 struct Found {
     event: i64,
+}
+
+#[derive(FromQueryResult)]
+struct OfRun {
+    run: i64,
+}
+
+#[derive(FromQueryResult)]
+struct HowMany {
+    approvals: i64,
+    unknown: i64,
 }
 
 impl Store {
@@ -108,18 +124,44 @@ impl Store {
                  ORDER BY run DESC LIMIT ?)"
             )
         };
-        let (approvals, unknown) = (part("awaits = 'person' AND state < 2"), part("state IN (2, 3) AND state = 3"));
+        let (approvals, unknown) = (part(APPROVALS), part(UNKNOWN));
         let sql = format!("{approvals} UNION {unknown} ORDER BY run DESC LIMIT ?");
         let before = before.map_or(i64::MAX, |run| run.0);
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let bounds: [Value; 3] = [shop.as_str().into(), before.into(), most.into()];
         let values = bounds.iter().chain(&bounds).chain([&bounds[2]]).cloned();
         let statement = Statement::from_sql_and_values(self.readers.get_database_backend(), sql, values);
-        #[derive(FromQueryResult)]
-        struct Row {
-            run: i64,
-        }
-        Ok(Row::find_by_statement(statement).all(&self.readers).await?.into_iter().map(|row| RunId(row.run)).collect())
+        let rows = OfRun::find_by_statement(statement).all(&self.readers).await?;
+        Ok(rows.into_iter().map(|row| RunId(row.run)).collect())
+    }
+
+    /// Those of the same runs that began first, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn longest_for_people(&self, shop: &ShopId, most: u64) -> Result<Vec<RunId>, StoreError> {
+        let part = |which: &str| {
+            format!("SELECT run FROM (SELECT DISTINCT run FROM calls WHERE shop = ? AND {which} ORDER BY run LIMIT ?)")
+        };
+        let sql = format!("{} UNION {} ORDER BY run LIMIT ?", part(APPROVALS), part(UNKNOWN));
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let values: [Value; 5] = [shop.as_str().into(), most.into(), shop.as_str().into(), most.into(), most.into()];
+        let statement = Statement::from_sql_and_values(self.readers.get_database_backend(), sql, values);
+        let rows = OfRun::find_by_statement(statement).all(&self.readers).await?;
+        Ok(rows.into_iter().map(|row| RunId(row.run)).collect())
+    }
+
+    /// How many calls wait for a person: approvals, and those of which nobody can tell whether they happened.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn count_for_people(&self, shop: &ShopId) -> Result<(u64, u64), StoreError> {
+        let part = |which: &str| format!("(SELECT count(*) FROM calls WHERE shop = ? AND {which})");
+        let sql = format!("SELECT {} AS approvals, {} AS unknown", part(APPROVALS), part(UNKNOWN));
+        let values: [Value; 2] = [shop.as_str().into(), shop.as_str().into()];
+        let statement = Statement::from_sql_and_values(self.readers.get_database_backend(), sql, values);
+        let row = HowMany::find_by_statement(statement).one(&self.readers).await?;
+        Ok(row.map_or((0, 0), |row| (row.approvals.unsigned_abs(), row.unknown.unsigned_abs())))
     }
 
     /// Which versions of which rules the runs are on that are not over.

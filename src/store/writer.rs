@@ -16,6 +16,7 @@ use sea_orm::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::StoreError;
+use super::commit_watch::{CommitMoment, CommitWatch};
 use super::events::{self, Accept, Accepted};
 use super::rows::MOST;
 
@@ -51,11 +52,11 @@ impl Writer {
     ///
     /// # Errors
     /// Where the system has no thread left.
-    pub(super) fn start(connection: DatabaseConnection, group: usize) -> io::Result<Self> {
+    pub(super) fn start(connection: DatabaseConnection, group: usize, watch: Option<CommitWatch>) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel(1024);
         let (closing, close) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let writing = move || runtime.block_on(write_groups(connection, waiting, close, group.max(1)));
+        let writing = move || runtime.block_on(write_groups(connection, watch.as_ref(), waiting, close, group.max(1)));
         std::thread::Builder::new().name("storehand-writer".to_owned()).spawn(writing)?;
         Ok(Self { queue: Arc::new(queue), closing: Arc::new(closing) })
     }
@@ -99,6 +100,7 @@ impl Writer {
 
 async fn write_groups(
     connection: DatabaseConnection,
+    watch: Option<&CommitWatch>,
     mut waiting: mpsc::Receiver<Operation>,
     mut close: watch::Receiver<bool>,
     most: usize,
@@ -118,14 +120,15 @@ async fn write_groups(
         if taken == 0 {
             break;
         }
-        write_group(&connection, std::mem::take(&mut group)).await;
+        write_group(&connection, watch, std::mem::take(&mut group)).await;
     }
     if let Err(error) = connection.close().await {
         tracing::warn!(%error, "the store did not close cleanly");
     }
 }
 
-async fn write_group(connection: &DatabaseConnection, group: Vec<Operation>) {
+async fn write_group(connection: &DatabaseConnection, watch: Option<&CommitWatch>, group: Vec<Operation>) {
+    let look = |moment| watch.iter().for_each(|watch| watch.look(moment));
     let (mut events, mut deliveries) = (Vec::new(), Vec::new());
     let (mut runs, mut replies) = (Vec::new(), Vec::new());
     for operation in group {
@@ -142,13 +145,16 @@ async fn write_group(connection: &DatabaseConnection, group: Vec<Operation>) {
     }
     let at_once = if runs.is_empty() && events.len() <= MOST {
         // What this cannot write, such as a repetition, is written one thing after the other.
-        events::insert_new(connection, &events).await.ok()
+        look(CommitMoment::Before);
+        let accepted = events::insert_new(connection, &events).await.ok();
+        accepted.iter().for_each(|_| look(CommitMoment::After));
+        accepted
     } else {
         None
     };
     let written = match at_once {
         Some(accepted) => Ok((accepted, Vec::new())),
-        None => transact(connection, &events, runs).await,
+        None => transact(connection, &look, &events, runs).await,
     };
     // A reply that nobody waits for any more is written all the same.
     match written {
@@ -162,8 +168,11 @@ async fn write_group(connection: &DatabaseConnection, group: Vec<Operation>) {
         Err(error) => {
             tracing::error!(%error, writes = deliveries.len() + replies.len(), "a group of writes was undone");
             // What other writes came to grief of must not turn deliveries away: they are tried by themselves.
-            let alone =
-                if replies.is_empty() { Err(error.clone()) } else { transact(connection, &events, Vec::new()).await };
+            let alone = if replies.is_empty() {
+                Err(error.clone())
+            } else {
+                transact(connection, &look, &events, Vec::new()).await
+            };
             let error = StoreError::from(error);
             replies.into_iter().for_each(|reply| drop(reply.send(Err(error.clone()))));
             match alone {
@@ -185,6 +194,7 @@ async fn write_group(connection: &DatabaseConnection, group: Vec<Operation>) {
 /// Accepts events and makes all other writes, in one transaction.
 async fn transact(
     connection: &DatabaseConnection,
+    look: &(dyn Fn(CommitMoment) + Sync),
     events: &[Accept],
     runs: Vec<Run>,
 ) -> Result<(Vec<Accepted>, Vec<Value>), DbErr> {
@@ -203,7 +213,12 @@ async fn transact(
     }
     .await;
     match written {
-        Ok(written) => transaction.commit().await.map(|()| written),
+        Ok(written) => {
+            look(CommitMoment::Before);
+            transaction.commit().await?;
+            look(CommitMoment::After);
+            Ok(written)
+        }
         Err(error) => {
             transaction.rollback().await?;
             Err(error)

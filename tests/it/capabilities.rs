@@ -1,6 +1,8 @@
 //! Capabilities as the engine uses them: by their specs, one attempt at a time.
 
 mod http_request;
+mod outward;
+mod shop_writes;
 mod specs;
 mod waits;
 mod writes;
@@ -29,6 +31,7 @@ pub(crate) fn shop() -> Shop {
         currency: "EUR".parse().expect("a currency"),
         time_zone: "Europe/Lisbon".into(),
         fuses: storehand::domain::Fuses::default(),
+        keep: None,
         low_stock: BTreeMap::new(),
         low_stock_default: None,
         secrets: BTreeMap::from([("warehouse".to_owned(), Secret::new("s3cret"))]),
@@ -60,10 +63,12 @@ pub(crate) fn attempt(shop: Shop, kind: &str, context: Records, mentions: Vec<Re
         run: RunId(2),
         path: "send".into(),
         key: "run_0000000000002/send".into(),
+        approved_by: None,
         number: 1,
         now,
         cancelled: CancellationToken::new(),
         watch: None,
+        for_people: None,
     }
 }
 

@@ -32,6 +32,34 @@ fn wrong_use_is_2_and_help_is_0() {
     assert_eq!((code, told.contains("storehand.toml:2: server.listen")), (2, true), "{told}");
 }
 
+/// None of these reaches a server: there is none.
+#[test]
+fn what_stops_retries_takes_back_and_decides_says_how_it_is_used() {
+    for (args, wants) in [
+        (&["rules", "pause"][..], "--all"),
+        (&["rules", "pause", "tag", "--all"], "cannot be used with"),
+        (&["rules", "pause", "tag", "--becuase", "x"], "--because"),
+        (&["rules", "resume"], "--all"),
+        (&["rules", "undo", "tag"], "--since <WHEN>"),
+        (&["rules", "undo", "--since", "2h"], "<RULE>"),
+        (&["runs", "retry"], "--dead"),
+        (&["runs", "retry", "run_0c3k5m7q9s1t3", "--dead"], "cannot be used with"),
+        (&["runs", "retry", "run_0c3k5m7q9s1t3", "--code", "refused"], "cannot be used with"),
+        (&["runs", "drop"], "--dead"),
+        (&["runs", "drop", "--rule", "tag"], "--dead"),
+        (&["approvals", "accept", "run_0c3k5m7q9s1t3/ok", "--text", "-", "--happened"], "cannot be used with"),
+        (&["approvals", "accept"], "<ID>"),
+        (&["approvals", "reject"], "<ID>"),
+        (&["approvals", "lst"], "list"),
+        (&["rules", "rolback", "tag"], "rollback"),
+        (&["rules", "activate", "tag", "--on-change", "perhaps"], "finish_old"),
+    ] {
+        let (code, said, told) = storehand(args, &[], &[]);
+        assert_eq!((code, said.as_str()), (2, ""), "{args:?}: {told}");
+        assert!(told.starts_with("error: ") && told.contains(wants) && told.contains("--help"), "{args:?}: {told}");
+    }
+}
+
 #[test]
 fn doctor_prints_origins_and_tells_good_from_bad() {
     let (code, said, _) = storehand(&["doctor"], &[("storehand.toml", GOOD)], &[("S", "whsec_eA==")]);

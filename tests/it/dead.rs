@@ -8,6 +8,7 @@ use storehand::domain::Says;
 use storehand::domain::{Answer, CallState, RunId};
 use storehand::engine::{Command, Decision};
 
+use crate::faults::{beside, say};
 use crate::person::Person;
 use crate::support::{TestApp, acme, order};
 
@@ -213,6 +214,37 @@ ask(\"message.send\", #{ subject: \"Two\", text: \"Hello\" }, #{ id: \"two\" });
     assert_eq!(it.shop.mails().iter().map(|mail| mail.subject.as_str()).collect::<Vec<_>>(), ["Two"]);
     let run = it.runs().await.remove(0);
     assert!(matches!(run.call("one").and_then(|call| call.answer.clone()), Some(Answer::Failed(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_version_could_not_be_read_goes_on_once_it_can_with_what_has_come_meanwhile() {
+    let rule = "id: paid\nstatus: live\ntriggers: [{ event: order.created }]\nallow: [message.send]\nsteps:\n\
+                \x20 - { id: paid, uses: wait_for, with: { event: order.paid, within: 2h } }\n\
+                \x20 - { uses: message.send, with: { subject: \"late: {{ steps.paid.timed_out }}\", text: Hello } }\n";
+    let it = TestApp::start(&[("paid.yaml", rule)]).await;
+    let ana = Person::named("ana", &it).await;
+    placed(&it, 1).await;
+    let (run, first) = (it.runs().await[0].id, it.rule("paid").await["live"]["version"].clone());
+    it.save("paid.yaml", &rule.replace("text: Hello", "text: Other"));
+    it.until("paid", |rule| rule["live"]["version"] != first).await;
+    // As it would be of a release that does not know the version's words any more.
+    let (version, file) = (first.as_str().expect("a version"), beside(&it).await);
+    say(&file, &format!("UPDATE rule_versions SET bundle = 'x' || bundle WHERE version = '{version}'")).await;
+    let it = it.restart().await;
+    assert_eq!(it.deliver(&it.signer.order("orders/paid", &order(1, 10), it.now())).await, 200);
+    it.settle().await;
+    assert_eq!(dead(&ana, &it, "").await, [(run.to_string(), "version_unreadable".to_owned())]);
+    let (status, problem) = retry(&ana, &it, run).await;
+    assert_eq!(status, 409);
+    assert!(problem["detail"].as_str().is_some_and(|told| told.contains("cannot be read any more")), "{problem}");
+
+    say(&file, &format!("UPDATE rule_versions SET bundle = substr(bundle, 2) WHERE version = '{version}'")).await;
+    it.advance(Duration::from_secs(600)).await;
+    let (status, answer) = retry(&ana, &it, run).await;
+    assert_eq!((status, &answer["runs"][0]["what"]), (200, &json!("goes on at `paid`")));
+    it.settle().await;
+    let mails: Vec<String> = it.shop.mails().iter().map(|mail| mail.subject.clone()).collect();
+    assert_eq!((it.ends().await, mails), (vec!["done".to_owned()], vec!["late: false".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,12 @@
 //! The journal's promise, over the real engine and store: whatever fails and whenever the process ends, every run
-//! ends once, every write is made once or left `unknown`, every wait is ended by what was to end it, and replaying the
-//! journal gives the run that was.
+//! ends once, every write is made once or left `unknown`, every wait is ended by what was to end it, no write begins
+//! while its rule is paused, what failed goes on where it is retried, and replaying the journal gives the run that was.
 //!
 //! A crash is the end of the runtime that the engine runs in, at a random moment; the next life begins on the same
 //! file. `STOREHAND_CASES=2000` looks at more cases than the default run's 20 s allow.
+
+mod steering;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,16 +18,16 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use storehand::domain::{
-    Answer, Awaits, Call, CallState, Clock, End, Event, Facts, IdMaker, ManualClock, Run, RunId, RunState, Says,
-    is_of_kind,
+    Answer, Awaits, Call, CallState, Clock, End, IdMaker, ManualClock, Run, RunId, RunState, Says,
 };
-use storehand::engine::{Command, Decision, Engine, EngineError, Parts, Registry, Settings, Step, What, advance};
+use storehand::engine::{Command, Decision, Engine, EngineError, Parts, Registry, Settings, What};
 use storehand::rules::{Rule, RuleSet};
-use storehand::store::{self, EventFilter, RunFilter, Store};
+use storehand::store::{self, RunFilter, Store};
 
 use crate::random_rules::{RandomRule, random_rule};
 use crate::support::{acme, start_of_time};
 use crate::world::{KINDS, World, event_of, shop};
+use steering::Steered;
 
 /// What becomes of one store over a few lives.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ struct Case {
     events: Vec<(u8, usize)>,
     crashes: Vec<Crash>,
     has_threads: bool,
+    /// Whether people pause and resume rules, and retry and drop what failed.
+    is_steered: bool,
 }
 
 /// When a life ends.
@@ -57,15 +62,24 @@ fn case() -> impl Strategy<Value = Case> {
     let rules = proptest::collection::vec(random_rule(), 1..4);
     let kind = prop_oneof![3 => Just(0), 2 => 1..KINDS.len()];
     let events = proptest::collection::vec((0_u8..3, kind), 1..12);
-    (any::<u64>(), rules, events, proptest::collection::vec(crash, 0..5), any::<bool>())
-        .prop_map(|(seed, rules, events, crashes, has_threads)| Case { seed, rules, events, crashes, has_threads })
+    let crashes = proptest::collection::vec(crash, 0..5);
+    (any::<u64>(), rules, events, crashes, any::<bool>(), proptest::bool::weighted(0.7)).prop_map(
+        |(seed, rules, events, crashes, has_threads, is_steered)| Case {
+            seed,
+            rules,
+            events,
+            crashes,
+            has_threads,
+            is_steered,
+        },
+    )
 }
 
 #[test]
 fn every_run_ends_once_and_every_write_is_made_once_or_left_unknown() {
     let wanted = std::env::var("STOREHAND_CASES").ok().and_then(|cases| cases.parse().ok());
     let (begun, looked_at) = (Instant::now(), AtomicUsize::new(0));
-    let (lives, writes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (lives, writes, steered) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new([0; 4]));
     let config =
         Config { cases: wanted.unwrap_or(60), max_shrink_iters: 100, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&case(), |case| {
@@ -73,12 +87,19 @@ fn every_run_ends_once_and_every_write_is_made_once_or_left_unknown() {
             return Ok(());
         }
         looked_at.fetch_add(1, Ordering::Relaxed);
-        let (more_lives, more_writes) = look_at(&case).map_err(TestCaseError::fail)?;
+        let (more_lives, more_writes, more_steered) = look_at(&case).map_err(TestCaseError::fail)?;
         lives.fetch_add(more_lives, Ordering::Relaxed);
         writes.fetch_add(more_writes, Ordering::Relaxed);
+        let mut steered = steered.lock().unwrap_or_else(PoisonError::into_inner);
+        steered.iter_mut().zip(more_steered).for_each(|(all, more)| *all += more);
         Ok(())
     });
-    eprintln!("{looked_at:?} cases, {lives:?} lives, {writes:?} writes in {:.1?}", begun.elapsed());
+    let [pauses, resumed, retried, dropped] = steered.into_inner().unwrap_or_else(PoisonError::into_inner);
+    eprintln!(
+        "{looked_at:?} cases, {lives:?} lives, {writes:?} writes, {pauses} pauses, {resumed} resumed, {retried} retried, \
+         {dropped} dropped in {:.1?}",
+        begun.elapsed()
+    );
     if let Err(error) = result {
         panic!("{error}");
     }
@@ -101,6 +122,7 @@ struct Scene {
     /// Who has said something of an approval, and who was told that it counts.
     people: Mutex<BTreeMap<(RunId, String), Vec<String>>>,
     decided: Mutex<BTreeMap<(RunId, String), String>>,
+    steered: Mutex<Steered>,
 }
 
 #[derive(Default)]
@@ -109,7 +131,8 @@ struct Known {
     answers: BTreeMap<(RunId, String), Answer>,
 }
 
-fn look_at(case: &Case) -> Result<(usize, usize), String> {
+/// Lives, writes, and what people did.
+fn look_at(case: &Case) -> Result<(usize, usize, [usize; 4]), String> {
     let queues = case.rules.iter().enumerate().filter(|(_, rule)| rule.overlap == "queue");
     let world = World::new(case.seed, queues.map(|(i, rule)| (format!("r{i}"), rule.is_one_lane)).collect());
     let registry = world.registry();
@@ -128,14 +151,16 @@ fn look_at(case: &Case) -> Result<(usize, usize), String> {
         draws: AtomicUsize::new(0),
         people: Mutex::default(),
         decided: Mutex::default(),
+        steered: Mutex::default(),
     });
     let mut lives = 0;
     for crash in case.crashes.iter().map(Some).chain([None]) {
         scene.live(crash).map_err(|problem| format!("life {lives}, which ends {crash:?}: {problem}"))?;
         lives += 1;
     }
-    let verified = runtime(false).block_on(scene.verify());
-    verified.map(|writes| (lives, writes))
+    let writes = runtime(false).block_on(scene.verify())?;
+    let steered = scene.steered().done;
+    Ok((lives, writes, steered))
 }
 
 fn runtime(has_threads: bool) -> tokio::runtime::Runtime {
@@ -195,6 +220,7 @@ impl Scene {
     async fn work(self: &Arc<Self>, happenings: usize) -> Result<(), String> {
         let store = self.store().await?;
         self.unchanged(&self.runs(&store).await?)?;
+        self.remember_pauses(&store).await?;
         let shop = Arc::new(shop());
         let set = Arc::new(RuleSet::new(self.rules.clone(), self.registry.catalog()));
         let engine = Engine::start(Parts {
@@ -211,17 +237,21 @@ impl Scene {
         });
         let engine = engine.await.map_err(|error| error.to_string())?;
         self.watch(&engine, happenings);
-        for _ in 0..400 {
-            self.deliver(&engine).await?;
-            let idle = tokio::time::timeout(Duration::from_secs(20), engine.idle()).await;
-            idle.map_err(|_| "it does not come to rest within 20 s")?;
+        for _ in 0..1000 {
+            let (steered, delivered) = tokio::join!(self.steer(&engine, &store), self.deliver(&engine));
+            steered.and(delivered)?;
+            let idle = tokio::time::timeout(PATIENCE, engine.idle()).await;
+            idle.map_err(|_| format!("it does not come to rest within {PATIENCE:?}"))?;
             let unknown = self.decide(&engine, &store).await?;
             let approved = self.approve(&engine, &store).await?;
             let due = store.next_due(&acme()).await.map_err(|error| error.to_string())?;
             let all = self.delivered.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|it| *it);
             match due {
                 None if unknown == 0 && approved == 0 && all => {
-                    let end = tokio::time::timeout(Duration::from_secs(20), engine.shutdown(Duration::from_secs(10)));
+                    if self.put_in_order(&engine, &store).await? > 0 {
+                        continue;
+                    }
+                    let end = tokio::time::timeout(PATIENCE, engine.shutdown(Duration::from_secs(10)));
                     return end.await.map_err(|_| "it does not shut down".to_owned());
                 }
                 None => {}
@@ -232,7 +262,7 @@ impl Scene {
                 }
             }
         }
-        Err(format!("it is not over after 400 rounds: {:#?}", open(&self.runs(&store).await?)))
+        Err(format!("it is not over after 1000 rounds: {:#?}", open(&self.runs(&store).await?)))
     }
 
     /// Ends are told once in all lives; at the given number of happenings the process ends.
@@ -343,212 +373,16 @@ impl Scene {
         Ok(many)
     }
 
-    /// What has ended has ended, and what was answered stays so.
-    fn unchanged(&self, runs: &[Run]) -> Result<(), String> {
+    /// A run is retried: it may live again, and what failed may be answered otherwise.
+    fn forget_failures(&self, run: RunId) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        for run in runs {
-            if let Some(end) = &run.ended
-                && known.ends.insert(run.id, end.clone()).is_some_and(|before| before != *end)
-            {
-                return Err(format!("{} has ended twice", run.id));
-            }
-            if run.ended.is_none() && known.ends.contains_key(&run.id) {
-                return Err(format!("{} is alive again", run.id));
-            }
-            for call in &run.calls {
-                let name = (run.id, call.path.clone());
-                match &call.answer {
-                    Some(answer) => {
-                        let before = known.answers.insert(name, answer.clone());
-                        if before.as_ref().is_some_and(|before| before != answer) {
-                            return Err(format!("{} {}: {before:?} became {answer:?}", run.id, call.path));
-                        }
-                    }
-                    None if known.answers.contains_key(&name) => {
-                        return Err(format!("{} {} has lost its answer", run.id, call.path));
-                    }
-                    None => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at what is left. Returns how many writes took effect.
-    async fn verify(&self) -> Result<usize, String> {
-        let store = self.store().await?;
-        let runs = self.runs(&store).await?;
-        self.unchanged(&runs)?;
-        let expected = self.case.events.iter().filter(|(_, kind)| *kind == 0).count() * self.rules.len();
-        if runs.len() != expected {
-            return Err(format!("{} runs, where there should be {expected}", runs.len()));
-        }
-        let left = open(&runs);
-        if !left.is_empty() {
-            return Err(format!("still open: {left:#?}"));
-        }
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        told.sort_unstable();
-        if let Some(pair) = told.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("the end of {} was told twice", pair[0]));
-        }
-        let filter = EventFilter { most: 1000, ..EventFilter::default() };
-        let events = store.events(&acme(), &filter).await.map_err(|error| error.to_string())?;
-        let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
-        for run in &runs {
-            self.replays(run)?;
-            for call in &run.calls {
-                self.is_true(run, call)?;
-                self.waited(run, call, &events)?;
-                if let ("memory.add", Some(Answer::Done(_))) = (call.capability.as_str(), &call.answer) {
-                    let key = call.input["key"].as_str().unwrap_or_default();
-                    *sums.entry(key).or_default() += call.input["by"].as_i64().unwrap_or_default();
-                }
-            }
-        }
-        for (key, sum) in sums {
-            let remembered = store.remembered(&acme(), key).await.map_err(|error| error.to_string())?;
-            if remembered.as_i64().unwrap_or_default() != sum {
-                return Err(format!("memory {key} holds {remembered}, and the runs have added {sum}"));
-            }
-        }
-        store.close().await;
-        let seen = self.world.seen();
-        if let Some((key, times)) = seen.effects.iter().find(|(_, times)| **times > 1) {
-            return Err(format!("{key} took effect {times} times"));
-        }
-        if let Some((call, keys)) = seen.identities.iter().find(|(_, keys)| keys.len() > 1) {
-            return Err(format!("one call of one rule on one event, {call:?}, was made as {keys:?}"));
-        }
-        match seen.faults.first() {
-            Some(fault) => Err(fault.clone()),
-            None => Ok(seen.effects.len()),
-        }
-    }
-
-    /// What the journal says of a call is what the world saw.
-    fn is_true(&self, run: &Run, call: &Call) -> Result<(), String> {
-        let problem = |what: &str| Err(format!("{} {} {}: {what}: {call:?}", run.id, call.path, call.capability));
-        let Some(answer) = &call.answer else { return problem("not answered") };
-        if call.state != CallState::Answered {
-            return problem("answered, and not said to be");
-        }
-        let key = format!("{}/{}", run.id, call.path);
-        let happened = self.world.seen().effects.contains_key(&key);
-        let is_write = matches!(call.capability.as_str(), "world.key" | "world.look" | "world.once");
-        match answer {
-            Answer::Done(answer) if is_write => {
-                if !happened {
-                    return problem("done, and it never happened");
-                }
-                if *answer != self.world.answer(&key) {
-                    return problem("not the answer that was given");
-                }
-            }
-            Answer::Failed(failure) if is_write && happened => {
-                // Only where the other side takes our key may we stop without knowing.
-                let may = call.capability == "world.key"
-                    && matches!(&*failure.code, "retries_used_up" | "interrupted" | "cancelled");
-                if !may {
-                    return problem("failed, and it happened");
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// What ended a wait is what was to end it: the first event that counts, the time where there was none, a person
-    /// who said so.
-    fn waited(&self, run: &Run, call: &Call, events: &[Arc<Event>]) -> Result<(), String> {
-        let problem = |what: &str| Err(format!("{} {} {}: {what}: {call:?}", run.id, call.path, call.capability));
-        let is_cancelled = matches!(&call.answer, Some(Answer::Failed(failure)) if failure.code == "cancelled");
-        if is_cancelled {
-            return Ok(());
-        }
-        match (call.capability.as_str(), &call.answer) {
-            ("wait_for", Some(Answer::Done(answer))) => {
-                let kind = call.input["event"].as_str().unwrap_or_default();
-                let about = call.input["order_id"]
-                    .as_str()
-                    .map_or_else(|| run.event.subject.to_string(), |order| format!("order/{order}"));
-                let counts = |event: &&Arc<Event>| {
-                    is_of_kind(&event.kind, kind) && *event.subject == *about && event.is_since(&run.event)
-                };
-                if answer["timed_out"] == true {
-                    let in_time = |event: &&Arc<Event>| event.received < call.due;
-                    if let Some(event) = events.iter().filter(counts).find(in_time) {
-                        return problem(&format!("its time was over, and {} {} came", event.id, event.kind));
-                    }
-                    return Ok(());
-                }
-                let by = |event: &&Arc<Event>| answer["event"]["id"] == event.id.to_string();
-                match events.iter().filter(counts).find(by) {
-                    Some(event) if event.received <= call.due => Ok(()),
-                    _ => problem("no such event counts"),
-                }
-            }
-            ("approval.request", Some(answer)) => {
-                let name = (run.id, call.path.clone());
-                let by = match answer {
-                    Answer::Done(answer) => answer["by"].as_str(),
-                    Answer::Failed(failure) => failure.detail["by"].as_str(),
-                };
-                let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
-                let people = self.people.lock().unwrap_or_else(PoisonError::into_inner);
-                match (by, decided.get(&name)) {
-                    (by, Some(decided)) if by != Some(decided.as_str()) => problem(&format!("{decided} decided it")),
-                    (Some(by), _) if !people.get(&name).is_some_and(|people| people.iter().any(|one| one == by)) => {
-                        problem("nobody of that name decided it")
-                    }
-                    _ => Ok(()),
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Replayed over its calls, given one by one, a run asks for the same calls and comes to the same end.
-    fn replays(&self, run: &Run) -> Result<(), String> {
-        let Some(rule) = self.rules.iter().find(|rule| rule.id == *run.rule) else { return Err("no rule".into()) };
-        let facts = Facts {
-            event: run.event.clone(),
-            context: run.context.records.clone(),
-            missing: run.context.missing.clone(),
-            inputs: Arc::default(),
-            now: run.started,
-        };
-        let end = run.ended.as_ref().map(|(_, end)| end);
-        match end {
-            Some(End::Failed { failure }) if matches!(&*failure.code, "stuck" | "internal" | "version_unreadable") => {
-                return Err(format!("{} ended by a bug: {failure}", run.id));
-            }
-            Some(End::Diverged { .. }) => return Err(format!("{} diverged: {end:?}", run.id)),
-            _ => {}
-        }
-        let is_own = matches!(end, Some(End::Done | End::Failed { .. } | End::Declined));
-        for known in 0..=run.calls.len() {
-            let calls = run.calls[..known].to_vec();
-            let Step { calls, end: ended, .. } = advance(rule, &facts, calls, &self.registry, run.started);
-            for asked in &calls[known..] {
-                let is_same = |it: &&Call| it.path == asked.path && it.digest == asked.digest;
-                // One that was ended from outside had not asked for all that it would have.
-                if is_own && !run.calls[known..].iter().any(|it| is_same(&it)) {
-                    return Err(format!("{} asks anew, after {known} calls: {asked:?}", run.id));
-                }
-            }
-            if let Some(next) = run.calls.get(known)
-                && !calls[known..].iter().any(|it| it.path == next.path && it.digest == next.digest)
-            {
-                return Err(format!("{} does not ask again, after {known} calls: {next:?}", run.id));
-            }
-            if known == run.calls.len() && is_own && ended.as_ref() != end {
-                return Err(format!("{} ended as {end:?}, and replayed as {ended:?}", run.id));
-            }
-        }
-        Ok(())
+        known.ends.remove(&run);
+        known.answers.retain(|(of, _), answer| *of != run || matches!(answer, Answer::Done(_)));
     }
 }
+
+/// How long something may take before it is taken for something that never comes: for a machine that has more to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is not over, in short.
 fn open(runs: &[Run]) -> Vec<String> {
@@ -566,7 +400,7 @@ fn open(runs: &[Run]) -> Vec<String> {
 /// by then, or never will.
 fn closed(file: &Path) {
     let is_ours = |link: &Path| link.to_string_lossy().starts_with(&*file.to_string_lossy());
-    for _ in 0..10_000 {
+    for _ in 0..60_000 {
         let open = std::fs::read_dir("/proc/self/fd").expect("Linux").flatten();
         if !open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|link| is_ours(&link)) {
             return;

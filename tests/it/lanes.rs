@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use storehand::demo::Fault;
+use storehand::domain::Run;
 
 use crate::support::{TestApp, order};
 
@@ -116,6 +117,10 @@ async fn restart_lets_a_write_under_way_end_and_keeps_its_answer() {
     let it = started("restart").await;
     it.shop.fail_next("tagsAdd", [Fault::Slow(Duration::from_millis(400))]);
     it.order(&order(1, 10)).await;
+    let is_started = |runs: &[Run]| runs.iter().flat_map(|run| &run.calls).any(|call| call.attempts > 0);
+    while !is_started(&it.runs().await) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     it.order(&order(2, 10)).await;
     it.settle().await;
     assert_eq!(it.ends().await, ["replaced", "waiting"]);

@@ -242,6 +242,35 @@ async fn a_rule_that_answers_its_own_writes_is_paused_as_a_loop() {
     assert_eq!(it.runs().await.into_iter().filter(|run| &*run.rule == "loop").count(), 4);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_writes_nothing_and_what_its_schedule_runs_is_no_loop() {
+    let log = "id: log\nstatus: live\ntriggers: [{ event: order.updated }]\nsteps: [{ uses: log, with: { message: seen } }]\n";
+    let looks = log.replace("id: log", "id: looks").replace("uses: log, with: { message: seen }", "uses: order.get");
+    let tick = "id: tick\nstatus: live\ntriggers: [{ schedule: '* * * * *' }]\nallow: [order.tag]\n\
+                steps: [{ uses: order.tag, with: { order_id: \"ID\", tags: [tick] } }]\n";
+    let updated = tag("updated", "").replace("order.created", "order.updated");
+    let fuse = [("STOREHAND_SHOP__ACME__FUSES__RUNS_PER_SUBJECT", "3/h")];
+    let tick = tick.replace("ID", &order(1, 10).id().to_string());
+    let rules = [("log.yaml", log), ("looks.yaml", &looks), ("tick.yaml", &tick), ("updated.yaml", &updated)];
+    let it = TestApp::start_with(&rules, &fuse).await;
+    placed(&it, [1]).await;
+    let mut it = it;
+    for round in 0..6_u32 {
+        it.advance(Duration::from_secs(60)).await;
+        let order = DemoOrder { updated_at: it.now(), ..it.shop.orders().remove(0) };
+        assert_eq!(it.deliver(&it.signer.order("orders/updated", &order, it.now())).await, 200);
+        it.settle().await;
+        if round == 3 {
+            it = it.restart().await;
+        }
+    }
+    let runs = it.runs().await;
+    let of = |rule: &str| runs.iter().filter(|run| &*run.rule == rule).count();
+    assert_eq!([of("log"), of("looks"), of("tick"), of("updated")], [6, 6, 6, 3]);
+    let pauses = it.app.store.pauses(&acme()).await.expect("pauses");
+    assert_eq!(pauses.in_force().map(|(name, _)| name).collect::<Vec<_>>(), ["updated"]);
+}
+
 /// A capability that moves money, and keeps count of what it moved.
 struct Pay(Spec);
 

@@ -1,13 +1,21 @@
 //! A rule that is paused starts nothing and writes nothing, says why, and goes on where it was.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+use storehand::capabilities;
 use storehand::demo::Fault;
-use storehand::domain::RunId;
+use storehand::domain::{End, IdMaker, ManualClock, RunId};
+use storehand::engine::{Command, Engine, Parts, Registry, Settings};
+use storehand::rules::{self, RuleSet};
+use storehand::store::{self, RunFilter, Store};
 
 use crate::person::Person;
-use crate::support::{TestApp, order};
+use crate::support::{TestApp, acme, order, start_of_time};
+use crate::world::{self, World};
 
 /// A tag, ten minutes later.
 const LATER: &str = "
@@ -62,6 +70,9 @@ async fn a_paused_rule_starts_no_run_and_says_since_when_by_whom_and_why() {
         "rule": "at-once", "since": "2026-11-23T09:00:00Z", "by": "ana", "because": "too many tags", "held": 0,
     });
     assert_eq!(stopped["shops"], json!([{ "shop": "acme", "paused": [pause] }]));
+    let (_, said, _) = it.storehand(&["rules", "list"]);
+    let rows: Vec<&str> = said.lines().collect();
+    assert!(rows[1].contains(", paused") && rows[2].contains("by ana: too many tags; no write held so far"), "{said}");
 
     placed(&it, [1]).await;
     let event = newest_event(&ana, &it).await;
@@ -93,6 +104,8 @@ async fn runs_under_way_go_on_and_their_writes_are_held_and_made_once_when_it_is
     assert_eq!((it.ends().await, asked(&it, "tagsAdd")), (vec!["waiting".to_owned(); 3], 0));
     let first = it.runs().await[0].id;
     assert_eq!(waits_for(&ana, &it, first, "tag").await, "resume");
+    let due = it.app.store.next_due(&acme()).await.expect("the store");
+    assert_eq!(due, None, "what is held is never due: no timer is set for it");
 
     let it = it.restart().await;
     it.advance(Duration::from_secs(86_400)).await;
@@ -188,4 +201,47 @@ async fn more_held_writes_than_one_turn_takes_go_on_in_order() {
         it.shop.calls().iter().filter(|call| call.what == "tagsAdd").map(|call| call.input["id"].to_string()).collect();
     assert_eq!(tagged.len(), 300);
     assert!(tagged.windows(2).all(|pair| pair[0] < pair[1]), "{tagged:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_write_whose_capability_is_gone_fails_its_run_rather_than_wait_for_good() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = Arc::new(ManualClock::new(start_of_time()));
+    let (with, without) = (World::new(1, BTreeMap::new()).registry(), capabilities::all(capabilities::Deps::default()));
+    let without = Arc::new(Registry::new(without).expect("capabilities"));
+    let text = "id: later\nstatus: live\ntriggers: [{ event: order.created }]\nallow: [world.key]\nsteps:\n\
+                \x20 - { uses: wait, with: { for: 10m } }\n\
+                \x20 - { id: write, uses: world.key, with: { n: 1, by: later } }\n";
+    let beside = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    let rule = rules::read(Path::new("later.yaml"), text, &beside, with.catalog()).rule.map(Arc::new).expect("a rule");
+    let set = Arc::new(RuleSet::new([rule], with.catalog()));
+    let start = async |registry: &Arc<Registry>, node| {
+        let store = Store::open(&store::Settings::at(folder.path().join("storehand.db"))).await.expect("a store");
+        let engine = Engine::start(Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            ids: Arc::new(IdMaker::new(node)),
+            registry: registry.clone(),
+            shops: vec![(Arc::new(world::shop()), set.clone())],
+            settings: Settings::default(),
+        });
+        (engine.await.expect("it starts"), store)
+    };
+    let (engine, _) = start(&with, 1).await;
+    engine.accept(&acme(), "shopify", vec![world::event(1, 1)]).await.expect("accepted");
+    engine.idle().await;
+    let pause = Command::Pause { rule: Some("later".into()), by: "ana".into(), why: None };
+    engine.command(&acme(), pause).await.expect("paused");
+    clock.advance(Duration::from_secs(601));
+    engine.idle().await;
+    engine.shutdown(Duration::from_secs(5)).await;
+
+    let (engine, store) = start(&without, 2).await;
+    assert_eq!(store.held(&acme()).await.expect("held")["later"], 1);
+    engine.command(&acme(), Command::Resume { rule: Some("later".into()), by: "ana".into() }).await.expect("resumed");
+    engine.idle().await;
+    let runs = store.list_runs(&acme(), &RunFilter { most: 10, ..RunFilter::default() }).await.expect("runs");
+    let Some((_, End::Failed { failure })) = &runs[0].ended else { panic!("{:?}", runs[0]) };
+    assert_eq!(failure.code, "unknown_capability");
+    engine.shutdown(Duration::from_secs(5)).await;
 }

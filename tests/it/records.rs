@@ -223,3 +223,13 @@ async fn a_burst_of_levels_tells_every_crossing_once_over_a_restart() {
     let it = it.restart().await;
     assert_eq!(lows(&it).await, [5, 1, 3]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_shop_calls_low_goes_before_what_a_source_calls_so() {
+    let rule = LOW.replace("available", "threshold");
+    let it = TestApp::start(&[("low.yaml", &rule)]).await;
+    let data = json!({ "inventory": { "id": "1", "available": 3, "threshold": 7 } });
+    assert_eq!(it.deliver(&it.signer.cloud_event("inventory.low", &data, it.now())).await, 200);
+    it.settle().await;
+    assert_eq!(it.runs().await[0].calls[0].input["message"], json!(5));
+}

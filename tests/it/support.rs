@@ -233,6 +233,7 @@ pub(crate) fn config(folder: &Path, endpoint: &str, settings: &BTreeMap<String, 
         currency = "EUR"
         rules = "rules"
         low_stock = {{ default = 5 }}
+        reconcile = "off"
         [shop.acme.sources.shopify]
         secrets = ["shopify-secret"]
         [shop.acme.sources.standard]
@@ -244,7 +245,7 @@ pub(crate) fn config(folder: &Path, endpoint: &str, settings: &BTreeMap<String, 
         "#
     );
     let file = folder.join("shop.toml");
-    Config::read(Some((&file, &text)), settings, &["shopify", "standard"]).expect("a configuration")
+    Config::read(Some((&file, &text)), settings, &["mailgun", "shopify", "standard"]).expect("a configuration")
 }
 
 /// An order of one line.

@@ -30,12 +30,14 @@ const READ_THE_CONFIGURATION: &[&str] = &["cli", "demo", "app"];
 
 /// Libraries, and the rooms that alone may know them.
 const OWNED: &[(&str, &[&str])] = &[
+    ("async_imap", &["shops"]),
     ("axum", &["http", "demo"]),
     ("clap", &["cli"]),
     ("croner", &["rules"]),
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("lettre", &["shops"]),
+    ("mail_parser", &["shops"]),
     ("ort", &["models"]),
     ("rhai", &["rules"]),
     ("saphyr_parser", &["rules"]),
@@ -60,7 +62,7 @@ fn root() -> &'static Path {
 }
 
 /// Every Rust file below `folder`, with its path from the root.
-fn sources(folder: &str) -> Vec<(String, String)> {
+pub(crate) fn sources(folder: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -90,7 +92,7 @@ fn level(room: &str) -> Option<u8> {
 }
 
 /// The code of a file: without comments, and without its tests, which may look at whatever they need.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let text = text.split(concat!("#[cfg", "(test)]\nmod tests {")).next().unwrap_or(text);
     let line = |line: &str| if line.trim_start().starts_with("//") { String::new() } else { line.to_owned() };
     text.lines().map(line).collect::<Vec<_>>().join("\n")

@@ -91,6 +91,36 @@ async fn nothing_is_taken_back_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_takes_back_counts_against_no_limit_and_no_fuse() {
+    let limited = TAG.replace("allow:", "limits: { calls: 4/h }\nallow:");
+    let fused = TAG.replace("id: tag\n", "id: fused\n").replace("[vip, seen]", "[a]").replace("[new]", "[b]");
+    let fuse = [("STOREHAND_SHOP__ACME__FUSES__CALLS", "4/h")];
+    let it = TestApp::start_with(&[("tag.yaml", &limited), ("fused.yaml", &fused)], &fuse).await;
+    let ana = Person::named("ana", &it).await;
+    placed(&it, 1, &[]).await;
+    undo(&ana, &it, "1h").await;
+    ana.does(&it, "/v1/rules/fused/undo?since=1h", &json!({})).await;
+    it.settle().await;
+    assert_eq!(removed(&it).len(), 4, "three writes and two that take back, of each rule");
+    assert!(it.app.store.pauses(&crate::support::acme()).await.expect("pauses").of("fused").is_none());
+
+    let it = it.restart().await;
+    placed(&it, 2, &[]).await;
+    let of = async |rule: &str| -> Vec<String> {
+        let runs = it.runs().await;
+        let run = runs.iter().rfind(|run| &*run.rule == rule && run.mode == Mode::Live).expect("a run");
+        let how = |call: &storehand::domain::Call| match &call.answer {
+            Some(storehand::domain::Answer::Failed(failure)) => failure.code.clone(),
+            Some(_) => "done".to_owned(),
+            None => "held".to_owned(),
+        };
+        run.calls.iter().map(how).collect()
+    };
+    assert_eq!(of("tag").await, ["done", "limited"], "the fourth write is within the limit");
+    assert_eq!(of("fused").await, ["done", "held"], "and the fifth passes the fuse");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn since_when_is_read_in_the_shops_time_zone() {
     let zone = [("STOREHAND_SHOP__ACME__TIME_ZONE", "Europe/Berlin")];
     let it = TestApp::start_with(&[("tag.yaml", TAG)], &zone).await;

@@ -31,6 +31,8 @@ pub(crate) struct Seen {
     pub(crate) faults: Vec<String>,
     /// Attempts that a person ordered: they do not wait for a lane.
     pub(crate) ordered: HashSet<String>,
+    /// Rules that are paused, or `*`, each with the attempts that had begun by then.
+    pub(crate) held: BTreeMap<String, HashSet<(String, u32)>>,
     tries: HashMap<String, u32>,
     looks: HashMap<String, u32>,
     under_way: HashMap<String, Vec<RunId>>,
@@ -112,6 +114,13 @@ impl World {
             seen.identities.entry(identity).or_default().insert(key.to_owned());
             if key != format!("{}/{}", attempt.run, attempt.path) {
                 seen.faults.push(format!("the key of {} {} is {key}", attempt.run, attempt.path));
+            }
+            let holds = |(name, begun): (&String, &HashSet<(String, u32)>)| {
+                (*name == rule || name == "*") && !begun.contains(&(key.to_owned(), attempt.number))
+            };
+            if repeat.is_some() && !seen.ordered.contains(key) && seen.held.iter().any(holds) {
+                let fault = format!("attempt {} at {key} began while {rule} was paused", attempt.number);
+                seen.faults.push(fault);
             }
             let tries = seen.tries.entry(key.to_owned()).or_default();
             *tries += 1;
@@ -286,6 +295,7 @@ pub(crate) fn shop() -> Shop {
         currency: "EUR".parse().expect("a currency"),
         time_zone: "UTC".into(),
         fuses: storehand::domain::Fuses::default(),
+        keep: None,
         low_stock: BTreeMap::new(),
         low_stock_default: None,
         secrets: BTreeMap::new(),

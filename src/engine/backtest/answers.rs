@@ -97,10 +97,12 @@ impl Answers<'_> {
             run: RunId(0),
             path: call.path.clone(),
             key: format!("backtest/{}/{}", self.facts.event.id, call.path),
+            approved_by: None,
             number: 1,
             now: self.facts.now,
             cancelled: CancellationToken::new(),
             watch: None,
+            for_people: None,
         };
         let performing = tokio::time::timeout(capability.spec().deadline, capability.perform(&attempt, &call.input));
         // Runs are tried on a thread of their own, which may wait.

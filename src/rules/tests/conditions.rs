@@ -69,6 +69,12 @@ fn values_are_exact_and_read_like_people_write() {
         ("customer.name.replace(\"a\", \"o\")", "Ano Limo"),
         ("order.total.currency", "EUR"),
         ("order.note ?? \"no note\"", "no note"),
+        ("by_language(\"zh-CN\", #{ en: \"Hello\", zh: \"您好\" })", "您好"),
+        ("by_language(\"pt_BR\", #{ en: \"Hello\", \"pt-br\": \"Olá\", pt: \"Bom dia\" })", "Bom dia"),
+        ("by_language(\"PT-BR\", #{ en: \"Hello\", \"pt-br\": \"Olá\", pt: \"Bom dia\" })", "Olá"),
+        ("by_language(\"fr\", #{ en: \"Hello\", zh: \"您好\" })", "Hello"),
+        ("by_language(\"fr\", #{ zh: \"您好\" })", "您好"),
+        ("by_language(order.note, #{ en: \"Hello\", zh: \"您好\" })", "Hello"),
     ] {
         assert_eq!(value(text), expected, "{text}");
     }

@@ -13,9 +13,13 @@ use serde_json::{Value as Json, json};
 
 use super::API_VERSION;
 use super::graphql::{
-    CANCEL_ORDER, CancelData, NOTE_ORDER, NoteData, ORDER, OrderData, TAG_ORDER, TagsData, UNTAG_ORDER, UserError,
+    CANCEL_ORDER, CancelData, NOTE_ORDER, NoteData, ORDER, OrderData, TAG, TagsData, UNTAG, UserError,
 };
-use crate::domain::{CancelReason, Cancellation, Order, Platform, Secret, Verdict};
+use super::{changed, goods, holds, refunds};
+use crate::domain::{
+    Adjustment, CancelReason, Cancellation, Changed, Customer, Hold, Order, Platform, Product, ProductChange,
+    RecordKey, RecordKind, RefundOrder, Secret, Verdict,
+};
 use crate::shops::{ShopsError, outgoing};
 
 /// Most bytes of an answer: an order of 100 lines is some 60 KB.
@@ -29,7 +33,8 @@ const MOST_PAGES: usize = 10;
 pub struct ShopifySettings {
     /// `https://acme.myshopify.com`. Plain `http` only to this machine, for tests and the demo.
     pub endpoint: String,
-    /// The app's Admin API access token, with the scopes `read_orders` and `write_orders`.
+    /// The app's Admin API access token. Its scopes: `read_orders` and `write_orders`, and as far as rules need them
+    /// `write_customers`, `write_products`, `write_inventory` and `write_merchant_managed_fulfillment_orders`.
     pub access_token: Secret,
     /// How long one request may take.
     pub timeout: Duration,
@@ -67,7 +72,7 @@ impl Client {
     }
 
     /// Sends one document and reads its data.
-    async fn ask<T: DeserializeOwned>(&self, document: &str, variables: Json) -> Result<T, NoAnswer> {
+    pub(super) async fn ask<T: DeserializeOwned>(&self, document: &str, variables: Json) -> Result<T, NoAnswer> {
         let response = self
             .http
             .post(self.url.clone())
@@ -101,13 +106,19 @@ impl Client {
     }
 
     /// Adds tags, or takes some off.
-    async fn change_tags(&self, document: &str, id: &str, tags: &[String]) -> Result<Verdict, Verdict> {
-        let gid = gid(id).ok_or_else(|| no_order(id))?;
+    async fn change_tags(&self, document: &str, of: &RecordKey, tags: &[String]) -> Result<Verdict, Verdict> {
+        let kind = match of.kind {
+            RecordKind::Order => "Order",
+            RecordKind::Customer => "Customer",
+            RecordKind::Product => "Product",
+            RecordKind::Inventory => return Err(Verdict::refused("not_supported", "stock levels have no tags")),
+        };
+        let gid = gid_of(kind, &of.id).ok_or_else(|| none(of.kind, &of.id))?;
         let asked = self.ask::<TagsData>(document, json!({ "id": gid, "tags": tags })).await;
         let data = asked.map_err(NoAnswer::where_repeats_are_harmless)?;
         let changed = data.changed.ok_or_else(|| without("tagsAdd` or `tagsRemove"))?;
         refused(&changed.user_errors)?;
-        let node = changed.node.ok_or_else(|| no_order(id))?;
+        let node = changed.node.ok_or_else(|| none(of.kind, &of.id))?;
         Ok(Verdict::Done(json!({ "tags": node.tags })))
     }
 
@@ -163,11 +174,11 @@ impl Platform for Client {
     }
 
     async fn tag_order(&self, id: &str, tags: &[String]) -> Verdict {
-        self.change_tags(TAG_ORDER, id, tags).await.unwrap_or_else(|verdict| verdict)
+        self.change_tags(TAG, &order_key(id), tags).await.unwrap_or_else(|verdict| verdict)
     }
 
     async fn untag_order(&self, id: &str, tags: &[String]) -> Verdict {
-        self.change_tags(UNTAG_ORDER, id, tags).await.unwrap_or_else(|verdict| verdict)
+        self.change_tags(UNTAG, &order_key(id), tags).await.unwrap_or_else(|verdict| verdict)
     }
 
     async fn cancel_order(&self, id: &str, how: &Cancellation) -> Verdict {
@@ -177,10 +188,63 @@ impl Platform for Client {
     async fn write_note(&self, id: &str, note: &str) -> Verdict {
         self.note(id, note).await.unwrap_or_else(|verdict| verdict)
     }
+
+    async fn hold_order(&self, id: &str, hold: &Hold) -> Verdict {
+        holds::hold(self, id, hold).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn release_order(&self, id: &str, handle: Option<&str>) -> Verdict {
+        holds::release(self, id, handle).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn refund_order(&self, refund: &RefundOrder, key: &str) -> Verdict {
+        refunds::refund(self, refund, key).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn customer(&self, id: &str) -> Result<Option<Customer>, Verdict> {
+        Ok(goods::customer(self, id).await?.map(|(customer, _)| customer))
+    }
+
+    async fn customer_note(&self, id: &str) -> Result<Option<String>, Verdict> {
+        Ok(goods::customer(self, id).await?.map(|(_, note)| note))
+    }
+
+    async fn write_customer_note(&self, id: &str, note: &str) -> Verdict {
+        goods::write_customer_note(self, id, note).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn product(&self, id: &str) -> Result<Option<Product>, Verdict> {
+        goods::product(self, id).await
+    }
+
+    async fn update_product(&self, id: &str, change: &ProductChange) -> Verdict {
+        goods::update_product(self, id, change).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn add_tags(&self, to: &RecordKey, tags: &[String]) -> Verdict {
+        self.change_tags(TAG, to, tags).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn remove_tags(&self, from: &RecordKey, tags: &[String]) -> Verdict {
+        self.change_tags(UNTAG, from, tags).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn adjust_stock(&self, adjustment: &Adjustment, key: &str) -> Verdict {
+        goods::adjust(self, adjustment, key).await.unwrap_or_else(|verdict| verdict)
+    }
+
+    async fn orders_changed(
+        &self,
+        from: jiff::Timestamp,
+        until: jiff::Timestamp,
+        page: Option<&str>,
+    ) -> Result<Changed, Verdict> {
+        changed::orders(self, from, until, page).await
+    }
 }
 
 /// Why there is no answer.
-enum NoAnswer {
+pub(super) enum NoAnswer {
     /// Nothing was done.
     NotDone(Verdict),
     /// Nobody can tell whether something was done. The verdict is that of a call whose repeat is harmless.
@@ -188,13 +252,13 @@ enum NoAnswer {
 }
 
 impl NoAnswer {
-    fn where_repeats_are_harmless(self) -> Verdict {
+    pub(super) fn where_repeats_are_harmless(self) -> Verdict {
         match self {
             Self::NotDone(verdict) | Self::Lost(verdict) => verdict,
         }
     }
 
-    fn where_repeats_do_harm(self) -> Verdict {
+    pub(super) fn where_repeats_do_harm(self) -> Verdict {
         match self {
             Self::Lost(Verdict::RetryAfter(_, why)) => Verdict::Unknown(why),
             Self::Lost(Verdict::Refused(failure)) => Verdict::Unknown(failure.message),
@@ -216,26 +280,44 @@ fn reason(reason: CancelReason) -> &'static str {
 }
 
 /// What Shopify says of something that it will not do.
-fn refused(errors: &[UserError]) -> Result<(), Verdict> {
+pub(super) fn refused(errors: &[UserError]) -> Result<(), Verdict> {
     if errors.is_empty() {
         return Ok(());
+    }
+    // What another attempt of the same call is doing at this moment, and what is down for a while, is no refusal.
+    let passes = |code: &str| matches!(code, "IDEMPOTENCY_CONCURRENT_REQUEST" | "SERVICE_UNAVAILABLE");
+    if errors.iter().all(|error| error.code.as_deref().is_some_and(passes)) {
+        let said: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+        return Err(Verdict::RetryAfter(None, format!("shopify: {}", said.join("; "))));
     }
     let said: Vec<&str> = errors.iter().take(5).map(|error| error.message.as_str()).collect();
     Err(Verdict::refused("refused", format!("shopify: {}", said.join("; "))))
 }
 
-fn no_order(id: &str) -> Verdict {
-    Verdict::refused("not_found", format!("the shop has no order `{id}`"))
+pub(super) fn no_order(id: &str) -> Verdict {
+    none(RecordKind::Order, id)
 }
 
-fn without(what: &str) -> Verdict {
+pub(super) fn none(kind: RecordKind, id: &str) -> Verdict {
+    Verdict::refused("not_found", format!("the shop has no {} `{id}`", kind.as_str()))
+}
+
+fn order_key(id: &str) -> RecordKey {
+    RecordKey { kind: RecordKind::Order, id: id.into() }
+}
+
+pub(super) fn without(what: &str) -> Verdict {
     Verdict::refused("not_understood", format!("shopify answered without `{what}`"))
 }
 
 /// Shopify's ids are digits; anything else names nothing there.
-fn gid(id: &str) -> Option<String> {
+pub(super) fn gid_of(kind: &str, id: &str) -> Option<String> {
     let digits = (1..=20).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| format!("gid://shopify/Order/{id}"))
+    digits.then(|| format!("gid://shopify/{kind}/{id}"))
+}
+
+pub(super) fn gid(id: &str) -> Option<String> {
+    gid_of("Order", id)
 }
 
 #[derive(Debug, Deserialize)]

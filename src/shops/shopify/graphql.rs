@@ -6,16 +6,28 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::wire::full_name;
+use super::{changed, goods, holds, refunds};
 use crate::domain::{self, Money, Text};
 use crate::shops::read::{Amount, Id, Moment, Words};
 
 /// Every document that the client sends, by name.
 pub const DOCUMENTS: &[(&str, &str)] = &[
+    ("ADJUST_STOCK", goods::ADJUST_STOCK),
     ("CANCEL_ORDER", CANCEL_ORDER),
+    ("CUSTOMER", goods::CUSTOMER),
+    ("HOLD", holds::HOLD),
+    ("HOLDS", holds::HOLDS),
+    ("NOTE_CUSTOMER", goods::NOTE_CUSTOMER),
     ("NOTE_ORDER", NOTE_ORDER),
     ("ORDER", ORDER),
-    ("TAG_ORDER", TAG_ORDER),
-    ("UNTAG_ORDER", UNTAG_ORDER),
+    ("ORDERS_CHANGED", changed::ORDERS_CHANGED),
+    ("PRODUCT", goods::PRODUCT),
+    ("REFUND", refunds::REFUND),
+    ("REFUNDABLE", refunds::REFUNDABLE),
+    ("RELEASE", holds::RELEASE),
+    ("TAG", TAG),
+    ("UNTAG", UNTAG),
+    ("UPDATE_PRODUCT", goods::UPDATE_PRODUCT),
 ];
 
 /// An order with one page of its lines. A page costs some 300 points of the 1,000 that one query may.
@@ -51,19 +63,19 @@ query Order($id: ID!, $after: String) {
 }";
 
 /// Adds tags; those that are there already stay.
-pub(super) const TAG_ORDER: &str = "
-mutation TagOrder($id: ID!, $tags: [String!]!) {
+pub(super) const TAG: &str = "
+mutation Tag($id: ID!, $tags: [String!]!) {
   tagsAdd(id: $id, tags: $tags) {
-    node { ... on Order { id tags } }
+    node { ... on Order { id tags } ... on Customer { id tags } ... on Product { id tags } }
     userErrors { field message }
   }
 }";
 
 /// Takes tags off; those that are not there are passed over.
-pub(super) const UNTAG_ORDER: &str = "
-mutation UntagOrder($id: ID!, $tags: [String!]!) {
+pub(super) const UNTAG: &str = "
+mutation Untag($id: ID!, $tags: [String!]!) {
   tagsRemove(id: $id, tags: $tags) {
-    node { ... on Order { id tags } }
+    node { ... on Order { id tags } ... on Customer { id tags } ... on Product { id tags } }
     userErrors { field message }
   }
 }";
@@ -125,7 +137,7 @@ pub(super) struct Order {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct MoneyBag {
+pub(super) struct MoneyBag {
     shop_money: ShopMoney,
 }
 
@@ -138,7 +150,7 @@ struct ShopMoney {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Customer {
+pub(super) struct Customer {
     id: Gid,
     first_name: Words,
     last_name: Words,
@@ -148,6 +160,8 @@ struct Customer {
     updated_at: Moment,
     default_email_address: Option<EmailAddress>,
     default_phone_number: Option<PhoneNumber>,
+    /// The shop's own, asked for only where it is wanted.
+    pub(super) note: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -271,20 +285,22 @@ pub(super) struct OnlyNote {
 #[derive(Debug, Deserialize)]
 pub(super) struct UserError {
     pub(super) message: String,
+    #[serde(default)]
+    pub(super) code: Option<String>,
 }
 
 /// `gid://shopify/Order/1042`, of which we keep `1042`: the id that webhooks give.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, transparent)]
-struct Gid(Option<String>);
+pub(super) struct Gid(pub(super) Option<String>);
 
 impl Gid {
-    fn id(&self) -> Option<Text> {
+    pub(super) fn id(&self) -> Option<Text> {
         self.0.as_deref()?.rsplit('/').next().filter(|id| !id.is_empty()).map(Text::from)
     }
 }
 
-fn money(bag: Option<MoneyBag>) -> Option<Money> {
+pub(super) fn money(bag: Option<MoneyBag>) -> Option<Money> {
     let ShopMoney { amount, currency_code } = bag?.shop_money;
     Some(Money::new(amount.0?, currency_code.0?.parse().ok()?))
 }
@@ -348,7 +364,7 @@ impl Order {
 }
 
 impl Customer {
-    fn neutral(self) -> domain::Customer {
+    pub(super) fn neutral(self) -> domain::Customer {
         domain::Customer {
             id: self.id.id(),
             email: self.default_email_address.and_then(|it| it.email_address.0),

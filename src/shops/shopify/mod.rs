@@ -7,10 +7,17 @@
 //! *Architecture Invariant*: amounts are the shop's currency (`currency`, `shop_money`); what the customer saw in
 //! another one stays in the payload.
 
+mod changed;
 mod client;
+mod goods;
 mod graphql;
+mod holds;
+mod refunds;
 mod source;
 mod wire;
+mod wire_money;
+mod wire_privacy;
+mod wire_stock;
 
 pub use client::{Client, ShopifySettings};
 pub use graphql::DOCUMENTS;

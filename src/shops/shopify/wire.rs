@@ -138,7 +138,7 @@ pub(super) struct InventoryLevel {
 }
 
 /// The id that a payload cannot do without.
-fn needed(id: Id, field: &str) -> Result<Text, Refused> {
+pub(super) fn needed(id: Id, field: &str) -> Result<Text, Refused> {
     id.0.ok_or_else(|| Refused::Malformed(format!("the body has no `{field}`")))
 }
 
@@ -330,4 +330,6 @@ pub(super) fn changed(records: &domain::Records) -> Option<Timestamp> {
     None.or_else(|| records.order.as_ref()?.updated_at)
         .or_else(|| records.inventory.as_ref()?.updated_at)
         .or_else(|| records.customer.as_ref()?.updated_at)
+        .or_else(|| records.product.as_ref()?.updated_at)
+        .or_else(|| records.refund.as_ref()?.created_at)
 }

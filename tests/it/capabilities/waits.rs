@@ -61,7 +61,10 @@ fn mistakes_in_the_plain_texts_of_a_script_are_found_where_they_stand() {
         (r#"ask("wait", #{ for: "soon" });"#, "`for` of `wait` is not a length of time: `soon`"),
         (r#"ask("wait", #{ fro: "1d" });"#, "t.rhai:1:16: error[input]: `wait` takes no `fro`"),
         (r#"ask("wait_for", #{ event: "order.paid", within: "2y" });"#, "`within` of `wait_for` is not a length of"),
-        (r#"ask("wait_for", #{ event: "order.payed", within: "2d" });"#, "there is no event type `order.payed`"),
+        (
+            r#"ask("wait_for", #{ event: "order.payed", within: "2d" });"#,
+            "`event` of `wait_for` cannot be `order.payed`",
+        ),
         (r#"ask("wait_for", #{ event: "product.updated", within: "2d" });"#, "cannot be `product.updated`"),
         (
             r#"ask("approval.request", #{ to: "a", show: `x`, timeout: "1h", on_timeout: "accept" });"#,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{attempt, capability, refused_with, shop, text};
 use crate::shops::client::order;
 
-async fn connected() -> (DemoShop, Shop) {
+pub(super) async fn connected() -> (DemoShop, Shop) {
     let demo = DemoShop::new("token");
     demo.put(order(1042));
     let client = Client::new(ShopifySettings {
@@ -210,6 +210,21 @@ async fn a_message_goes_to_the_events_customer_once_it_is_known_who_that_is() {
         let mail = demo.mails().pop().expect("a mail");
         assert_eq!((mail.to.as_str(), mail.subject.as_str(), mail.in_reply_to.as_deref()), (to, subject, answers));
     }
+
+    let machine = Message { automatic: text("auto_reply"), ..question.clone() };
+    let context = Records { message: Some(Arc::new(machine)), ..of_customer("known@example.com") };
+    let mut away = attempt(super::shop(), "message.automatic", context, vec![]);
+    away.shop = Arc::clone(&shop);
+    let sent = demo.mails().len();
+    for to in [json!({ "text": "t" }), json!({ "text": "t", "to": "Writer@example.com" })] {
+        let said = refused_with(&send.perform(&away, &to).await, "automatic_message");
+        assert!(said.contains("auto_reply"), "{said}");
+    }
+    let to_writer = json!({ "to": "writer@example.com", "subject": "S", "text": "t" });
+    refused_with(&capability("email.send").perform(&away, &to_writer).await, "automatic_message");
+    assert_eq!(demo.mails().len(), sent);
+    // A person may be told of it.
+    done(&*send, send.perform(&away, &json!({ "text": "t", "to": "team@acme.example" })).await);
 
     let mut nobody = attempt(super::shop(), "order.created", Records::default(), vec![]);
     nobody.shop = Arc::clone(&shop);

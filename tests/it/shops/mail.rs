@@ -75,6 +75,7 @@ fn mail(to: &str) -> Outgoing {
         text: "Hello Ana".into(),
         message_id: "0123456789abcdef".into(),
         in_reply_to: None,
+        references: Vec::new(),
     }
 }
 
@@ -90,6 +91,11 @@ async fn a_mail_arrives_whole_and_in_any_language() {
         subject: "关于订单 #1042\r\nBcc: everybody@example.com".into(),
         text: text.clone(),
         in_reply_to: Some("question-1@mail.example".into()),
+        references: vec![
+            "question-0@mail.example".into(),
+            "a>\r\nBcc: <eve@example.com".into(),
+            "question-1@mail.example".into(),
+        ],
         ..mail("ana@example.com")
     };
     let verdict = mailer(server.port, Security::None).send(&sent).await;
@@ -102,10 +108,17 @@ async fn a_mail_arrives_whole_and_in_any_language() {
     let (head, body) = raw.split_once("\r\n\r\n").expect("head and body");
     assert!(head.contains("Message-ID: <0123456789abcdef@acme.example>"), "{head}");
     assert!(head.contains("In-Reply-To: <question-1@mail.example>"), "{head}");
+    let unfolded = head.replace("\r\n ", " ");
+    assert!(unfolded.contains("References: <question-0@mail.example> <question-1@mail.example>\r\n"), "{head}");
+    assert!(head.contains("Auto-Submitted: auto-replied") && head.contains("X-Storehand: sent"), "{head}");
     assert!(!head.lines().any(|line| line.to_ascii_lowercase().starts_with("bcc")), "{head}");
     assert!(raw.is_ascii() && raw.lines().all(|line| line.len() < 998));
     let decoded = BASE64.decode(body.replace("\r\n", "")).expect("base64");
     assert_eq!(String::from_utf8(decoded).expect("UTF-8").replace("\r\n", "\n"), text);
+
+    // No machine answers what no mail was the cause of, either.
+    mailer(server.port, Security::None).send(&mail("ana@example.com")).await;
+    assert!(server.mail().1.contains("Auto-Submitted: auto-generated"));
 
     // The same call again is the same Message-ID.
     let again = mailer(server.port, Security::None).send(&sent).await;
