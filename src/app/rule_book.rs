@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
-use super::rules_folder::{Checked, Refused, check_folder};
+use super::rules_folder::{Checked, Fingerprint, Refused, check_folder, fingerprint};
 use crate::domain::{Clock, OnChange, Origin, Pin, Role, RoleChange, Roles, ShopId};
 use crate::engine::{Engine, Registry};
 use crate::rules::{self, Because, Rule, RuleSet, Standing, Wanted, in_force};
@@ -35,6 +35,8 @@ pub(super) struct Parts {
 pub(super) struct Book {
     pub(super) shop: ShopId,
     pub(super) folder: PathBuf,
+    /// How the folder was just before it was read for the first time.
+    pub(super) first_read: Fingerprint,
     inputs: BTreeMap<String, BTreeMap<String, Json>>,
     registry: Arc<Registry>,
     store: Store,
@@ -101,10 +103,11 @@ impl Book {
         for (rule, pin) in store.pins(&shop).await? {
             rules.entry(rule).or_insert_with(|| Entry::gone(Roles::default(), false)).pin = Some(pin);
         }
+        let first_read = fingerprint(&folder);
         let checked = Arc::new(check_folder(&folder, &inputs, &registry));
         let held = Held { checked: checked.clone(), rules, set: Arc::default() };
         let (held, in_short) = (Mutex::new(held), SyncMutex::default());
-        let book = Self { shop, folder, inputs, registry, store, clock, held, in_short };
+        let book = Self { shop, folder, first_read, inputs, registry, store, clock, held, in_short };
         let set = book.settle(&mut *book.held.lock().await, checked, None).await?;
         Ok((Arc::new(book), set))
     }

@@ -127,7 +127,8 @@ pub(super) async fn watch(book: Arc<Book>, engine: Arc<Engine>, stop: Cancellati
         let folder = book.folder.clone();
         tokio::task::spawn_blocking(move || fingerprint(&folder))
     };
-    let mut in_force = look(&book).await.unwrap_or_default();
+    // What was saved since the first reading, while everything else was starting, is a change too.
+    let mut in_force = book.first_read.clone();
     let mut last = in_force.clone();
     loop {
         tokio::select! {
@@ -151,7 +152,10 @@ pub(super) async fn watch(book: Arc<Book>, engine: Arc<Engine>, stop: Cancellati
 }
 
 /// What tells whether a folder has changed: each file's path, length and time.
-fn fingerprint(folder: &Path) -> Vec<(PathBuf, u64, Option<SystemTime>)> {
+pub(super) type Fingerprint = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+/// How a folder is at the moment.
+pub(super) fn fingerprint(folder: &Path) -> Fingerprint {
     let mut found = Vec::new();
     let mut folders = vec![(folder.to_owned(), 0)];
     while let Some((folder, depth)) = folders.pop() {
