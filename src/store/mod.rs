@@ -79,7 +79,7 @@ pub struct Settings {
 impl Settings {
     /// The defaults, over this file.
     pub fn at(file: impl Into<PathBuf>) -> Self {
-        Self { file: file.into(), readers: 4, group: 256, wal_limit_bytes: 64 << 20, commits: None }
+        Self { file: file.into(), readers: 4, group: 256, wal_limit_bytes: 256 << 20, commits: None }
     }
 }
 
