@@ -16,7 +16,7 @@ impl CustomerTag {
             doc: "Adds tags to a customer. Tags that they have already stay as they are.",
             repeat: Repeat::Key,
             input: record_tags::input(RecordKind::Customer),
-            output: record_tags::output(RecordKind::Customer),
+            output: record_tags::output(),
             example: Example {
                 input: json!({ "tags": ["vip"], "customer_id": "115310627314723954" }),
                 answer: json!({ "tags": ["friend", "vip"] }),

@@ -16,7 +16,7 @@ impl CustomerUntag {
             doc: "Takes tags off a customer. Tags that they do not have are passed over.",
             repeat: Repeat::Key,
             input: record_tags::input(RecordKind::Customer),
-            output: record_tags::output(RecordKind::Customer),
+            output: record_tags::output(),
             example: Example {
                 input: json!({ "tags": ["new"], "customer_id": "115310627314723954" }),
                 answer: json!({ "tags": ["friend"] }),

@@ -21,9 +21,9 @@ pub(super) fn tags(description: &str) -> Json {
     tags
 }
 
-/// The schema of an answer's tags, of such a record.
-pub(super) fn tags_now(kind: RecordKind) -> Json {
-    Shape::list(json!({ "type": "string" }), 250, &format!("All tags that the {} has now.", kind.as_str()))
+/// The schema of an answer's tags.
+pub(super) fn tags_now() -> Json {
+    Shape::list(json!({ "type": "string" }), 250, "All tags that it has now.")
 }
 
 /// The order that is meant and the tags that it had when the run's event was matched; `None` where its record is not

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::{order, read};
-use crate::domain::{Attempt, Capability, Example, Facts, Kind, RecordKind, Repeat, Shape, Spec, Verdict};
+use crate::domain::{Attempt, Capability, Example, Facts, Kind, Repeat, Shape, Spec, Verdict};
 
 pub(super) struct OrderTag(Spec);
 
@@ -29,7 +29,7 @@ impl OrderTag {
                     ("order_id", order::order_id()),
                 ],
             ),
-            output: Shape::object(&["tags"], &[("tags", order::tags_now(RecordKind::Order))]),
+            output: Shape::object(&["tags"], &[("tags", order::tags_now())]),
             example: Example {
                 input: json!({ "tags": ["big order"], "order_id": "820982911946154508" }),
                 answer: json!({ "tags": ["big order", "vip"] }),

@@ -16,7 +16,7 @@ impl ProductTag {
             doc: "Adds tags to a product. Tags that it has already stay as they are.",
             repeat: Repeat::Key,
             input: record_tags::input(RecordKind::Product),
-            output: record_tags::output(RecordKind::Product),
+            output: record_tags::output(),
             example: Example {
                 input: json!({ "tags": ["last chance"], "product_id": "788032119674292922" }),
                 answer: json!({ "tags": ["mens", "last chance"] }),

@@ -16,7 +16,7 @@ impl ProductUntag {
             doc: "Takes tags off a product. Tags that it does not have are passed over.",
             repeat: Repeat::Key,
             input: record_tags::input(RecordKind::Product),
-            output: record_tags::output(RecordKind::Product),
+            output: record_tags::output(),
             example: Example {
                 input: json!({ "tags": ["last chance"], "product_id": "788032119674292922" }),
                 answer: json!({ "tags": ["mens"] }),

@@ -28,8 +28,8 @@ pub(super) fn record_id(kind: RecordKind) -> Json {
 }
 
 /// The schema of the answer.
-pub(super) fn output(kind: RecordKind) -> Json {
-    Shape::object(&["tags"], &[("tags", tags_now(kind))])
+pub(super) fn output() -> Json {
+    Shape::object(&["tags"], &[("tags", tags_now())])
 }
 
 /// The record that is meant: the input's, else the event's.
