@@ -116,6 +116,8 @@ fn is_id(word: &str) -> bool {
 
 /// A line without what differs from run to run.
 fn lasting(line: &str) -> String {
+    // Where a long line is cut depends on the digits of the moments in it.
+    let line = line.strip_suffix('…').map_or(line, |cut| &cut[..cut.floor_char_boundary(cut.len() / 2)]);
     let mut kept = String::new();
     for word in words(line) {
         let is_version = word.len() >= 8 && word.chars().all(|c| c.is_ascii_hexdigit());
@@ -145,7 +147,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");
         let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() { copy(&from, &to) } else { drop(fs::copy(from, to).expect("a file")) }
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).expect("a file");
+        }
     }
 }
 

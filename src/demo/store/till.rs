@@ -270,7 +270,9 @@ impl Store {
                 states.join(", ")
             );
             if !order.tags.is_empty() {
-                let _ = write!(said, "; tags: {}", order.tags.join(", "));
+                let mut tags = order.tags.clone();
+                tags.sort();
+                let _ = write!(said, "; tags: {}", tags.join(", "));
             }
             for refund in beside.refunds.get(&order.id()).into_iter().flatten() {
                 let _ = write!(said, "; {} {} given back", refund.amount, order.currency);
