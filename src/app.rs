@@ -33,6 +33,8 @@ use crate::config::{Config, Enabled};
 use crate::domain::{Clock, IdMaker, Mailer, Secret, ShopId, SystemClock};
 use crate::engine::{self, Engine, Registry};
 use crate::http::{self, Http, NewToken, Tokens};
+use crate::models::encoder::{self, Encoder};
+use crate::models::intents::Heads;
 use crate::models::{self, Model};
 use crate::store::{self, Store};
 pub(crate) use moments::{NotAMoment, moment};
@@ -48,12 +50,14 @@ pub struct Instead {
     pub mailers: BTreeMap<ShopId, Arc<dyn Mailer>>,
     /// The model, where it is loaded already.
     pub model: Option<Model>,
+    /// The encoder, where it is loaded already.
+    pub encoder: Option<Encoder>,
 }
 
 impl Default for Instead {
     /// Nothing: the machine's clock, the configured mail and model.
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), mailers: BTreeMap::new(), model: None }
+        Self { clock: Arc::new(SystemClock), mailers: BTreeMap::new(), model: None, encoder: None }
     }
 }
 
@@ -84,13 +88,17 @@ impl App {
         if config.shops.is_empty() {
             anyhow::bail!("the configuration names no shop\n  hint: add `[shop.NAME]` with a `currency`");
         }
-        let Instead { clock, mailers, model } = instead;
+        let Instead { clock, mailers, model, encoder } = instead;
         let store = Store::open(&store_settings(config)).await?;
         let model = match model {
             Some(model) => Some(model),
             None => load_model(config).await?,
         };
-        let registry = Arc::new(registry(model.clone(), config.model.languages.clone())?);
+        let encoder = match encoder {
+            Some(encoder) => Some(encoder),
+            None => load_encoder(config).await?,
+        };
+        let registry = Arc::new(registry(deps(config, model.clone(), encoder))?);
 
         let (mut shops, mut books) = (Vec::new(), BTreeMap::new());
         for (id, settings) in &config.shops {
@@ -220,12 +228,19 @@ pub fn model_settings(config: &Config) -> models::Settings {
     .with_variables(|name| std::env::var_os(name))
 }
 
+/// The encoder's settings, unless there is to be none.
+pub fn encoder_settings(config: &Config) -> Option<encoder::Settings> {
+    let model = model_settings(config);
+    let folder = config.model.encoder_folder()?;
+    Some(encoder::Settings { library: model.library, folder, threads: model.threads, queue: model.queue })
+}
+
 /// What rules are checked against and tried with, without a model or a shop: what there is does not depend on them.
 ///
 /// # Errors
 /// A capability whose declaration is wrong: a bug.
 pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
-    Ok(Arc::new(registry(None, Vec::new())?))
+    Ok(Arc::new(registry(capabilities::Deps::default())?))
 }
 
 /// The same with the model.
@@ -234,11 +249,43 @@ pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
 /// Where there is no model, or it cannot be used.
 pub async fn unconnected_with_model(config: &Config) -> anyhow::Result<Arc<Registry>> {
     let model = load_model(config).await?.context("there is no model\n  hint: `storehand model fetch` gets one")?;
-    Ok(Arc::new(registry(Some(model), config.model.languages.clone())?))
+    let encoder = load_encoder(config).await?;
+    Ok(Arc::new(registry(deps(config, Some(model), encoder))?))
 }
 
-fn registry(model: Option<Model>, languages: Vec<String>) -> anyhow::Result<Registry> {
-    Registry::new(capabilities::all(capabilities::Deps { model, languages })).map_err(anyhow::Error::msg)
+fn deps(config: &Config, model: Option<Model>, encoder: Option<Encoder>) -> capabilities::Deps {
+    capabilities::Deps { model, languages: config.model.languages.clone(), encoder, heads: Some(heads(config)) }
+}
+
+fn registry(deps: capabilities::Deps) -> anyhow::Result<Registry> {
+    Registry::new(capabilities::all(deps)).map_err(anyhow::Error::msg)
+}
+
+/// The heads that shops have trained.
+pub fn heads(config: &Config) -> Heads {
+    Heads::new(config.store.folder().join("heads"))
+}
+
+/// The encoder, unless it is off, or not there and not demanded.
+///
+/// # Errors
+/// Where it is there and cannot be used, or is demanded and not there.
+pub async fn load_encoder(config: &Config) -> anyhow::Result<Option<Encoder>> {
+    let Some(settings) = encoder_settings(config) else { return Ok(None) };
+    let there = settings.folder.exists() && settings.library.as_ref().is_some_and(|library| library.exists());
+    match config.model.enabled {
+        Enabled::Off => return Ok(None),
+        Enabled::Auto if !there => {
+            tracing::warn!(
+                folder = %settings.folder.display(),
+                "no encoder: rules that classify with it will fail; `storehand model fetch` gets one"
+            );
+            return Ok(None);
+        }
+        Enabled::Auto | Enabled::On => {}
+    }
+    let loaded = tokio::task::spawn_blocking(move || Encoder::load(&settings)).await?;
+    Ok(Some(loaded.context("the encoder cannot be used")?))
 }
 
 /// The model, unless it is off, or not there and not demanded.

@@ -126,6 +126,8 @@ pub struct Model {
     pub folder: PathBuf,
     /// The model's folder within it.
     pub name: String,
+    /// The encoder's folder within it; nothing where there is to be none.
+    pub encoder: Option<PathBuf>,
     /// The ONNX Runtime library, where it is not the fetched one.
     pub library: Option<PathBuf>,
     /// Threads that compute; 0: one a core, at most 4.
@@ -144,6 +146,11 @@ impl Model {
     /// The model's own folder.
     pub fn model_folder(&self) -> PathBuf {
         self.folder.join(&self.name)
+    }
+
+    /// The encoder's own folder.
+    pub fn encoder_folder(&self) -> Option<PathBuf> {
+        self.encoder.as_ref().map(|encoder| self.folder.join(encoder))
     }
 
     /// The library that is used.
@@ -415,6 +422,7 @@ fn read_model(model: &mut Section<'_, '_>) -> Model {
         enabled: model.required("enabled").unwrap_or(Enabled::Off),
         folder: model.get("folder"),
         name: model.get("name"),
+        encoder: Some(model.get::<String>("encoder")).filter(|name| !name.is_empty()).map(PathBuf::from),
         library: model.required::<MaybePath>("library").and_then(|it| it.0),
         threads: model.whole("threads", 0..=1024),
         queue: model.whole("queue", 1..=1000),

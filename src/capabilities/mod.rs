@@ -25,6 +25,7 @@ mod log;
 mod mark;
 mod memory;
 mod message_send;
+mod model_classify;
 mod model_write;
 mod order;
 mod order_cancel;
@@ -54,6 +55,8 @@ use serde_json::Value as Json;
 
 use crate::domain::{Capability, Catalog, Verdict};
 use crate::models::Model;
+use crate::models::encoder::Encoder;
+use crate::models::intents::Heads;
 
 /// What capabilities share, whatever the shop.
 #[derive(Default)]
@@ -62,6 +65,10 @@ pub struct Deps {
     pub model: Option<Model>,
     /// Languages that it writes (BCP 47); empty: any.
     pub languages: Vec<String>,
+    /// The encoder, where there is one.
+    pub encoder: Option<Encoder>,
+    /// What shops have trained it for.
+    pub heads: Option<Heads>,
 }
 
 /// Every capability there is, by name.
@@ -81,6 +88,7 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(memory::Get::new()),
         Arc::new(memory::Set::new()),
         Arc::new(message_send::MessageSend::new()),
+        Arc::new(model_classify::ModelClassify::new(deps.encoder, deps.heads)),
         Arc::new(model_write::ModelWrite::new(deps.model, deps.languages)),
         Arc::new(order_cancel::OrderCancel::new()),
         Arc::new(order_get::OrderGet::new()),

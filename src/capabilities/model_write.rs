@@ -35,11 +35,15 @@ struct Input {
 
 impl ModelWrite {
     pub(super) fn new(model: Option<Model>, languages: Vec<String>) -> Self {
-        let words = [Policy::GivenFactsOnly, Policy::NoRefundPromise, Policy::Language].map(Policy::name);
+        let words = [Policy::GivenFactsOnly, Policy::NoRefundPromise, Policy::Language, Policy::ChinaAdvertisingLaw];
+        let words = words.map(|policy| policy.name());
         let rule = json!({ "anyOf": [
             { "enum": words },
             { "type": "object", "properties": { "max_chars": { "type": "integer", "minimum": 1 } },
               "required": ["max_chars"], "additionalProperties": false },
+            { "type": "object", "properties": { "never_say": { "type": "array", "maxItems": 100,
+                "items": { "type": "string", "minLength": 1, "maxLength": 100 } } },
+              "required": ["never_say"], "additionalProperties": false },
         ] });
         let mut prompt = Shape::text(8000, "What to write, for whom, and what is known.");
         prompt["minLength"] = json!(1);
@@ -57,7 +61,8 @@ impl ModelWrite {
                         Shape::list(
                             rule,
                             8,
-                            "What the text is held to: `given_facts_only`, `no_refund_promise`, `max_chars: 600`.",
+                            "What the text is held to: `given_facts_only`, `no_refund_promise`, `china_advertising_law` (no \
+                             absolute terms), `max_chars: 600`, `never_say: [lifetime, 终身]`.",
                         ),
                     ),
                     (

@@ -62,7 +62,7 @@ pub(super) async fn run(args: DemoArgs, global: &Global) -> anyhow::Result<ExitC
         let message = format!("there is no rules folder at {}", args.rules.display());
         return Err(Hinted::new(message, "run the demo in Storehand's own folder, or name one with --rules").into());
     }
-    let model = if args.without_model { None } else { Some(model::get(global).await?) };
+    let model = if args.without_model { None } else { Some(model::get(&global.load()?, None).await?) };
     let now = Timestamp::now();
     let folder = args.data.join(format!("demo-{}", now.strftime("%Y%m%d-%H%M%S")));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -127,7 +127,10 @@ fn config(folder: &Path, rules: &Path, model: Option<&Settings>, endpoint: &str)
             let models = model.folder.parent().unwrap_or(Path::new("."));
             let name = model.folder.file_name().unwrap_or_default().to_string_lossy();
             let library = quoted(model.library.as_deref().unwrap_or(models))?;
-            format!("enabled = \"on\"\nfolder = {}\nname = \"{name}\"\nlibrary = {library}", quoted(models)?)
+            format!(
+                "enabled = \"on\"\nfolder = {}\nname = \"{name}\"\nlibrary = {library}\nencoder = \"\"",
+                quoted(models)?
+            )
         }
     };
     let text = format!(

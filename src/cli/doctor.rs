@@ -110,6 +110,7 @@ fn look(config: &Config) -> Vec<Finding> {
         findings.push(Finding::wrong("shops", "there is none", "add a `[shop.NAME]` table to the configuration"));
     }
     config.shops.iter().for_each(|(id, shop)| findings.extend(look_at_shop(id, shop, config.server.body_limit)));
+    findings.extend(heads(config));
     findings.extend(readable_by_all(config));
     findings
 }
@@ -158,7 +159,7 @@ fn model(config: &Config) -> Vec<Finding> {
     if model.enabled == Enabled::Off {
         return vec![Finding::ok("model", "off")];
     }
-    let look = |what: &str, path: PathBuf| {
+    let look = |what: &str, path: PathBuf, without: &str| {
         if path.exists() {
             return Finding::ok(what, path.display().to_string());
         }
@@ -166,10 +167,19 @@ fn model(config: &Config) -> Vec<Finding> {
         let hint = "`storehand model fetch` gets it";
         match model.enabled {
             Enabled::On => Finding::wrong(what, detail, hint),
-            _ => Finding::note(what, format!("{detail}: rules that write with the model will fail"), hint),
+            _ => Finding::note(what, format!("{detail}: {without}"), hint),
         }
     };
-    vec![look("model", model.model_folder().join("model.onnx")), look("model's library", model.library_file())]
+    let writes = "rules that write with the model will fail";
+    let mut findings = vec![
+        look("model", model.model_folder().join("model.onnx"), writes),
+        look("model's library", model.library_file(), writes),
+    ];
+    findings.push(match model.encoder_folder() {
+        None => Finding::ok("model.encoder", "none: rules that classify with it will fail"),
+        Some(folder) => look("model.encoder", folder.join("model.onnx"), "rules that classify with it will fail"),
+    });
+    findings
 }
 
 fn look_at_shop(id: &ShopId, shop: &Shop, body_limit: usize) -> Vec<Finding> {
@@ -214,6 +224,35 @@ fn look_at_shop(id: &ShopId, shop: &Shop, body_limit: usize) -> Vec<Finding> {
     if shop.mail.is_none() {
         let hint = format!("add `[shop.{id}.mail]`");
         findings.push(Finding::note(format!("shop.{id}.mail"), "rules cannot send mail", hint));
+    }
+    findings
+}
+
+/// What shops have trained: whether it can be read, and answers for the encoder that is in use.
+fn heads(config: &Config) -> Vec<Finding> {
+    let encoder = config.model.encoder_folder();
+    let encoder = encoder.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    let mut findings = Vec::new();
+    for id in config.shops.keys() {
+        let what = format!("shop.{id} heads");
+        let listed = match crate::app::heads(config).list(&id.to_string()) {
+            Ok(listed) => listed,
+            Err(error) => {
+                findings.push(Finding::wrong(what, error.to_string(), "remove the file, and train the head again"));
+                continue;
+            }
+        };
+        for kept in listed.iter().filter(|kept| kept.current) {
+            let (trained_with, _) = &kept.head.encoder;
+            let made = kept.head.made.strftime("%Y-%m-%d");
+            let detail = format!("{} {}, trained {made} with {trained_with}", kept.name, kept.version);
+            findings.push(if *trained_with == encoder {
+                Finding::ok(&what, detail)
+            } else {
+                let hint = "train it again, or set `model.encoder` back";
+                Finding::note(&what, format!("{detail}, which is not the encoder in use: it answers nothing"), hint)
+            });
+        }
     }
     findings
 }

@@ -21,6 +21,7 @@ mod doctor;
 mod events;
 mod load;
 mod model;
+mod model_train;
 mod out;
 mod pauses;
 mod replay;
@@ -85,7 +86,7 @@ enum Command {
     Events(events::EventsArgs),
     /// Check rule files and run their tests; list rules, compare their versions, put one live or go back
     Rules(rules::RulesArgs),
-    /// Get, convert, and talk to the language model
+    /// Get, convert, and talk to the language model; train what tells customers' wishes apart
     Model(model::ModelArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),

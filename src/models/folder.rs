@@ -160,11 +160,11 @@ impl Folder {
             .ok()
             .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
             .unwrap_or_else(|| "model".into());
-        Ok(Self { name, digest: digest(folder)?, graph, shape, tokens, template, end })
+        Ok(Self { name, digest: digest(folder, FILES)?, graph, shape, tokens, template, end })
     }
 }
 
-fn json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ModelError> {
+pub(crate) fn json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ModelError> {
     let file = File::open(path).map_err(|_| ModelError::Missing {
         what: "a file of the model",
         path: path.to_owned(),
@@ -176,9 +176,9 @@ fn json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ModelError> {
 }
 
 /// SHA-256 over the names and contents of the files that make the model, in hex, 32 digits kept.
-fn digest(folder: &Path) -> Result<String, ModelError> {
+pub(crate) fn digest(folder: &Path, files: &[&str]) -> Result<String, ModelError> {
     let mut whole = Sha256::new();
-    for name in FILES {
+    for name in files {
         let path = folder.join(name);
         if path.is_file() {
             whole.update(name);

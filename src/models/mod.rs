@@ -1,6 +1,8 @@
 //! The language model, in the process: what it is asked, how it is run, and what its text may say.
 //!
 //! - [`Model`] answers [`Request`]s: a decoder in the Hugging Face ONNX layout, run by ONNX Runtime on the CPU.
+//! - [`encoder`] makes vectors of texts; what customers want is told by them.
+//! - [`intents`] learns from a shop's examples what its customers want.
 //! - [`fetch`] gets the library and the default model; [`convert`] makes models of GGUF files.
 //! - [`policy`] says whether a text may be sent: one pure function, whoever wrote the text.
 //!
@@ -8,14 +10,16 @@
 //! *Architecture Invariant*: what is streamed is final: whole characters, nothing of a stop text, never taken back.
 //! *Architecture Invariant*: text in messages is data; it cannot write a special token into the prompt.
 //!
-//! This room alone knows `ort`, `tokenizers` and `minijinja`. It must not know of rules, runs, calls or shops.
+//! This room alone knows `ort`, `tokenizers` and `minijinja`, and reads a shop's file of examples itself. It must not know of rules, runs, calls or shops.
 
 pub mod convert;
 mod decoder;
+pub mod encoder;
 mod error;
 pub mod fetch;
 mod folder;
 mod gguf;
+pub mod intents;
 mod model;
 mod onnx;
 pub mod policy;

@@ -38,6 +38,13 @@ impl Tokens {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The tokens of `text`, with those that begin and end a whole text.
+    pub(crate) fn encode_whole(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let failed = |error| ModelError::Failed(format!("the tokenizer failed: {error}"));
+        let encoding = self.tokenizer.encode_fast(text, true).map_err(failed)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// How many tokens `text` has at least, without looking at it.
     pub(crate) fn at_least(&self, text: &str) -> usize {
         text.len() / self.longest

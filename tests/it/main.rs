@@ -13,6 +13,7 @@ mod faults;
 mod for_people;
 mod forget;
 mod forgetting;
+mod intents;
 mod journal;
 mod lanes;
 mod library;

@@ -75,7 +75,7 @@ impl TestApp {
     ) -> Self {
         let config = config(folder.path(), &endpoint, &settings);
         let mailers = BTreeMap::from([(acme(), Arc::new(shop.mailer()) as _)]);
-        let instead = Instead { clock: clock.clone(), mailers, model: None };
+        let instead = Instead { clock: clock.clone(), mailers, ..Instead::default() };
         let app = App::start(&config, instead).await.expect("it starts");
         let signer = Signer {
             shopify: Secret::new("shopify-secret"),

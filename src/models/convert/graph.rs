@@ -14,11 +14,18 @@ use super::llama::{Layer, Llama};
 
 /// What becomes of activations before they are multiplied with the 8-bit weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Activations {
+pub(in super::super) enum Activations {
     /// Rounded to 8 bits too: that is where the speed comes from.
     Rounded,
     /// Kept as they are: slow, and comparable with a plain forward to the last digits.
     Kept,
+}
+
+impl Activations {
+    /// As ONNX Runtime counts: 1 computes with 32-bit floats, 4 with 8-bit integers.
+    pub(in super::super) fn accuracy_level(self) -> usize {
+        if self == Self::Kept { 1 } else { 4 }
+    }
 }
 
 /// Writes the graph into `writer`, which is then complete. `progress` hears how many layers are done.
@@ -223,8 +230,6 @@ impl Graph<'_> {
 
     fn multiply(&mut self, name: &str, input: &str, weights: &Weights<'_>) -> String {
         let blocks = weights.columns / BLOCK;
-        // ONNX Runtime's numbers: 1 computes with 32-bit floats, 4 with 8-bit integers.
-        let accuracy = if self.activations == Activations::Kept { 1 } else { 4 };
         let data = self.writer.tensor(
             &format!("{}_weight", weights.name),
             Element::Uint8,
@@ -242,7 +247,7 @@ impl Graph<'_> {
             Attribute::int("N", weights.rows),
             Attribute::int("bits", 8),
             Attribute::int("block_size", BLOCK),
-            Attribute::int("accuracy_level", accuracy),
+            Attribute::int("accuracy_level", self.activations.accuracy_level()),
         ];
         self.writer.node(MICROSOFT, "MatMulNBits", name, &[input, &data, &scales], attributes)
     }

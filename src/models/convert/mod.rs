@@ -6,7 +6,7 @@
 mod check;
 mod graph;
 mod llama;
-mod reference;
+pub(super) mod reference;
 mod tokenizer;
 
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use super::error::ModelError;
 use super::gguf::Gguf;
 use super::onnx::Writer;
 pub use check::{Agreement, check};
-use graph::Activations;
+pub(super) use graph::Activations;
 use llama::Llama;
 
 /// Goes up when the same GGUF file is converted into something else.
@@ -65,10 +65,10 @@ fn convert_with(
 }
 
 /// A folder being written. It is removed unless it is renamed.
-struct Partial(PathBuf);
+pub(super) struct Partial(PathBuf);
 
 impl Partial {
-    fn new(out: &Path) -> Result<Self, ModelError> {
+    pub(super) fn new(out: &Path) -> Result<Self, ModelError> {
         let name = out.file_name().ok_or_else(|| ModelError::Request("the folder to write has no name".into()))?;
         let parent = out.parent().unwrap_or(Path::new("."));
         let path = parent.join(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
@@ -77,7 +77,11 @@ impl Partial {
         Ok(Self(path))
     }
 
-    fn rename(self, out: &Path) -> Result<(), ModelError> {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn rename(self, out: &Path) -> Result<(), ModelError> {
         fs::rename(&self.0, out).map_err(ModelError::io("renaming to", out))
     }
 }

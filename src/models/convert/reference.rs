@@ -111,7 +111,7 @@ fn add(to: &mut [Vec<f32>], what: Vec<Vec<f32>>) {
 const ROWS: usize = 128;
 
 /// The matrix times each vector. Rows are shared out over the machine's cores: this is nearly all of the work.
-fn times(matrix: Matrix<'_>, vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
+pub(in super::super) fn times(matrix: Matrix<'_>, vectors: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let columns = Array2::from_shape_fn((matrix.columns, vectors.len()), |(at, vector)| vectors[vector][at]);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let share = matrix.rows.div_ceil(threads).max(1);

