@@ -72,6 +72,7 @@ pub(super) async fn train(args: TrainArgs, global: &Global) -> anyhow::Result<Ex
     let config = global.load_to_look()?;
     let shop = if args.dry_run { None } else { Some(the_shop(&config, args.shop.as_deref())?) };
     let mut examples = Examples::read(&args.file)?;
+    examples.check_enough().map_err(|why| anyhow::anyhow!("{}: {why}", args.file.display()))?;
     if let Some(accept) = args.accept_errors {
         if !(accept > 0.0 && accept < 1.0) {
             let message = format!("--accept-errors {accept} is no share between 0 and 1");

@@ -127,6 +127,7 @@ fn small(third: &str) -> Examples {
     Examples {
         name: "support".into(),
         accept_errors: 0.3,
+        out_of_scope_share: 0.1,
         intents: vec![intent("shipping", shipping), intent("refund", refund), intent(third, invoice)],
         out_of_scope: Vec::new(),
         digest: "0".repeat(32),
@@ -366,6 +367,7 @@ fn set(name: &str, rows: &[(String, String)], others: &[String]) -> Examples {
     Examples {
         name: name.into(),
         accept_errors: 0.05,
+        out_of_scope_share: 0.1,
         intents,
         out_of_scope: others.iter().map(|text| message(text)).collect(),
         digest: String::new(),

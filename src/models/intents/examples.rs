@@ -26,6 +26,12 @@ pub(super) const FEWEST_MESSAGES: usize = 5;
 /// The share of wrong answers that is accepted where the file names none.
 const ACCEPT_ERRORS: f64 = 0.05;
 
+/// As many messages a single one may stand for.
+const MOST_WEIGHT: f64 = 20.0;
+
+/// The share of customers' messages that have no intent, where the file names none.
+const OUT_OF_SCOPE_SHARE: f64 = 0.1;
+
 /// What customers write, sorted by what they want.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Examples {
@@ -33,6 +39,9 @@ pub struct Examples {
     pub name: String,
     /// Of the messages that get an intent, the share that may get a wrong one; more than 0, less than 1.
     pub accept_errors: f64,
+    /// Of the messages that customers write, the share that has no intent: as many as that the messages under
+    /// `out_of_scope` stand for, however many they are.
+    pub out_of_scope_share: f64,
     /// The intents, in the file's order.
     pub intents: Vec<Intent>,
     /// Messages that are none of them.
@@ -66,6 +75,7 @@ pub struct Message {
 struct File {
     name: Option<String>,
     accept_errors: Option<f64>,
+    out_of_scope_share: Option<f64>,
     intents: Pairs<FileIntent>,
     #[serde(default)]
     out_of_scope: BTreeMap<String, Vec<String>>,
@@ -134,6 +144,7 @@ impl Examples {
         let examples = Self {
             name: file.name.unwrap_or_else(|| stem.to_owned()),
             accept_errors: file.accept_errors.unwrap_or(ACCEPT_ERRORS),
+            out_of_scope_share: file.out_of_scope_share.unwrap_or(OUT_OF_SCOPE_SHARE),
             intents: file
                 .intents
                 .0
@@ -155,6 +166,14 @@ impl Examples {
         Ok(examples)
     }
 
+    /// How many messages each of those without an intent stands for.
+    pub(super) fn weight_of_others(&self) -> f64 {
+        let known: usize = self.intents.iter().map(|intent| intent.examples.len()).sum();
+        let wanted = known as f64 * self.out_of_scope_share / (1.0 - self.out_of_scope_share);
+        // No single one may decide alone.
+        (wanted / self.out_of_scope.len().max(1) as f64).min(MOST_WEIGHT)
+    }
+
     /// All messages, with the places of their intents; those of none last.
     pub(super) fn messages(&self) -> impl Iterator<Item = (&Message, Option<usize>)> {
         let of_intents = self.intents.iter().enumerate();
@@ -169,6 +188,12 @@ impl Examples {
             return Err(format!(
                 "`accept_errors: {}` is no share between 0 and 1; write 0.05 where one answer in twenty may be wrong",
                 self.accept_errors
+            ));
+        }
+        if !(self.out_of_scope_share > 0.0 && self.out_of_scope_share < 1.0) {
+            return Err(format!(
+                "`out_of_scope_share: {}` is no share between 0 and 1; write 0.1 where one message in ten has no intent",
+                self.out_of_scope_share
             ));
         }
         if self.intents.len() < 2 || self.intents.len() > MOST_INTENTS {
@@ -212,7 +237,10 @@ impl Examples {
     }
 
     /// Whether there is enough of everything to learn from.
-    pub(super) fn check_enough(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Which intent has too little, and how much would do.
+    pub fn check_enough(&self) -> Result<(), String> {
         match self.intents.iter().find(|intent| intent.examples.len() < FEWEST_MESSAGES) {
             None => Ok(()),
             Some(intent) => Err(format!(
@@ -290,6 +318,8 @@ out_of_scope: { en: [tell me a joke] }
         assert_eq!(examples.intents[0].examples.len(), 3);
         let places: Vec<Option<usize>> = examples.messages().map(|(_, place)| place).collect();
         assert_eq!(places, [Some(0), Some(0), Some(0), Some(1), Some(1), None]);
+        // One of six messages stands for one of ten.
+        assert!((examples.weight_of_others() - 5.0 / 9.0).abs() < 1e-12);
         assert!(examples.check_enough().expect_err("few").contains("`where` has 3 message(s)"));
     }
 
@@ -301,6 +331,7 @@ out_of_scope: { en: [tell me a joke] }
             ("  back:", "  'b c':", "is no name"),
             ("accept_errors: 0.1", "accept_errors: 5", "no share between 0 and 1"),
             ("accept_errors: 0.1", "accept_error: 0.1", "unknown field"),
+            ("accept_errors: 0.1", "out_of_scope_share: 10", "no share between 0 and 1"),
             ("I return it", "where is it", "stands under `where` and under `back`"),
             ("tell me a joke", "到哪了", "stands under `where` and under `out_of_scope`"),
             ("tell me a joke", "''", "is empty"),

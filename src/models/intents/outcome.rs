@@ -27,6 +27,11 @@ impl Outcome<'_> {
     pub(super) fn right(&self) -> bool {
         self.intent == Some(self.best)
     }
+
+    /// How many messages it stands for, where one without an intent stands for as many as `others`.
+    fn weight(&self, others: f64) -> f64 {
+        if self.intent.is_some() { 1.0 } else { others }
+    }
 }
 
 /// How well a head does.
@@ -127,37 +132,42 @@ fn recognised(outcomes: &[Outcome<'_>]) -> Option<f64> {
 }
 
 /// The confidence from which on answers are given, so that of messages like these no more than the share `accept` of
-/// those that get an answer get a wrong one; above 1 where no answer may be given.
+/// those that get an answer get a wrong one; above 1 where no answer may be given. A message without an intent counts as
+/// many as `others`: how many of them a file holds says nothing about how many customers write.
 ///
 /// One more wrong answer is counted than there was: that is what makes the share hold for the next message and not only
 /// for these (conformal risk control).
-pub(super) fn threshold(outcomes: &[Outcome<'_>], accept: f64) -> f64 {
-    let mut sorted: Vec<(f64, bool)> = outcomes.iter().map(|outcome| (outcome.confidence, outcome.right())).collect();
-    sorted.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (mut wrong, mut threshold) = (0, 2.0);
-    for (at, (confidence, right)) in sorted.iter().enumerate() {
-        wrong += usize::from(!right);
+pub(super) fn threshold(outcomes: &[Outcome<'_>], accept: f64, others: f64) -> f64 {
+    let mut sorted: Vec<&Outcome<'_>> = outcomes.iter().collect();
+    sorted.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    let (mut wrong, mut answered, mut threshold) = (0.0, 0.0, 2.0);
+    for (at, outcome) in sorted.iter().enumerate() {
+        let weight = outcome.weight(others);
+        answered += weight;
+        wrong += if outcome.right() { 0.0 } else { weight };
         // Of those that are equally sure, all or none are answered.
-        let last_of_equals = sorted.get(at + 1).is_none_or(|(next, _)| next < confidence);
-        if last_of_equals && (wrong + 1) as f64 <= accept * (at + 2) as f64 {
-            threshold = *confidence;
+        let last_of_equals = sorted.get(at + 1).is_none_or(|next| next.confidence < outcome.confidence);
+        if last_of_equals && wrong + 1.0 <= accept * (answered + 1.0) {
+            threshold = outcome.confidence;
         }
     }
     threshold
 }
 
 /// The slope and intercept that make a probability of being right of a margin: logistic regression, a little held back,
-/// so that messages that are all told apart give no infinite slope.
-pub(super) fn calibrate(margins: &[(f64, bool)]) -> [f64; 2] {
+/// so that messages that are all told apart give no infinite slope. Of each message: its margin, whether it is right, and
+/// how many messages it stands for.
+pub(super) fn calibrate(margins: &[(f64, bool, f64)]) -> [f64; 2] {
     const HOLD_BACK: f64 = 0.01;
     const STEPS: usize = 50;
     let [mut slope, mut intercept] = [1.0_f64, 0.0_f64];
     for _ in 0..STEPS {
         let (mut gradient, mut curvature) =
             ([HOLD_BACK * slope, HOLD_BACK * intercept], [[HOLD_BACK, 0.0], [0.0, HOLD_BACK]]);
-        for (margin, right) in margins {
+        for (margin, right, stands_for) in margins {
             let chance = probability([slope, intercept], *margin);
-            let (error, weight) = (chance - f64::from(u8::from(*right)), chance * (1.0 - chance));
+            let error = stands_for * (chance - f64::from(u8::from(*right)));
+            let weight = stands_for * chance * (1.0 - chance);
             gradient[0] += error * margin;
             gradient[1] += error;
             curvature[0][0] += weight * margin * margin;
@@ -203,33 +213,38 @@ mod tests {
             .map(|at| outcome(Some(usize::from(at >= 60 && at % 3 == 0)), 0, 1.0 - f64::from(at) / 200.0))
             .collect();
         for accept in [0.02, 0.05, 0.1] {
-            let edge = threshold(&outcomes, accept);
+            let edge = threshold(&outcomes, accept, 1.0);
             let report = Report::new(&outcomes, edge, &["a".into(), "b".into()]);
             assert!(report.all.wrong as f64 <= accept * report.all.answered as f64, "{accept}: {report:?}");
             assert!(report.all.answered >= 60, "{accept}: {report:?}");
         }
-        assert!(threshold(&outcomes, 0.1) < threshold(&outcomes, 0.02));
+        assert!(threshold(&outcomes, 0.1, 1.0) < threshold(&outcomes, 0.02, 1.0));
         // Where nothing may be wrong, nothing is answered.
-        assert!(threshold(&outcomes[..10], 0.01) > 1.0);
-        assert!(threshold(&[], 0.5) > 1.0);
+        assert!(threshold(&outcomes[..10], 0.01, 1.0) > 1.0);
+        assert!(threshold(&[], 0.5, 1.0) > 1.0);
+        // Four without an intent, in the middle: they shut it where each of them stands for many.
+        let middle = (0..4).map(|_| outcome(None, 0, 0.85));
+        let with_others: Vec<Outcome<'_>> = outcomes[..60].iter().cloned().chain(middle).collect();
+        assert!(threshold(&with_others, 0.1, 1.0) < 0.8);
+        assert!(threshold(&with_others, 0.1, 10.0) > 0.85);
     }
 
     #[test]
     fn equals_are_answered_together_or_not_at_all() {
         let outcomes: Vec<Outcome<'_>> =
             (0..40).map(|at| outcome(Some(usize::from(at >= 20)), 0, if at < 10 { 0.9 } else { 0.5 })).collect();
-        assert_eq!(threshold(&outcomes, 0.2), 0.9);
+        assert_eq!(threshold(&outcomes, 0.2, 1.0), 0.9);
     }
 
     #[test]
     fn calibration_gives_shares_that_are_right() {
         // Of margins about 0.3 half are right, of margins about 0.8 nine in ten.
-        let margins: Vec<(f64, bool)> =
-            (0..400).map(|at| if at < 200 { (0.3, at % 2 == 0) } else { (0.8, at % 10 != 0) }).collect();
+        let margins: Vec<(f64, bool, f64)> =
+            (0..400).map(|at| if at < 200 { (0.3, at % 2 == 0, 1.0) } else { (0.8, at % 10 != 0, 1.0) }).collect();
         let fitted = calibrate(&margins);
         assert!((probability(fitted, 0.3) - 0.5).abs() < 0.02 && (probability(fitted, 0.8) - 0.9).abs() < 0.02);
         for all in [true, false] {
-            let [slope, intercept] = calibrate(&[(0.5, all), (0.7, all)]);
+            let [slope, intercept] = calibrate(&[(0.5, all, 1.0), (0.7, all, 1.0)]);
             assert!(slope.is_finite() && intercept.is_finite() && slope > 0.0);
         }
     }

@@ -65,13 +65,17 @@ pub async fn train(
 
     // A hint is no message: what becomes of it says nothing about messages.
     let judged: Vec<(usize, f64)> = left_out.iter().take(messages.len()).map(|it| margin(it, intents)).collect();
-    let margins: Vec<(f64, bool)> =
-        judged.iter().zip(&messages).map(|((best, margin), (_, intent))| (*margin, *intent == Some(*best))).collect();
+    let others = examples.weight_of_others();
+    let margins: Vec<(f64, bool, f64)> = std::iter::zip(&judged, &messages)
+        .map(|((best, margin), (_, intent))| {
+            (*margin, *intent == Some(*best), if intent.is_some() { 1.0 } else { others })
+        })
+        .collect();
     let calibration = calibrate(&margins);
     let outcomes: Vec<Outcome<'_>> = std::iter::zip(&judged, &messages)
         .map(|((best, margin), (message, intent))| outcome(message, *intent, *best, probability(calibration, *margin)))
         .collect();
-    let threshold = threshold(&outcomes, examples.accept_errors);
+    let threshold = threshold(&outcomes, examples.accept_errors, others);
     let names: Vec<String> = examples.intents.iter().map(|intent| intent.name.clone()).collect();
     let report = Report::new(&outcomes, threshold, &names);
     Ok(Head {
