@@ -25,6 +25,7 @@ mod log;
 mod mark;
 mod memory;
 mod message_send;
+mod model_extract;
 mod model_write;
 mod order;
 mod order_cancel;
@@ -81,6 +82,7 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(memory::Get::new()),
         Arc::new(memory::Set::new()),
         Arc::new(message_send::MessageSend::new()),
+        Arc::new(model_extract::ModelExtract::new(deps.model.clone())),
         Arc::new(model_write::ModelWrite::new(deps.model, deps.languages)),
         Arc::new(order_cancel::OrderCancel::new()),
         Arc::new(order_get::OrderGet::new()),
