@@ -18,6 +18,7 @@ mod bench_peer;
 mod client;
 mod dead;
 mod demo;
+mod demo_store;
 mod doctor;
 mod events;
 mod load;

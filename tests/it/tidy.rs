@@ -38,7 +38,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("hyper_util", &["http"]),
     ("lettre", &["shops"]),
     ("llguidance", &["models"]),
-    ("mail_parser", &["shops"]),
+    ("mail_parser", &["shops", "demo"]),
     ("ort", &["models"]),
     ("rhai", &["rules"]),
     ("saphyr_parser", &["rules"]),
