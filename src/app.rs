@@ -6,6 +6,7 @@
 mod answers;
 mod approvals;
 mod inboxes;
+mod model_metrics;
 mod moments;
 mod reconcile;
 mod reference;
@@ -163,7 +164,7 @@ impl App {
             engine: engine.clone(),
             zones: config.shops.iter().map(|(id, shop)| (id.clone(), zone(&shop.time_zone))).collect(),
             rules: books,
-            model: model.as_ref().map(|model| model.name().to_owned()),
+            model: model.clone(),
         };
         let router = http::router(Http {
             shops: config.shops.iter().map(|(id, shop)| (id.clone(), shop::inlets(shop))).collect(),
@@ -222,6 +223,9 @@ pub fn model_settings(config: &Config) -> models::Settings {
         folder: config.model.model_folder(),
         threads: config.model.threads,
         queue: config.model.queue,
+        queue_tokens: config.model.queue_tokens,
+        rows: config.model.rows,
+        prefix_cache_bytes: config.model.prefix_cache_bytes,
         max_new_tokens: config.model.max_new_tokens,
         context_tokens: config.model.context_tokens,
     }

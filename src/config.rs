@@ -134,6 +134,12 @@ pub struct Model {
     pub threads: usize,
     /// Requests that may wait.
     pub queue: usize,
+    /// Tokens that all requests together may have.
+    pub queue_tokens: usize,
+    /// Answers that are written at the same time.
+    pub rows: usize,
+    /// Bytes for beginnings of prompts that are kept.
+    pub prefix_cache_bytes: usize,
     /// Tokens that one answer may have.
     pub max_new_tokens: usize,
     /// Languages that the model writes (BCP 47); empty: any.
@@ -425,7 +431,10 @@ fn read_model(model: &mut Section<'_, '_>) -> Model {
         encoder: Some(model.get::<String>("encoder")).filter(|name| !name.is_empty()).map(PathBuf::from),
         library: model.required::<MaybePath>("library").and_then(|it| it.0),
         threads: model.whole("threads", 0..=1024),
-        queue: model.whole("queue", 1..=1000),
+        queue: model.whole("queue", 1..=10_000),
+        queue_tokens: model.whole("queue_tokens", 1024..=100_000_000),
+        rows: model.whole("rows", 1..=64),
+        prefix_cache_bytes: model.bytes("prefix_cache", 0..=1 << 40),
         max_new_tokens: model.whole("max_new_tokens", 1..=32_768),
         languages: model.get("languages"),
         context_tokens: model.whole("context_tokens", 64..=1_000_000),

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use jiff::tz::TimeZone;
 use serde_json::{Value as Json, json};
 
-use super::approvals;
 use super::rule_book::Book;
+use super::{approvals, model_metrics};
 use crate::domain::{self, Clock, Event, EventId, NewEvent, Run, RunId, ShopId};
 use crate::engine::{self, Command, Decision, Engine, EngineError, Registry, Touched};
 use crate::http::{
     Accept, Accepted, Check, DeadOnes, IntakeError, Page, Reading, ReadingError, RuleBook, Says, Steer, SteerError,
     Steering,
 };
+use crate::models::Model;
 use crate::shops;
 use crate::store::{DeadFilter, EventFilter, RunFilter, Store, StoreError};
 
@@ -27,7 +28,7 @@ pub(super) struct Answers {
     pub(super) engine: Arc<Engine>,
     pub(super) zones: BTreeMap<ShopId, TimeZone>,
     pub(super) rules: BTreeMap<ShopId, Arc<Book>>,
-    pub(super) model: Option<String>,
+    pub(super) model: Option<Model>,
 }
 
 #[async_trait]
@@ -186,8 +187,13 @@ impl Reading for Answers {
         // A mistake in a file takes nothing out of force: deliveries are as welcome as before.
         let told: Vec<String> = self.rules.iter().map(|(shop, book)| format!("{shop}: {}", book.in_short())).collect();
         let rules = Check { name: "rules", ok: true, detail: told.join("; ") };
-        let detail = self.model.clone().unwrap_or_else(|| "none: rules take their fallbacks".into());
+        let none = || "none: rules take their fallbacks".to_owned();
+        let detail = self.model.as_ref().map_or_else(none, |model| model.name().to_owned());
         vec![store, rules, Check { name: "model", ok: true, detail }]
+    }
+
+    fn metrics(&self) -> String {
+        self.model.as_ref().map_or_else(String::new, |model| model_metrics::text(&model.stats()))
     }
 }
 

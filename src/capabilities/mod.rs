@@ -26,6 +26,7 @@ mod mark;
 mod memory;
 mod message_send;
 mod model_classify;
+mod model_extract;
 mod model_write;
 mod order;
 mod order_cancel;
@@ -89,6 +90,7 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(memory::Set::new()),
         Arc::new(message_send::MessageSend::new()),
         Arc::new(model_classify::ModelClassify::new(deps.encoder, deps.heads)),
+        Arc::new(model_extract::ModelExtract::new(deps.model.clone())),
         Arc::new(model_write::ModelWrite::new(deps.model, deps.languages)),
         Arc::new(order_cancel::OrderCancel::new()),
         Arc::new(order_get::OrderGet::new()),

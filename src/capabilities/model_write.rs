@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::read;
 use crate::domain::{Attempt, Capability, Example, Facts, Failure, Kind, Shape, Spec, Verdict};
 use crate::models::policy::{self, GivenFacts, Policy};
-use crate::models::{ChatMessage, Finish, Generated, Model, ModelError, Request, Sampling};
+use crate::models::{ChatMessage, Class, Finish, Generated, Model, ModelError, Prompt, Request, Sampling};
 
 pub(super) struct ModelWrite {
     spec: Spec,
@@ -126,16 +126,20 @@ impl ModelWrite {
         let seed = input.seed.unwrap_or_else(|| seed(&attempt.key));
         let usual = Sampling::default();
         let request = Request {
-            messages: vec![
+            prompt: Prompt::Chat(vec![
                 ChatMessage::system(instructions(&attempt.shop.display_name, language.as_deref())),
                 ChatMessage::user(input.prompt),
-            ],
+            ]),
             sampling: Sampling {
                 temperature: input.temperature.unwrap_or(usual.temperature),
                 max_tokens: input.max_tokens.unwrap_or(usual.max_tokens),
                 seed,
                 ..usual
             },
+            format: None,
+            class: Class::Rule,
+            shop: attempt.shop.id.to_string(),
+            within: Some(self.spec.deadline),
         };
         let watch = attempt.watch.clone();
         let watched = move |piece: &str| {
@@ -195,10 +199,13 @@ fn seed(key: &str) -> u64 {
     digest.iter().take(6).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
-fn not_written(error: ModelError) -> Verdict {
+pub(super) fn not_written(error: ModelError) -> Verdict {
     match error {
         ModelError::QueueFull { retry_after, .. } => Verdict::RetryAfter(Some(retry_after), error.to_string()),
-        ModelError::Failed(_) | ModelError::Stopped => Verdict::RetryAfter(None, error.to_string()),
+        ModelError::Failed(_) | ModelError::Stopped | ModelError::TooLate { .. } => {
+            Verdict::RetryAfter(None, error.to_string())
+        }
+        ModelError::Unfinished { .. } => Verdict::refused("length", error.to_string()),
         ModelError::PromptTooLong { .. } => Verdict::refused("prompt_too_long", error.to_string()),
         ModelError::Request(_) => Verdict::refused("invalid_input", error.to_string()),
         _ => Verdict::refused("no_model", error.to_string()),
@@ -292,7 +299,16 @@ mod tests {
     }
 
     fn written(text: &str, finish: Finish) -> Generated {
-        Generated { text: text.into(), finish, prompt_tokens: 9, completion_tokens: 5, prompt_digest: String::new() }
+        Generated {
+            text: text.into(),
+            finish,
+            logprobs: Vec::new(),
+            others: Vec::new(),
+            prompt_tokens: 9,
+            cached_tokens: 0,
+            completion_tokens: 5,
+            prompt_digest: String::new(),
+        }
     }
 
     fn judged(text: &str, finish: Finish) -> Result<Json, Verdict> {

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::bench_backtest::{self, BacktestBench};
 use super::bench_engine::{self, EngineBench};
+use super::bench_model::{self, ModelBench};
 use super::load::{self, Measured};
-use super::{out, say};
+use super::{Global, out, say};
 use crate::app::{App, Instead};
 use crate::config::Config;
 use crate::http;
@@ -37,6 +38,8 @@ enum Verb {
     Engine(EngineBench),
     /// How many past events a second a backtest goes through
     Backtest(BacktestBench),
+    /// How fast the language model reads and writes, alone and for many
+    Model(ModelBench),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -58,10 +61,11 @@ struct Intake {
 /// How long the engine may take for what is left when the load has ended.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: BenchArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let args = match args.verb {
         Verb::Intake(args) => args,
         Verb::Engine(args) => return bench_engine::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Verb::Model(args) => return bench_model::run(&args, global).await.map(|()| ExitCode::SUCCESS),
         Verb::Backtest(args) => return bench_backtest::run(&args).await.map(|()| ExitCode::SUCCESS),
     };
     match args.load {

@@ -237,7 +237,7 @@ async fn commits(file: &Path) -> anyhow::Result<f64> {
 }
 
 /// Memory of this process that is in use, in MB; `None` where the system does not tell.
-fn resident_mb() -> Option<f64> {
+pub(super) fn resident_mb() -> Option<f64> {
     let pages: f64 = std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * 4096.0 / 1e6)
 }

@@ -13,6 +13,8 @@ mod backtest;
 mod bench;
 mod bench_backtest;
 mod bench_engine;
+mod bench_model;
+mod bench_peer;
 mod client;
 mod dead;
 mod demo;
@@ -127,7 +129,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Approvals(args) => approvals::run(args).await,
-        Command::Bench(args) => bench::run(args).await,
+        Command::Bench(args) => bench::run(args, &cli.global).await,
         Command::Demo(args) => demo::run(args, &cli.global).await,
         Command::Doctor(args) => doctor::run(&args, &cli.global).await,
         Command::Events(args) => events::run(args, &cli.global).await,

@@ -198,7 +198,7 @@ async fn chat(args: ChatArgs, settings: Settings) -> anyhow::Result<ExitCode> {
         repetition_penalty: args.repetition_penalty,
         seed: args.seed,
         max_tokens: args.max_tokens,
-        stop: Vec::new(),
+        ..Sampling::default()
     };
     let mut messages = vec![ChatMessage::system(args.system)];
     let once = match args.prompt {
@@ -275,7 +275,7 @@ async fn answer(
     messages: &[ChatMessage],
     sampling: &Sampling,
 ) -> Result<crate::models::Generated, ModelError> {
-    let request = Request { messages: messages.to_vec(), sampling: sampling.clone() };
+    let request = Request::new(messages.to_vec(), sampling.clone());
     let cancelled = CancellationToken::new();
     let started = Instant::now();
     let generating = model.generate(request, &cancelled, write_out);

@@ -99,7 +99,9 @@ impl Failure {
 ///
 /// The same path with another digest means that the run has diverged from its journal.
 pub fn digest(capability: &str, input: &Json) -> String {
-    // serde_json keeps object keys sorted unless `preserve_order` is on, which it is not.
+    // serde_json keeps keys in the order in which they came: llguidance wants it so, for the whole program.
+    let mut input = input.clone();
+    input.sort_all_objects();
     let mut hash = Sha256::new();
     hash.update(capability.as_bytes());
     hash.update([0]);

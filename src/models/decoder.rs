@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use ort::ep;
-use ort::session::{Session, SessionInputValue};
+use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Tensor, TensorElementType, ValueType};
 
 use super::error::ModelError;
@@ -14,12 +14,18 @@ use super::folder::Shape;
 /// cache of keys and values.
 pub(crate) struct Decoder {
     session: Session,
-    takes_mask: bool,
-    takes_positions: bool,
-    layers: Vec<CacheNames>,
+    ports: Ports,
     heads: usize,
     width: usize,
     vocabulary: usize,
+}
+
+/// What the graph is fed with.
+#[derive(Default)]
+struct Ports {
+    takes_mask: bool,
+    takes_positions: bool,
+    layers: Vec<CacheNames>,
 }
 
 /// One of a layer's two cache tensors.
@@ -51,9 +57,7 @@ impl Decoder {
             .commit_from_file(graph)
             .map_err(|error| foreign(error.to_string()))?;
         let mut decoder = Self {
-            takes_mask: false,
-            takes_positions: false,
-            layers: Vec::new(),
+            ports: Ports::default(),
             heads: shape.cache_heads(),
             width: shape.head_width(),
             vocabulary: 0,
@@ -70,18 +74,18 @@ impl Decoder {
                     TensorElementType::Int64
                 }
                 "attention_mask" => {
-                    decoder.takes_mask = true;
+                    decoder.ports.takes_mask = true;
                     TensorElementType::Int64
                 }
                 "position_ids" => {
-                    decoder.takes_positions = true;
+                    decoder.ports.takes_positions = true;
                     TensorElementType::Int64
                 }
                 name => {
                     let Some(rest) = name.strip_prefix("past_key_values.") else {
                         return Err(foreign(format!("nobody knows what its input `{name}` is for")));
                     };
-                    decoder.layers.push(CacheNames { past: name.to_owned(), present: format!("present.{rest}") });
+                    decoder.ports.layers.push(CacheNames { past: name.to_owned(), present: format!("present.{rest}") });
                     TensorElementType::Float32
                 }
             };
@@ -89,11 +93,13 @@ impl Decoder {
                 return Err(foreign(format!("its input `{}` is of {ty}, not of {wanted}", input.name())));
             }
         }
-        if !takes_tokens || decoder.layers.is_empty() {
+        if !takes_tokens || decoder.ports.layers.is_empty() {
             return Err(foreign("it has no `input_ids` or no `past_key_values` inputs: it is no decoder".into()));
         }
         let outputs = decoder.session.outputs();
-        if let Some(missing) = decoder.layers.iter().find(|it| !outputs.iter().any(|out| out.name() == it.present)) {
+        if let Some(missing) =
+            decoder.ports.layers.iter().find(|it| !outputs.iter().any(|out| out.name() == it.present))
+        {
             return Err(foreign(format!("it has no output `{}`", missing.present)));
         }
         let logits = outputs.iter().find(|output| output.name() == "logits").map(|output| output.dtype());
@@ -112,48 +118,137 @@ impl Decoder {
         Ok(decoder)
     }
 
-    /// Tokens that it knows.
-    pub(crate) fn vocabulary(&self) -> usize {
-        self.vocabulary
+    /// How many cache tensors there are: keys and values of each layer.
+    pub(crate) fn cache_tensors(&self) -> usize {
+        self.ports.layers.len()
     }
 
     /// The cache of a model that has read nothing.
     pub(crate) fn empty_cache(&self) -> Result<Cache, ModelError> {
         let empty = || Ok(Tensor::from_array(([1, self.heads, 0, self.width], Vec::<f32>::new()))?.into_dyn());
-        let tensors = self.layers.iter().map(|_| empty()).collect::<Result<_, ModelError>>()?;
+        let tensors = self.ports.layers.iter().map(|_| empty()).collect::<Result<_, ModelError>>()?;
         Ok(Cache { tensors, length: 0 })
     }
 
     /// Reads `tokens` (at least one) on top of `cache`, and says how likely each token is to come next.
     pub(crate) fn read(&mut self, tokens: &[u32], cache: &mut Cache) -> Result<Vec<f32>, ModelError> {
-        let row = |values: Vec<i64>| Ok::<_, ModelError>(Tensor::from_array(([1, values.len()], values))?.into_dyn());
-        let after = cache.length + tokens.len();
-        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::with_capacity(self.layers.len() + 3);
-        inputs.push(("input_ids".into(), row(tokens.iter().map(|&token| i64::from(token)).collect())?.into()));
-        if self.takes_mask {
-            inputs.push(("attention_mask".into(), row(vec![1; after])?.into()));
-        }
-        if self.takes_positions {
-            inputs
-                .push(("position_ids".into(), row((0_i64..).skip(cache.length).take(tokens.len()).collect())?.into()));
-        }
-        for (names, past) in self.layers.iter().zip(&cache.tensors) {
-            inputs.push((names.past.as_str().into(), past.into()));
-        }
+        let inputs = self.ports.feed(&[(tokens, cache.length)], &cache.tensors)?;
         let mut outputs = self.session.run(inputs)?;
         let gone = |name: &str| ModelError::Failed(format!("the graph gave no `{name}`"));
         let present: Vec<DynValue> = self
+            .ports
             .layers
             .iter()
             .map(|names| outputs.remove(&names.present).ok_or_else(|| gone(&names.present)))
             .collect::<Result<_, _>>()?;
-        let logits = outputs.remove("logits").ok_or_else(|| gone("logits"))?;
-        let (_, logits) = logits.try_extract_tensor::<f32>()?;
-        // Some graphs say it for every token read; the last one counts.
-        let last = logits.len().checked_sub(self.vocabulary).ok_or_else(|| gone("logits"))?;
-        let logits = logits[last..].to_vec();
+        let logits = last_logits(&outputs, 1, self.vocabulary)?.pop().unwrap_or_default();
         cache.tensors = present;
-        cache.length = after;
+        cache.length += tokens.len();
         Ok(logits)
+    }
+
+    /// Reads as many tokens for each row, given with how many tokens the row has read before. The caches are read
+    /// and written in place: `caches` and the outputs of `options` lie in the same memory.
+    pub(crate) fn read_rows(
+        &mut self,
+        rows: &[(&[u32], usize)],
+        caches: &[DynValue],
+        options: &RunOptions<HasSelectedOutputs>,
+    ) -> Result<Vec<Vec<f32>>, ModelError> {
+        let inputs = self.ports.feed(rows, caches)?;
+        let outputs = self.session.run_with_options(inputs, options)?;
+        last_logits(&outputs, rows.len(), self.vocabulary)
+    }
+
+    /// The names of the outputs that are the longer caches, in the order of the caches.
+    pub(crate) fn present_names(&self) -> impl Iterator<Item = &str> {
+        self.ports.layers.iter().map(|names| names.present.as_str())
+    }
+
+    /// Heads of the cache, and numbers in one head for one token.
+    pub(crate) fn cache_shape(&self) -> (usize, usize) {
+        (self.heads, self.width)
+    }
+}
+
+impl Ports {
+    /// The inputs for rows of as many tokens each. Shorter rows are padded on the right of the mask, as
+    /// `GroupQueryAttention` wants it.
+    fn feed<'a>(&'a self, rows: &[(&[u32], usize)], caches: &'a [DynValue]) -> Result<Inputs<'a>, ModelError> {
+        let width = rows.first().map_or(0, |(tokens, _)| tokens.len());
+        let table = |values: Vec<i64>| {
+            Ok::<_, ModelError>(
+                Tensor::from_array(([rows.len(), values.len() / rows.len().max(1)], values))?.into_dyn(),
+            )
+        };
+        let mut inputs: Inputs<'_> = Vec::with_capacity(self.layers.len() + 3);
+        let tokens = rows.iter().flat_map(|(tokens, _)| tokens.iter().map(|&token| i64::from(token)));
+        inputs.push(("input_ids".into(), table(tokens.collect())?.into()));
+        if self.takes_mask {
+            let total = rows.iter().map(|(_, before)| before + width).max().unwrap_or(0);
+            let mask = rows.iter().flat_map(|(_, before)| (0..total).map(move |at| i64::from(at < before + width)));
+            inputs.push(("attention_mask".into(), table(mask.collect())?.into()));
+        }
+        if self.takes_positions {
+            let positions = rows.iter().flat_map(|(_, before)| (0_i64..).skip(*before).take(width));
+            inputs.push(("position_ids".into(), table(positions.collect())?.into()));
+        }
+        for (names, past) in self.layers.iter().zip(caches) {
+            inputs.push((names.past.as_str().into(), past.into()));
+        }
+        Ok(inputs)
+    }
+}
+
+/// A graph's inputs by name.
+type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
+
+/// By row, the logits after its last token. Some graphs say them for every token read.
+fn last_logits(outputs: &SessionOutputs<'_>, rows: usize, vocabulary: usize) -> Result<Vec<Vec<f32>>, ModelError> {
+    let gone = || ModelError::Failed("the graph gave no `logits`".into());
+    let (_, logits) = outputs.get("logits").ok_or_else(gone)?.try_extract_tensor::<f32>()?;
+    let row = logits.len() / rows.max(1);
+    if row < vocabulary {
+        return Err(gone());
+    }
+    Ok(logits.chunks_exact(row).map(|logits| logits[row - vocabulary..].to_vec()).collect())
+}
+
+impl Cache {
+    /// The keys and values from `from` to `to` (tokens): by tensor, by head, by token.
+    pub(crate) fn take(&self, from: usize, to: usize) -> Result<Box<[f32]>, ModelError> {
+        let mut taken = Vec::new();
+        for tensor in &self.tensors {
+            let (shape, numbers) = tensor.try_extract_tensor::<f32>()?;
+            let width = shape.last().map_or(0, |&width| usize::try_from(width).unwrap_or(0));
+            for head in numbers.chunks_exact((self.length * width).max(1)) {
+                taken.extend_from_slice(&head[from * width..to * width]);
+            }
+        }
+        Ok(taken.into())
+    }
+
+    /// A cache of what [`take`](Self::take) gave, pieces of `tokens` tokens each, one after another.
+    pub(crate) fn of(
+        pieces: &[&[f32]],
+        tokens: usize,
+        (heads, width): (usize, usize),
+        tensors: usize,
+    ) -> Result<Self, ModelError> {
+        let (length, run) = (pieces.len() * tokens, tokens * width);
+        let tensors = (0..tensors).map(|tensor| {
+            let heads = (0..heads).map(|head| (tensor * heads + head) * run);
+            let numbers: Vec<f32> = heads
+                .clone()
+                .flat_map(|at| pieces.iter().flat_map(move |piece| piece[at..at + run].iter().copied()))
+                .collect();
+            Ok(Tensor::from_array(([1, heads.len(), length, width], numbers))?.into_dyn())
+        });
+        Ok(Self { tensors: tensors.collect::<Result<_, ModelError>>()?, length })
+    }
+
+    /// A copy of it.
+    pub(crate) fn copy(&self, shape: (usize, usize)) -> Result<Self, ModelError> {
+        Self::of(&[&self.take(0, self.length)?], self.length, shape, self.tensors.len())
     }
 }

@@ -37,10 +37,10 @@ pub enum ModelError {
         /// What is wrong with it.
         why: String,
     },
-    /// As many requests wait as may wait.
-    #[error("the model is busy and {waiting} requests wait already; try again in {} s", .retry_after.as_secs().max(1))]
+    /// As much waits as may wait.
+    #[error("the model is busy with {waiting} requests already; try again in {} s", .retry_after.as_secs().max(1))]
     QueueFull {
-        /// How many wait.
+        /// How many wait or are answered.
         waiting: usize,
         /// When it is likely to be worth another try.
         retry_after: Duration,
@@ -52,6 +52,18 @@ pub enum ModelError {
         tokens: usize,
         /// What the model reads, prompt and answer together.
         context: usize,
+    },
+    /// It took longer than it might.
+    #[error("the model had no answer within {} s", .within.as_secs_f32())]
+    TooLate {
+        /// How long it might take.
+        within: Duration,
+    },
+    /// What the answer must be was not complete when its tokens were used up. Nothing of it is given out.
+    #[error("the answer was not complete after {tokens} tokens, which is its `length`: allow more `max_tokens`")]
+    Unfinished {
+        /// Tokens written.
+        tokens: usize,
     },
     /// What was asked makes no sense: a sampling number out of its range, messages that the chat template refuses.
     #[error("the model cannot be asked this: {0}")]

@@ -10,30 +10,51 @@
 //! *Architecture Invariant*: what is streamed is final: whole characters, nothing of a stop text, never taken back.
 //! *Architecture Invariant*: text in messages is data; it cannot write a special token into the prompt.
 //!
-//! This room alone knows `ort`, `tokenizers` and `minijinja`, and reads a shop's file of examples itself. It must not know of rules, runs, calls or shops.
+//! *Architecture Invariant*: what an answer says does not depend on what else is answered or kept.
+//!
+//! This room alone knows `ort`, `tokenizers`, `llguidance` and `minijinja`, and reads a shop's file of examples itself. It
+//! must not know of rules, runs, calls or shops.
 
+mod admission;
+mod answer;
+mod beam;
 pub mod convert;
 mod decoder;
 pub mod encoder;
 mod error;
 pub mod fetch;
 mod folder;
+mod form;
+#[cfg(test)]
+mod form_tests;
 mod gguf;
 pub mod intents;
 mod model;
 mod onnx;
 pub mod policy;
+mod prefix;
+mod queue;
 mod request;
+mod rows;
 mod runtime;
 mod sampler;
+mod scheduler;
+#[cfg(test)]
+mod scheduler_tests;
 mod settings;
+mod shared;
+mod stats;
 mod stream;
 mod template;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod writing;
 
 pub use error::ModelError;
 pub use model::Model;
-pub use request::{ChatMessage, Finish, Generated, Request, Role, Sampling};
+pub use request::{
+    ChatMessage, Choice, Class, Finish, Format, Generated, Prompt, Request, Role, Sampling, TokenBytes, TokenChance,
+};
 pub use settings::Settings;
+pub use stats::{FIRST_TOKEN_EDGES_MS, Stats};

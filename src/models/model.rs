@@ -1,32 +1,27 @@
-//! The model's handle, and the one thread that owns its session.
-//!
-//! The thread steps one token at a time and looks at its inbox between any two, so that a request that nobody waits
-//! for is dropped within a step, running or waiting. One request is answered at a time; a batch is a longer list of
-//! answers under way, stepped together.
+//! The model's handle: what may be asked is checked here, on the asker's side; the rest is the
+//! [scheduler](super::scheduler)'s.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
-use super::decoder::{Cache, Decoder};
+use super::admission::{Gate, Load};
+use super::answer::Chosen;
+use super::decoder::Decoder;
 use super::error::ModelError;
 use super::folder::Folder;
-use super::request::{Finish, Generated, Request, Sampling};
-use super::sampler::Sampler;
+use super::form::Form;
+use super::prefix::{self, Prefixes};
+use super::request::{Choice, Format, Generated, Prompt, Request, Sampling, TokenBytes, TokenChance};
+use super::rows::Rows;
+use super::scheduler::{Job, Progress, Scheduler};
 use super::settings::Settings;
-use super::stream::{Detokenizer, StopTexts};
+use super::stats::{Counters, Stats};
 use super::template::ChatTemplate;
 use super::tokens::Tokens;
-
-/// Tokens of a prompt that are read in one step. Larger reads a little faster; smaller lets a long prompt be given
-/// up sooner and needs less memory.
-const PROMPT_STEP_TOKENS: usize = 256;
 
 /// A loaded model: a cheap handle, to be cloned and shared.
 #[derive(Clone)]
@@ -39,11 +34,12 @@ struct Inner {
     max_new_tokens: usize,
     tokens: Arc<Tokens>,
     template: ChatTemplate,
-    /// One for each request that waits, and one for the one that is answered.
-    places: Semaphore,
-    queue: usize,
-    /// How long a request took of late, in milliseconds.
-    usual_ms: Arc<AtomicU64>,
+    /// Tokens that end an answer.
+    end: Vec<u32>,
+    gate: Arc<Gate>,
+    counters: Arc<Counters>,
+    /// Answers that one request may have written at the same time.
+    rows: usize,
     inbox: mpsc::Sender<Job>,
 }
 
@@ -62,30 +58,36 @@ impl Model {
         let folder = Folder::read(&settings.folder)?;
         let decoder = Decoder::load(settings.library()?, &folder.graph, &folder.shape, settings.threads())?;
         let (inbox, jobs) = mpsc::channel();
-        let queue = settings.queue.clamp(1, 1000);
-        let tokens = Arc::new(folder.tokens);
-        let usual_ms = Arc::new(AtomicU64::new(2000));
-        let worker = Worker {
-            decoder,
-            tokens: Arc::clone(&tokens),
-            end: folder.end,
-            usual_ms: Arc::clone(&usual_ms),
-            waiting: VecDeque::new(),
-        };
+        let (count, tokens) = (settings.rows.clamp(1, 64), Arc::new(folder.tokens));
+        let context = settings.context_tokens.clamp(1, folder.shape.max_position_embeddings.max(1));
+        // One more is kept for people.
+        let rows = Rows::new(decoder, if count > 1 { count + 1 } else { 1 }, context)?;
+        let most =
+            Load { requests: settings.queue.clamp(1, 10_000) + count, tokens: settings.queue_tokens.max(context) };
+        let (gate, counters) = (Gate::new(most), Arc::new(Counters::default()));
+        let scheduler = Scheduler::new(
+            rows,
+            Arc::clone(&tokens),
+            folder.end.clone(),
+            Prefixes::new(settings.prefix_cache_bytes),
+            Arc::clone(&counters),
+            Arc::clone(&gate),
+        );
         std::thread::Builder::new()
             .name("model".into())
-            .spawn(move || worker.run(&jobs))
+            .spawn(move || scheduler.run(&jobs))
             .map_err(|error| ModelError::Failed(format!("its thread did not start: {error}")))?;
         Ok(Self(Arc::new(Inner {
             name: folder.name,
             digest: folder.digest,
-            context: settings.context_tokens.clamp(1, folder.shape.max_position_embeddings.max(1)),
+            context,
             max_new_tokens: settings.max_new_tokens.max(1),
             tokens,
             template: folder.template,
-            places: Semaphore::new(queue + 1),
-            queue,
-            usual_ms,
+            end: folder.end,
+            gate,
+            counters,
+            rows: count,
             inbox,
         })))
     }
@@ -113,15 +115,21 @@ impl Model {
         self.encode(text).map(|tokens| tokens.len())
     }
 
-    /// Answers a request. `on_text` gets the text as it is written, piece by piece, whole characters only, nothing
-    /// of a stop text; the pieces together are [`Generated::text`].
+    /// What it has done, and how it stands.
+    pub fn stats(&self) -> Stats {
+        let load = self.0.gate.load();
+        Stats { requests: load.requests, queued_tokens: load.tokens, ..self.0.counters.read() }
+    }
+
+    /// Answers a request. `on_text` gets the first answer as it is written, piece by piece, whole characters only,
+    /// nothing of a stop text; the pieces together are [`Generated::text`].
     ///
-    /// When `cancelled` is, or this future is dropped, the model gives the request up before it has read or written
-    /// two more tokens (or one more part of the prompt).
+    /// When `cancelled` is, or this future is dropped, the model gives the request up before it has written two more
+    /// tokens (or read one more block of the prompt).
     ///
     /// # Errors
     /// [`ModelError::Request`], [`ModelError::PromptTooLong`] and [`ModelError::QueueFull`] at once;
-    /// [`ModelError::Failed`], [`ModelError::Stopped`].
+    /// [`ModelError::TooLate`], [`ModelError::Failed`], [`ModelError::Stopped`].
     pub async fn generate(
         &self,
         request: Request,
@@ -129,18 +137,17 @@ impl Model {
         mut on_text: impl FnMut(&str) + Send,
     ) -> Result<Generated, ModelError> {
         let inner = &*self.0;
-        request.sampling.check()?;
-        let _place = inner.places.try_acquire().map_err(|error| match error {
-            TryAcquireError::NoPermits => {
-                let usual = inner.usual_ms.load(Ordering::Relaxed);
-                ModelError::QueueFull {
-                    waiting: inner.queue,
-                    retry_after: Duration::from_millis(usual.saturating_mul(inner.queue as u64)),
-                }
-            }
-            TryAcquireError::Closed => ModelError::Stopped,
-        })?;
-        let prompt = inner.template.render(&request.messages, &inner.tokens)?;
+        let arrived = Instant::now();
+        let sampling = request.sampling;
+        sampling.check()?;
+        if sampling.rows() > inner.rows {
+            let most = inner.rows;
+            return Err(ModelError::Request(format!("at most {most} answers are written at a time (`model.rows`)")));
+        }
+        let prompt = match &request.prompt {
+            Prompt::Chat(messages) => inner.template.render(messages, &inner.tokens)?,
+            Prompt::Text(text) => inner.tokens.plain(text),
+        };
         let prompt_digest = hex::encode(&Sha256::digest(&prompt)[..16]);
         let prompt = self.encode(&prompt)?;
         if prompt.is_empty() {
@@ -151,24 +158,78 @@ impl Model {
             return Err(ModelError::PromptTooLong { tokens: prompt.len(), context: inner.context });
         }
         let prompt_tokens = prompt.len();
-        let (watcher, mut progress) = unbounded_channel();
-        let sampling = request.sampling;
         let most = sampling.max_tokens.min(inner.max_new_tokens).min(room);
-        let job = Job { prompt, sampling, most, cancelled: cancelled.clone(), watcher };
+        let form = match request.format {
+            Some(format) => Some(self.form(format, &sampling).await?),
+            None => None,
+        };
+        if sampling.logprobs.is_some() {
+            inner.tokens.words()?;
+        }
+        let searches = sampling.beams > 1;
+        let _place = inner.gate.enter(request.class, &request.shop, prompt_tokens + most * sampling.rows())?;
+        let (watcher, mut progress) = unbounded_channel();
+        let job = Job {
+            names: prefix::names(&inner.digest, None, &prompt),
+            prompt,
+            sampling,
+            form,
+            most,
+            class: request.class,
+            shop: request.shop,
+            arrived,
+            within: request.within,
+            cancelled: cancelled.clone(),
+            watcher,
+        };
         inner.inbox.send(job).map_err(|_| ModelError::Stopped)?;
-        let mut text = String::new();
         loop {
             match progress.recv().await.ok_or(ModelError::Stopped)? {
-                Progress::Text(piece) => {
-                    on_text(&piece);
-                    text.push_str(&piece);
-                }
-                Progress::Done(finish, completion_tokens) => {
-                    return Ok(Generated { text, finish, prompt_tokens, completion_tokens, prompt_digest });
+                Progress::Text(piece) => on_text(&piece),
+                Progress::Done(choices, cached_tokens) => {
+                    let mut choices: Vec<Choice> = choices.into_iter().map(|it| self.with_logprobs(it)).collect();
+                    let completion_tokens = choices.iter().map(|choice| choice.completion_tokens).sum();
+                    let others = choices.split_off(choices.len().min(1));
+                    let first = choices.pop().ok_or(ModelError::Stopped)?;
+                    if searches {
+                        on_text(&first.text);
+                    }
+                    return Ok(Generated {
+                        text: first.text,
+                        finish: first.finish,
+                        logprobs: first.logprobs,
+                        others,
+                        prompt_tokens,
+                        cached_tokens,
+                        completion_tokens,
+                        prompt_digest,
+                    });
                 }
                 Progress::Failed(error) => return Err(error),
             }
         }
+    }
+
+    /// Makes the form of an answer, away from the threads that must not wait.
+    async fn form(&self, format: Format, sampling: &Sampling) -> Result<Form, ModelError> {
+        if !sampling.stop.is_empty() {
+            return Err(ModelError::Request("`stop` would cut an answer that has a `format`: leave it out".into()));
+        }
+        let (tokens, end) = (Arc::clone(&self.0.tokens), self.0.end.first().copied());
+        let end = end.ok_or_else(|| ModelError::Request("this model has no token that ends an answer".into()))?;
+        tokio::task::spawn_blocking(move || tokens.form(&format, end)).await.map_err(|_| ModelError::Stopped)?
+    }
+
+    fn with_logprobs(&self, (choice, chosen): (Choice, Vec<Chosen>)) -> Choice {
+        let Ok(words) = (if chosen.is_empty() { Ok(&[][..]) } else { self.0.tokens.words() }) else { return choice };
+        let bytes = |&(id, logprob): &(u32, f32)| TokenBytes {
+            id,
+            bytes: words.get(id as usize).cloned().unwrap_or_default(),
+            logprob,
+        };
+        let chance =
+            |it: &Chosen| TokenChance { token: bytes(&it.token), likeliest: it.likeliest.iter().map(bytes).collect() };
+        Choice { logprobs: chosen.iter().map(chance).collect(), ..choice }
     }
 
     fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
@@ -178,134 +239,4 @@ impl Model {
         }
         self.0.tokens.encode(text)
     }
-}
-
-/// A request on its way to the model's thread.
-struct Job {
-    prompt: Vec<u32>,
-    sampling: Sampling,
-    /// Tokens to write at most.
-    most: usize,
-    cancelled: CancellationToken,
-    watcher: UnboundedSender<Progress>,
-}
-
-impl Job {
-    fn nobody_waits(&self) -> bool {
-        self.cancelled.is_cancelled() || self.watcher.is_closed()
-    }
-}
-
-/// What the thread tells the one who waits. Nobody may be there to hear it.
-enum Progress {
-    Text(String),
-    Done(Finish, usize),
-    Failed(ModelError),
-}
-
-/// The model's thread.
-struct Worker {
-    decoder: Decoder,
-    tokens: Arc<Tokens>,
-    end: Vec<u32>,
-    usual_ms: Arc<AtomicU64>,
-    waiting: VecDeque<Job>,
-}
-
-impl Worker {
-    fn run(mut self, inbox: &mpsc::Receiver<Job>) {
-        while let Ok(job) = inbox.recv() {
-            self.waiting.push_back(job);
-            while let Some(job) = self.waiting.pop_front() {
-                let started = Instant::now();
-                let end = match self.answer(&job, inbox) {
-                    Ok((finish, written)) => Progress::Done(finish, written),
-                    Err(error) => {
-                        tracing::error!(%error, "the model failed on a request");
-                        Progress::Failed(error)
-                    }
-                };
-                let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let usual = self.usual_ms.load(Ordering::Relaxed);
-                self.usual_ms.store(usual.saturating_mul(3).saturating_add(took) / 4, Ordering::Relaxed);
-                let _ = job.watcher.send(end);
-            }
-        }
-    }
-
-    /// Takes in what has come, and lets go of what nobody waits for.
-    fn look_around(&mut self, inbox: &mpsc::Receiver<Job>) {
-        self.waiting.extend(inbox.try_iter());
-        self.waiting.retain(|job| {
-            let wanted = !job.nobody_waits();
-            if !wanted {
-                let _ = job.watcher.send(Progress::Done(Finish::Cancelled, 0));
-            }
-            wanted
-        });
-    }
-
-    fn answer(&mut self, job: &Job, inbox: &mpsc::Receiver<Job>) -> Result<(Finish, usize), ModelError> {
-        let mut answer = Answer {
-            cache: self.decoder.empty_cache()?,
-            sampler: Sampler::new(&job.sampling, self.decoder.vocabulary(), &job.prompt),
-            detokenizer: Detokenizer::default(),
-            stops: StopTexts::new(&job.sampling.stop),
-            written: 0,
-        };
-        let mut logits = Vec::new();
-        for part in job.prompt.chunks(PROMPT_STEP_TOKENS) {
-            self.look_around(inbox);
-            if job.nobody_waits() {
-                return Ok((Finish::Cancelled, 0));
-            }
-            logits = self.decoder.read(part, &mut answer.cache)?;
-        }
-        loop {
-            let token = answer.sampler.next(&mut logits);
-            answer.written += 1;
-            let (text, finish) = self.take(&mut answer, token, job.most);
-            if !text.is_empty() {
-                // An error means that nobody waits, which is looked at below.
-                let _ = job.watcher.send(Progress::Text(text));
-            }
-            if let Some(finish) = finish {
-                return Ok((finish, answer.written));
-            }
-            self.look_around(inbox);
-            if job.nobody_waits() {
-                return Ok((Finish::Cancelled, answer.written));
-            }
-            logits = self.decoder.read(&[token], &mut answer.cache)?;
-        }
-    }
-
-    /// What may be shown now that `token` was written, and whether it was the last.
-    fn take(&self, answer: &mut Answer, token: u32, most: usize) -> (String, Option<Finish>) {
-        let ends = self.end.contains(&token);
-        let piece = if ends { String::new() } else { answer.detokenizer.push(token, &self.tokens) };
-        let (mut text, stopped) = answer.stops.push(&piece);
-        if stopped {
-            return (text, Some(Finish::Stop));
-        }
-        if !ends && answer.written < most {
-            return (text, None);
-        }
-        let (rest, stopped) = answer.stops.push(&answer.detokenizer.finish(&self.tokens));
-        text.push_str(&rest);
-        if !stopped {
-            text.push_str(&answer.stops.finish());
-        }
-        (text, Some(if ends || stopped { Finish::Stop } else { Finish::Length }))
-    }
-}
-
-/// An answer under way.
-struct Answer {
-    cache: Cache,
-    sampler: Sampler,
-    detokenizer: Detokenizer,
-    stops: StopTexts,
-    /// Tokens so far.
-    written: usize,
 }

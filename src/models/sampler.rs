@@ -7,6 +7,7 @@ pub(crate) struct Sampler {
     temperature: f32,
     top_k: usize,
     top_p: f32,
+    min_p: f32,
     penalty: f32,
     random: u64,
     /// By token: whether it is in prompt or answer already. Empty where nothing is penalised.
@@ -14,15 +15,17 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler for an answer to `prompt`, over a vocabulary of `vocabulary` tokens.
-    pub(crate) fn new(sampling: &Sampling, vocabulary: usize, prompt: &[u32]) -> Self {
+    /// A sampler for the `number`th answer to `prompt`, over a vocabulary of `vocabulary` tokens.
+    pub(crate) fn new(sampling: &Sampling, number: u64, vocabulary: usize, prompt: &[u32]) -> Self {
         let penalises = sampling.repetition_penalty != 1.0;
         let mut sampler = Self {
             temperature: sampling.temperature,
             top_k: sampling.top_k,
             top_p: sampling.top_p,
+            min_p: sampling.min_p,
             penalty: sampling.repetition_penalty,
-            random: sampling.seed,
+            // The first is the one that would be drawn alone. SplitMix64's states are spread over all numbers.
+            random: sampling.seed.wrapping_add(number.wrapping_mul(0xD1B5_4A32_D192_ED03)),
             seen: vec![false; if penalises { vocabulary } else { 0 }],
         };
         for &token in prompt {
@@ -57,6 +60,10 @@ impl Sampler {
             candidates.truncate(self.top_k);
         }
         let weight = |token: &u32| weights[*token as usize];
+        if self.min_p > 0.0 {
+            // The likeliest weighs 1.
+            candidates.retain(|token| weight(token) >= f64::from(self.min_p));
+        }
         let mut total: f64 = candidates.iter().map(weight).sum();
         if self.top_p < 1.0 {
             let spared = f64::from(1.0 - self.top_p) * total;
@@ -109,12 +116,46 @@ pub(crate) fn likeliest(logits: &[f32]) -> u32 {
     u32::try_from(best).unwrap_or(0)
 }
 
+/// How likely each token is, as log-probabilities.
+pub(crate) struct Chances {
+    logits: Vec<f32>,
+    /// The logarithm of what all weigh together.
+    total: f64,
+}
+
+impl Chances {
+    /// By the model's logits.
+    pub(crate) fn new(logits: &[f32]) -> Self {
+        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weights: f64 = logits.iter().map(|logit| f64::from(logit - most).exp()).sum();
+        Self { logits: logits.to_vec(), total: f64::from(most) + weights.ln() }
+    }
+
+    /// Of one token.
+    pub(crate) fn of(&self, token: u32) -> f32 {
+        let logit = self.logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        (f64::from(logit) - self.total) as f32
+    }
+
+    /// The `most` likeliest tokens, the likeliest first.
+    pub(crate) fn likeliest(&self, most: usize) -> Vec<(u32, f32)> {
+        let by_logit = |a: &u32, b: &u32| self.logits[*b as usize].total_cmp(&self.logits[*a as usize]).then(a.cmp(b));
+        let mut tokens: Vec<u32> = (0..).take(self.logits.len()).collect();
+        if most < tokens.len() {
+            tokens.select_nth_unstable_by(most, by_logit);
+            tokens.truncate(most);
+        }
+        tokens.sort_unstable_by(by_logit);
+        tokens.into_iter().map(|token| (token, self.of(token))).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn counts(sampling: &Sampling, logits: &[f32]) -> Vec<usize> {
-        let mut sampler = Sampler::new(sampling, logits.len(), &[]);
+        let mut sampler = Sampler::new(sampling, 0, logits.len(), &[]);
         let mut counts = vec![0; logits.len()];
         for _ in 0..4000 {
             counts[sampler.next(&mut logits.to_vec()) as usize] += 1;
@@ -137,8 +178,18 @@ mod tests {
         assert!(most[1] > 0 && most[2] + most[3] == 0, "{most:?}");
         let one = counts(&Sampling { top_p: 0.001, ..warm.clone() }, &logits);
         assert_eq!(one[0], 4000);
+        let near = counts(&Sampling { min_p: 0.55, ..warm.clone() }, &logits);
+        assert!(near[1] > 0 && near[2] + near[3] == 0, "{near:?}");
         let both = counts(&Sampling { top_k: 3, top_p: 0.6, ..warm }, &logits);
         assert!(both[0] > both[1] && both[1] > 0 && both[2] == 0, "{both:?}");
+    }
+
+    #[test]
+    fn chances_are_log_probabilities() {
+        let chances = Chances::new(&[0.5_f32, 0.3, 0.15, 0.05].map(|probability| probability.ln() + 7.0));
+        assert!((chances.of(1).exp() - 0.3).abs() < 1e-5 && chances.of(9) == f32::NEG_INFINITY);
+        let tokens = |most| chances.likeliest(most).iter().map(|(token, _)| *token).collect::<Vec<_>>();
+        assert_eq!((tokens(2), tokens(9), tokens(0)), (vec![0, 1], vec![0, 1, 2, 3], vec![]));
     }
 
     #[test]
@@ -146,7 +197,7 @@ mod tests {
         let logits: Vec<f32> = (0..50).map(|i| (i % 7) as f32).collect();
         let draw = |seed| {
             let sampling = Sampling { temperature: 0.8, seed, ..Sampling::default() };
-            let mut sampler = Sampler::new(&sampling, logits.len(), &[]);
+            let mut sampler = Sampler::new(&sampling, 0, logits.len(), &[]);
             (0..20).map(|_| sampler.next(&mut logits.clone())).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
@@ -156,7 +207,7 @@ mod tests {
     #[test]
     fn a_penalty_moves_on_from_what_was_said() {
         let sampling = Sampling { repetition_penalty: 1.5, ..Sampling::default() };
-        let mut sampler = Sampler::new(&sampling, 3, &[1]);
+        let mut sampler = Sampler::new(&sampling, 0, 3, &[1]);
         // 1 is in the prompt: 2.0 counts as 1.33. Then 0 is used up too, 1.5 counts as 1.0.
         assert_eq!(sampler.next(&mut [1.5, 2.0, -1.0]), 0);
         assert_eq!(sampler.next(&mut [1.5, 2.0, -1.0]), 1);

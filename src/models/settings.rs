@@ -15,8 +15,15 @@ pub struct Settings {
     pub folder: PathBuf,
     /// Threads for one step of the model; 0 takes one a core, at most 4.
     pub threads: usize,
-    /// Requests that may wait while another one is answered, 1 to 1000.
+    /// Requests that may wait while others are answered, 1 to 10,000.
     pub queue: usize,
+    /// Tokens that all requests together may have, of prompts and of answers as long as they may be.
+    pub queue_tokens: usize,
+    /// Answers that are written at the same time, 1 to 64. More are faster together and slower each.
+    pub rows: usize,
+    /// Bytes that beginnings of prompts may take which are kept, so that the next prompt with the same beginning
+    /// need not be read from there; 0 keeps none.
+    pub prefix_cache_bytes: usize,
     /// Tokens that one request may write at most.
     pub max_new_tokens: usize,
     /// Tokens that prompt and answer may have together, where the model itself reads more: its cache grows with
@@ -32,7 +39,10 @@ impl Settings {
             library: Some(models.join("onnxruntime").join("libonnxruntime.so")),
             folder: models.join("smollm2-135m-instruct"),
             threads: 0,
-            queue: 64,
+            queue: 256,
+            queue_tokens: 131_072,
+            rows: 8,
+            prefix_cache_bytes: 256 << 20,
             max_new_tokens: 512,
             context_tokens: 2048,
         }

@@ -1,10 +1,15 @@
 //! Between text and tokens.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tokenizers::Tokenizer;
 
 use super::error::ModelError;
+use super::form::{Form, Forms};
+use super::request::Format;
 
 /// A model's tokenizer.
 pub(crate) struct Tokens {
@@ -13,6 +18,10 @@ pub(crate) struct Tokens {
     special: Vec<String>,
     /// Bytes of text that one token stands for at most.
     longest: usize,
+    path: PathBuf,
+    /// Read when they are first needed: most models are never asked for them.
+    words: OnceLock<Result<Vec<Vec<u8>>, String>>,
+    forms: OnceLock<Result<Forms, String>>,
 }
 
 impl Tokens {
@@ -26,7 +35,7 @@ impl Tokens {
         special.sort();
         // A byte-level vocabulary writes a byte as one or two; this is an upper bound for it and exact for others.
         let longest = tokenizer.get_vocab(true).keys().map(String::len).max().unwrap_or(1).max(1);
-        Ok(Self { tokenizer, special, longest })
+        Ok(Self { tokenizer, special, longest, path: path.to_owned(), words: OnceLock::new(), forms: OnceLock::new() })
     }
 
     /// The tokens of `text`, special tokens in it included.
@@ -61,6 +70,29 @@ impl Tokens {
         self.tokenizer.token_to_id(text)
     }
 
+    /// The bytes that each token stands for. Takes a tenth of a second the first time.
+    ///
+    /// # Errors
+    /// [`ModelError::Request`] where the tokenizer is of a kind that has no bytes of its own.
+    pub(crate) fn words(&self) -> Result<&[Vec<u8>], ModelError> {
+        let read = || {
+            let file = File::open(&self.path).map_err(|error| error.to_string())?;
+            let json = serde_json::from_reader(BufReader::new(file)).map_err(|error| error.to_string())?;
+            llguidance::token_bytes_from_tokenizer_json(&json).map_err(|error| error.to_string())
+        };
+        self.words.get_or_init(read).as_deref().map_err(|why| no_bytes(why))
+    }
+
+    /// A form to hold an answer to; `end` ends it.
+    ///
+    /// # Errors
+    /// [`ModelError::Request`] where the format is not understood or cannot be met.
+    pub(crate) fn form(&self, format: &Format, end: u32) -> Result<Form, ModelError> {
+        let words = self.words()?;
+        let forms = self.forms.get_or_init(|| Forms::new(words, end).map_err(|error| error.to_string()));
+        forms.as_ref().map_err(|why| no_bytes(why))?.make(format)
+    }
+
     /// `text` with nothing in it that would be read as a special token: customers write texts, and must not be
     /// able to end their message and begin one of the system's.
     pub(crate) fn plain(&self, text: &str) -> String {
@@ -73,6 +105,10 @@ impl Tokens {
         }
         plain
     }
+}
+
+fn no_bytes(why: &str) -> ModelError {
+    ModelError::Request(format!("this model's tokens cannot be told byte by byte: {why}"))
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("lettre", &["shops"]),
+    ("llguidance", &["models"]),
     ("mail_parser", &["shops", "demo"]),
     ("ort", &["models"]),
     ("rhai", &["rules"]),

@@ -141,12 +141,13 @@ mod tests {
         let llama = Llama::new(&gguf).expect("llama");
         let read = Folder::read(&out).expect("folder");
         let mut decoder = Decoder::load(library, &read.graph, &read.shape, 1).expect("decoder");
-        assert_eq!((read.end.as_slice(), decoder.vocabulary()), (&[260][..], 261));
+        assert_eq!(read.end, [260]);
         let (mut differs, mut tokens) = (0.0_f32, Vec::new());
         for prompt in [vec![259], vec![259, 104, 101, 108, 108, 111], (40..90).collect()] {
             let mut text = prompt.clone();
             let mut cache = decoder.empty_cache().expect("cache");
             let mut logits = decoder.read(&prompt, &mut cache).expect("logits");
+            assert_eq!(logits.len(), 261);
             for _ in 0..12 {
                 let full = reference::forward(&llama, std::slice::from_ref(&text)).expect("forward");
                 let full = &full[0][text.len() - 1];

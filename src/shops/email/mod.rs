@@ -84,7 +84,9 @@ impl Mail {
     pub(crate) fn event(&self, verified: &Verified<'_>, came: &Came<'_>) -> NewEvent {
         let received = verified.delivery().received;
         let automatic = automatic::why(self, came);
-        let payload = json!({ "headers": self.headers, "text": self.text, "attachments": self.attachments });
+        let mut payload = json!({ "headers": self.headers, "text": self.text, "attachments": self.attachments });
+        // The digest of the same mail must be the same, whatever the order in which JSON is written.
+        payload.sort_all_objects();
         let payload = payload.to_string();
         // A mail without an id of its own is known by what it says; nobody can name that in an answer.
         let id = self.id.clone().unwrap_or_else(|| hex::encode(&Sha256::digest(&payload)[..16]));

@@ -1,0 +1,285 @@
+//! Rows: texts that are read and written at the same time, each with its cache.
+//!
+//! A row is opened, read into, written token by token together with others, and closed. Which place it has in the
+//! memory is nobody else's business: rows that are written together are moved next to each other when needed, and a
+//! row that ends is replaced by the last one. A graph that cannot be run over several rows has a cache of its own for
+//! each, and writes them one after another: slower, and the same answers.
+//!
+//! *Architecture Invariant*: what a row reads and writes does not depend on the other rows, bit by bit.
+
+use super::decoder::{Cache, Decoder};
+use super::error::ModelError;
+use super::shared::Shared;
+
+/// Names an open row. Not to be used after it was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowId(usize);
+
+/// A decoder with the caches of several rows.
+pub(crate) struct Rows {
+    caches: Caches,
+    decoder: Decoder,
+    rows: Vec<Option<Row>>,
+}
+
+enum Caches {
+    /// In one piece of memory; the row in each place.
+    Together(Shared, Vec<Option<RowId>>),
+    /// By row.
+    Apart(Vec<Option<Cache>>),
+}
+
+struct Row {
+    /// Tokens read and written.
+    length: usize,
+    /// Its place in the shared memory.
+    place: usize,
+}
+
+impl Rows {
+    /// Up to `rows` rows of up to `positions` tokens.
+    pub(crate) fn new(mut decoder: Decoder, rows: usize, positions: usize) -> Result<Self, ModelError> {
+        let caches = if Shared::suits(&mut decoder) {
+            Caches::Together(Shared::new(&decoder, rows, positions)?, vec![None; rows])
+        } else {
+            tracing::info!("the model's graph cannot run several rows at once: they are run one after another");
+            Caches::Apart((0..rows).map(|_| None).collect())
+        };
+        Ok(Self { caches, decoder, rows: (0..rows).map(|_| None).collect() })
+    }
+
+    /// Whether several rows are one run.
+    pub(crate) fn together(&self) -> bool {
+        matches!(self.caches, Caches::Together(..))
+    }
+
+    /// How many more can be opened.
+    pub(crate) fn free(&self) -> usize {
+        self.rows.iter().filter(|row| row.is_none()).count()
+    }
+
+    /// Opens an empty row, where there is a free one.
+    pub(crate) fn open(&mut self) -> Result<Option<RowId>, ModelError> {
+        let Some(at) = self.rows.iter().position(Option::is_none) else { return Ok(None) };
+        let id = RowId(at);
+        let place = match &mut self.caches {
+            Caches::Together(_, places) => {
+                let place = places.iter().position(Option::is_none).unwrap_or(0);
+                places[place] = Some(id);
+                place
+            }
+            Caches::Apart(caches) => {
+                caches[at] = Some(self.decoder.empty_cache()?);
+                0
+            }
+        };
+        self.rows[at] = Some(Row { length: 0, place });
+        Ok(Some(id))
+    }
+
+    /// Ends a row.
+    pub(crate) fn close(&mut self, id: RowId) {
+        let Some(row) = self.rows[id.0].take() else { return };
+        match &mut self.caches {
+            Caches::Together(shared, places) => {
+                places[row.place] = None;
+                if places.iter().all(Option::is_none) {
+                    shared.forget();
+                }
+            }
+            Caches::Apart(caches) => caches[id.0] = None,
+        }
+    }
+
+    fn at(&self, id: RowId) -> (usize, usize) {
+        self.rows[id.0].as_ref().map_or((0, 0), |row| (row.place, row.length))
+    }
+
+    fn grow(&mut self, id: RowId, tokens: usize) {
+        if let Some(row) = &mut self.rows[id.0] {
+            row.length += tokens;
+        }
+    }
+
+    /// Reads a part of a prompt into a row; the logits after it.
+    pub(crate) fn read(&mut self, id: RowId, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let (place, length) = self.at(id);
+        let logits = match &mut self.caches {
+            Caches::Together(shared, _) => {
+                shared.read(&mut self.decoder, place, &[(tokens, length)])?.pop().unwrap_or_default()
+            }
+            Caches::Apart(caches) => match &mut caches[id.0] {
+                Some(cache) => self.decoder.read(tokens, cache)?,
+                None => Vec::new(),
+            },
+        };
+        self.grow(id, tokens.len());
+        Ok(logits)
+    }
+
+    /// Writes one token to each of the rows; the logits after it, by row.
+    pub(crate) fn write(&mut self, tokens: &[(RowId, u32)]) -> Result<Vec<Vec<f32>>, ModelError> {
+        if !self.together() {
+            return tokens.iter().map(|(id, token)| self.read(*id, &[*token])).collect();
+        }
+        self.gather(tokens);
+        let mut by_place: Vec<(usize, usize)> =
+            tokens.iter().enumerate().map(|(at, (id, _))| (self.at(*id).0, at)).collect();
+        by_place.sort_unstable();
+        let feed: Vec<(&[u32], usize)> =
+            by_place.iter().map(|&(_, at)| (std::slice::from_ref(&tokens[at].1), self.at(tokens[at].0).1)).collect();
+        let mut logits = vec![Vec::new(); tokens.len()];
+        if let Caches::Together(shared, _) = &mut self.caches {
+            for ((_, at), row) in by_place.iter().zip(shared.read(&mut self.decoder, 0, &feed)?) {
+                logits[*at] = row;
+            }
+        }
+        tokens.iter().for_each(|(id, _)| self.grow(*id, 1));
+        Ok(logits)
+    }
+
+    /// Moves rows so that these ones have the first places.
+    fn gather(&mut self, tokens: &[(RowId, u32)]) {
+        let wanted = |id: Option<RowId>| id.is_some_and(|id| tokens.iter().any(|(it, _)| *it == id));
+        for &(id, _) in tokens {
+            let (from, length) = self.at(id);
+            if from < tokens.len() {
+                continue;
+            }
+            let Caches::Together(shared, places) = &mut self.caches else { return };
+            // There is one: as many places as rows, and this row is in none of them.
+            let Some(to) = (0..tokens.len()).find(|&place| !wanted(places[place])) else { return };
+            let other = places[to];
+            let other_length = other.map_or(0, |other| self.rows[other.0].as_ref().map_or(0, |row| row.length));
+            let kept = other.map(|_| shared.take(to, 0, other_length));
+            shared.copy(from, to, 0, length);
+            if let Some(kept) = kept {
+                shared.put(from, 0, other_length, &kept);
+            }
+            places.swap(from, to);
+            for (id, place) in [(Some(id), to), (other, from)] {
+                if let Some(row) = id.and_then(|id| self.rows[id.0].as_mut()) {
+                    row.place = place;
+                }
+            }
+        }
+    }
+
+    /// Makes `to` what `from` is. Of what `to` has read, the first `same` tokens are those of `from`, and are not copied.
+    pub(crate) fn copy(&mut self, from: RowId, to: RowId, same: usize) -> Result<(), ModelError> {
+        let ((source, length), (target, there)) = (self.at(from), self.at(to));
+        match &mut self.caches {
+            Caches::Together(shared, _) => shared.copy(source, target, same.min(there), length),
+            Caches::Apart(caches) => {
+                let shape = self.decoder.cache_shape();
+                caches[to.0] = caches[from.0].as_ref().map(|cache| cache.copy(shape)).transpose()?;
+            }
+        }
+        if let Some(row) = &mut self.rows[to.0] {
+            row.length = length;
+        }
+        Ok(())
+    }
+
+    /// The keys and values of a row's last `tokens` tokens.
+    pub(crate) fn take_last(&self, id: RowId, tokens: usize) -> Result<Box<[f32]>, ModelError> {
+        let (place, length) = self.at(id);
+        let from = length - tokens.min(length);
+        match &self.caches {
+            Caches::Together(shared, _) => Ok(shared.take(place, from, length)),
+            Caches::Apart(caches) => caches[id.0].as_ref().map_or(Ok(Box::default()), |cache| cache.take(from, length)),
+        }
+    }
+
+    /// Appends what [`take_last`](Self::take_last) gave of other rows, pieces of `tokens` tokens each: as if the row
+    /// had read them.
+    pub(crate) fn put(&mut self, id: RowId, pieces: &[&[f32]], tokens: usize) -> Result<(), ModelError> {
+        let (place, length) = self.at(id);
+        match &mut self.caches {
+            Caches::Together(shared, _) => {
+                for (at, piece) in pieces.iter().enumerate() {
+                    let from = length + at * tokens;
+                    shared.put(place, from, from + tokens, piece);
+                }
+            }
+            Caches::Apart(caches) => {
+                let before = match &caches[id.0] {
+                    Some(cache) => (0..length / tokens.max(1))
+                        .map(|at| cache.take(at * tokens, (at + 1) * tokens))
+                        .collect::<Result<Vec<_>, _>>()?,
+                    None => Vec::new(),
+                };
+                let all: Vec<&[f32]> = before.iter().map(AsRef::as_ref).chain(pieces.iter().copied()).collect();
+                let (shape, tensors) = (self.decoder.cache_shape(), self.decoder.cache_tensors());
+                caches[id.0] = Some(Cache::of(&all, tokens, shape, tensors)?);
+            }
+        }
+        self.grow(id, pieces.len() * tokens);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::convert::convert;
+    use super::super::folder::Folder;
+    use super::super::gguf::Quant;
+    use super::super::settings::Settings;
+    use super::super::tests::{random_llama, real};
+    use super::*;
+
+    /// Rows in one memory and rows apart: the same numbers, whatever is opened, closed, moved, copied and put in.
+    #[test]
+    fn rows_together_are_as_rows_apart() {
+        let Some(Settings { library: Some(library), .. }) = real("rows_together_are_as_rows_apart") else { return };
+        let folder = tempfile::tempdir().expect("folder");
+        let (gguf, out) = (folder.path().join("model.gguf"), folder.path().join("model"));
+        std::fs::write(&gguf, random_llama(5, Quant::Q8_0, true).bytes()).expect("written");
+        convert(&gguf, &out, |_| {}).expect("converted");
+        let read = Folder::read(&out).expect("folder");
+        let decoder = || Decoder::load(&library, &read.graph, &read.shape, 1).expect("decoder");
+        let together = Rows::new(decoder(), 4, 64).expect("rows");
+        assert!(together.together());
+        let apart = Rows {
+            caches: Caches::Apart(vec![None, None, None, None]),
+            decoder: decoder(),
+            rows: together.rows.iter().map(|_| None).collect(),
+        };
+        let done: Vec<Vec<Vec<f32>>> = [together, apart].map(play).into();
+        assert!(done[0].len() > 8 && done[0] == done[1]);
+    }
+
+    fn play(mut rows: Rows) -> Vec<Vec<f32>> {
+        let mut said = Vec::new();
+        let open = |rows: &mut Rows| rows.open().expect("opened").expect("a free row");
+        let (a, b, c) = (open(&mut rows), open(&mut rows), open(&mut rows));
+        for (row, text) in [(a, &[7_u32, 8, 9, 10][..]), (b, &[20, 21]), (c, &[30, 31, 32])] {
+            said.push(rows.read(row, text).expect("read"));
+        }
+        said.extend(rows.write(&[(a, 40), (b, 41), (c, 42)]).expect("written"));
+        let kept = rows.take_last(a, 5).expect("taken");
+        // What stands before the last one goes: it moves.
+        rows.close(a);
+        said.extend(rows.write(&[(c, 50), (b, 51)]).expect("written"));
+        // A row that is not written changes places with one that is.
+        said.extend(rows.write(&[(c, 52)]).expect("written"));
+        let d = open(&mut rows);
+        rows.put(d, &[&kept], 5).expect("put");
+        said.extend(rows.write(&[(b, 60), (d, 61)]).expect("written"));
+        let e = open(&mut rows);
+        rows.copy(d, e, 0).expect("copied");
+        said.extend(rows.write(&[(e, 70), (d, 71), (c, 72)]).expect("written"));
+        rows.copy(e, d, 5).expect("copied");
+        said.extend(rows.write(&[(d, 80), (e, 80)]).expect("written"));
+        assert_eq!(said[said.len() - 1], said[said.len() - 2]);
+        let f = rows.open().expect("asked");
+        assert!(f.is_none() && rows.free() == 0);
+        [b, c, d, e].into_iter().for_each(|row| rows.close(row));
+        assert_eq!(rows.free(), 4);
+        // The memory was given back, and works again.
+        let again = open(&mut rows);
+        said.push(rows.read(again, &[7, 8, 9, 10]).expect("read"));
+        assert_eq!(said[said.len() - 1], said[0]);
+        said
+    }
+}
