@@ -99,7 +99,7 @@ impl App {
             Some(encoder) => Some(encoder),
             None => load_encoder(config).await?,
         };
-        let registry = Arc::new(registry(deps(config, model.clone(), encoder))?);
+        let registry = Arc::new(registry(deps(config, model.clone(), encoder.clone()))?);
 
         let (mut shops, mut books) = (Vec::new(), BTreeMap::new());
         for (id, settings) in &config.shops {
@@ -174,6 +174,7 @@ impl App {
             rules: Arc::new(answers),
             tokens,
             clock,
+            models: http::Models { language: model.clone(), encoder: encoder.clone() },
             metrics: http::Metrics::default(),
             body_limit: config.server.body_limit,
             read_timeout: config.server.read_timeout,

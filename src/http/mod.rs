@@ -14,6 +14,7 @@ mod dead;
 mod deliveries;
 mod guard;
 mod metrics;
+mod openai;
 mod pauses;
 mod problem;
 mod rules;
@@ -35,6 +36,7 @@ use axum::routing::{get, post};
 
 use crate::domain::{Clock, Secrets, ShopId, Source};
 pub use metrics::Metrics;
+pub use openai::Models;
 pub use problem::Problem;
 pub use seams::{
     Accept, Accepted, Activation, Check, Dead, DeadOnes, IntakeError, Page, Reading, ReadingError, RuleBook, Says,
@@ -59,6 +61,8 @@ pub struct Http {
     pub tokens: Arc<dyn Tokens>,
     /// Who tells the time.
     pub clock: Arc<dyn Clock>,
+    /// The models that may be asked by themselves.
+    pub models: Models,
     /// What is counted.
     pub metrics: Metrics,
     /// The largest body that is read, in bytes.
@@ -106,6 +110,8 @@ pub fn router(http: Http) -> Router {
         .route("/v1/runs/{id}/retry", post(dead::retry))
         .route("/v1/runs/{id}/drop", post(dead::drop_run))
         .route_layer(from_fn_with_state(http.answer_timeout, guard::in_time))
+        // Models take longer, and see to that themselves.
+        .merge(openai::routes())
         .route_layer(from_fn_with_state(Arc::clone(&http), guard::with_token));
     Router::new()
         .route("/health", get(api::health))

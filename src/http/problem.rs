@@ -1,5 +1,7 @@
 //! Errors as problem documents (RFC 9457).
 
+use std::fmt;
+
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -20,6 +22,11 @@ impl Problem {
     /// A problem of a kind: `code` is stable, `title` is the same for all of its kind.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
         Self { status, code, title, detail: String::new(), hint: String::new(), header: None }
+    }
+
+    /// The status that it is answered with.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// What went wrong this time.
@@ -46,6 +53,12 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something failed in here")
             .detail("the request was not carried out")
             .hint("try again; the log of this process says what failed")
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.title, self.detail, self.hint)
     }
 }
 

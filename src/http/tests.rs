@@ -194,6 +194,7 @@ async fn door(shops: &[&str]) -> Door {
         rules: Arc::<World>::clone(&world),
         tokens: Arc::<World>::clone(&world),
         clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
+        models: Models::default(),
         metrics: Metrics::default(),
         body_limit: 1000,
         read_timeout: Duration::from_millis(200),

@@ -23,6 +23,7 @@ mod limits;
 mod many_waiting;
 mod migrating;
 mod models;
+mod openai;
 mod pages;
 mod pauses;
 mod person;

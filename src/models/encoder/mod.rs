@@ -76,6 +76,8 @@ pub struct Embedding {
     pub vector: Vec<f32>,
     /// Whether the text was too long, and only its beginning is in the vector.
     pub truncated: bool,
+    /// Tokens that were read of it, with what the encoder wants before and around it.
+    pub tokens: usize,
 }
 
 /// A loaded encoder: a cheap handle, to be cloned and shared.
@@ -177,15 +179,15 @@ impl Encoder {
         })?;
         let read = |text: &T| inner.tokenizer.read(&format!("{}{}", inner.prompt, text.as_ref()), inner.longest);
         let read: Vec<tokenizer::Read> = texts.iter().map(read).collect::<Result<_, _>>()?;
-        let truncated: Vec<bool> = read.iter().map(|read| read.truncated).collect();
+        let lengths: Vec<(bool, usize)> = read.iter().map(|read| (read.truncated, read.tokens.len())).collect();
         let (answer, embedded) = oneshot::channel();
         let waiting: VecDeque<_> = read.into_iter().map(|read| read.tokens).enumerate().collect();
         let vectors = vec![Vec::new(); waiting.len()];
         let job = Job { waiting, vectors, answer: Some(answer), began: Instant::now(), place: Some(place) };
         inner.inbox.send(job).map_err(|_| ModelError::Stopped)?;
         let vectors = embedded.await.map_err(|_| ModelError::Stopped)??;
-        let embedding = |(vector, truncated)| Embedding { vector, truncated };
-        Ok(vectors.into_iter().zip(truncated).map(embedding).collect())
+        let embedding = |(vector, (truncated, tokens))| Embedding { vector, truncated, tokens };
+        Ok(vectors.into_iter().zip(lengths).map(embedding).collect())
     }
 }
 

@@ -1,0 +1,87 @@
+//! The models as clients of OpenAI's API expect them: `/v1/models`, `/v1/chat/completions`, `/v1/completions`,
+//! `/v1/embeddings`. The forms are those of its API reference (platform.openai.com/docs/api-reference); beside its own
+//! options `top_k`, `min_p`, `repetition_penalty` and `beams` are known, as other servers of open models have them.
+//!
+//! What is not known or cannot be done is refused by its name, never left out in silence. A client that hangs up gives
+//! its request up.
+//!
+//! *Architecture Invariant*: errors here are in that API's form (`error` with `message`, `type`, `param`, `code`), since
+//! that is what its clients read; a missing token is refused before, as everywhere.
+
+mod answers;
+mod asked;
+mod chat;
+mod completions;
+mod embeddings;
+mod refused;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json as JsonBody;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use serde_json::{Value as Json, json};
+
+use super::Http;
+use crate::models::Model;
+use crate::models::encoder::Encoder;
+use refused::Refusal;
+
+/// How long one answer may take, waiting included.
+const WITHIN: Duration = Duration::from_secs(300);
+
+/// The models that are there to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Models {
+    /// The language model.
+    pub language: Option<Model>,
+    /// The encoder.
+    pub encoder: Option<Encoder>,
+}
+
+impl Models {
+    /// The language model, where it is called so.
+    fn language(&self, name: &str) -> Result<&Model, Refusal> {
+        let it = self.language.as_ref().ok_or_else(|| Refusal::no_model("language model"))?;
+        if it.name() == name { Ok(it) } else { Err(Refusal::other_model(name, it.name())) }
+    }
+
+    /// The encoder, where it is called so.
+    fn encoder(&self, name: &str) -> Result<&Encoder, Refusal> {
+        let it = self.encoder.as_ref().ok_or_else(|| Refusal::no_model("encoder"))?;
+        if it.name() == name { Ok(it) } else { Err(Refusal::other_model(name, it.name())) }
+    }
+
+    fn all(&self) -> Vec<Json> {
+        let language = self.language.as_ref().map(|it| (it.name(), it.digest()));
+        let encoder = self.encoder.as_ref().map(|it| (it.name(), it.digest()));
+        let shown = |(name, digest): (&str, &str)| json!({ "id": name, "object": "model", "created": 0, "owned_by": "storehand", "digest": digest });
+        language.into_iter().chain(encoder).map(shown).collect()
+    }
+}
+
+/// The routes, to be put behind the token.
+pub(super) fn routes() -> Router<Arc<Http>> {
+    Router::new()
+        .route("/v1/models", get(models))
+        .route("/v1/models/{name}", get(model))
+        .route("/v1/chat/completions", post(chat::complete))
+        .route("/v1/completions", post(completions::complete))
+        .route("/v1/embeddings", post(embeddings::embed))
+}
+
+async fn models(State(http): State<Arc<Http>>) -> JsonBody<Json> {
+    JsonBody(json!({ "object": "list", "data": http.models.all() }))
+}
+
+async fn model(State(http): State<Arc<Http>>, Path(name): Path<String>) -> Result<JsonBody<Json>, Refusal> {
+    let all = http.models.all();
+    let named = all.iter().find(|it| it["id"] == name.as_str()).cloned();
+    named.map(JsonBody).ok_or_else(|| {
+        let known: Vec<&str> = all.iter().filter_map(|it| it["id"].as_str()).collect();
+        Refusal::other_model(&name, &known.join("`, `"))
+    })
+}

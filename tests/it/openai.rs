@@ -1,0 +1,158 @@
+//! The models by OpenAI's API, asked by its own clients for Python and Node.
+//!
+//! Needs the fetched models, and the clients: `STOREHAND_TEST_OPENAI_PYTHON` names a Python that has `openai`,
+//! `STOREHAND_TEST_OPENAI_NODE` a folder that has it in `node_modules`. What is missing is said as `SKIPPED`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use crate::support::TestApp;
+
+const MODEL: &str = "smollm2-135m-instruct";
+const ENCODER: &str = "multilingual-e5-small";
+
+/// A server with the fetched models, or nothing where they are not there.
+async fn with_models(test: &str) -> Option<TestApp> {
+    let models = std::env::var_os("STOREHAND_TEST_MODELS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models"), PathBuf::from);
+    if !models.join(MODEL).join("model.onnx").exists() {
+        eprintln!("SKIPPED: {test}: no model in {}; `storehand model fetch` gets one", models.display());
+        return None;
+    }
+    let folder = models.display().to_string();
+    let settings = [("STOREHAND_MODEL__ENABLED", "on"), ("STOREHAND_MODEL__FOLDER", folder.as_str())];
+    Some(TestApp::start_with(&[], &settings).await)
+}
+
+/// Runs a client's program to its end.
+async fn client(it: &TestApp, mut program: Command, arguments: &[&str]) {
+    let (status, listed) = it.get("/v1/models").await;
+    assert_eq!(status, 200, "{listed}");
+    let has_encoder = listed["data"].as_array().expect("a list").iter().any(|model| model["id"] == ENCODER);
+    let url = format!("http://{}/v1", it.app.address);
+    program.args(arguments).args([url.as_str(), &it.token, MODEL, if has_encoder { ENCODER } else { "-" }]);
+    let ran = tokio::task::spawn_blocking(move || program.output()).await.expect("a thread").expect("it runs");
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success() && out.trim_end().ends_with("ok"), "{out}\n{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openais_client_for_python_is_served() {
+    let Some(python) = std::env::var_os("STOREHAND_TEST_OPENAI_PYTHON") else {
+        eprintln!("SKIPPED: openais_client_for_python_is_served: STOREHAND_TEST_OPENAI_PYTHON names no Python");
+        return;
+    };
+    let Some(it) = with_models("openais_client_for_python_is_served").await else { return };
+    client(&it, Command::new(python), &["tests/fixtures/openai/client.py"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openais_client_for_node_is_served() {
+    let Some(folder) = std::env::var_os("STOREHAND_TEST_OPENAI_NODE") else {
+        eprintln!("SKIPPED: openais_client_for_node_is_served: STOREHAND_TEST_OPENAI_NODE names no folder");
+        return;
+    };
+    let Some(it) = with_models("openais_client_for_node_is_served").await else { return };
+    let mut node = Command::new("node");
+    node.current_dir(folder);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/openai/client.mjs");
+    client(&it, node, &[&script.display().to_string()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_is_refused_in_the_apis_own_form_and_the_server_goes_on() {
+    let Some(it) = with_models("what_cannot_be_asked_is_refused_in_the_apis_own_form").await else { return };
+    let messages = json!([{ "role": "user", "content": "Hello" }]);
+    let chat = |more: Json| {
+        let mut asked = json!({ "model": MODEL, "messages": messages, "max_tokens": 4 });
+        asked.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        asked
+    };
+    let endless = (0..200).fold(json!({ "type": "string" }), |inner, _| json!({ "type": "array", "items": inner }));
+    for (asked, param, says) in [
+        (chat(json!({ "max_tokens": "many" })), Some("max_tokens"), "cannot be read"),
+        (chat(json!({ "messages": [] })), Some("messages"), "`messages` must be"),
+        (
+            chat(json!({ "messages": [{ "role": "wizard", "content": "x" }] })),
+            Some("messages[0].role"),
+            "no role `wizard`",
+        ),
+        (chat(json!({ "n": 100_000 })), None, "at a time"),
+        (chat(json!({ "top_logprobs": 2 })), Some("top_logprobs"), "goes with"),
+        (chat(json!({ "logit_bias": { "5": 3 } })), Some("logit_bias"), "not supported"),
+        (chat(json!({ "response_format": { "type": "yaml" } })), Some("response_format.type"), "yaml"),
+        (
+            chat(json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "x",
+                "schema": { "type": "string", "pattern": "(" } } } })),
+            None,
+            "schema",
+        ),
+        (
+            chat(
+                json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "x", "schema": false } } }),
+            ),
+            None,
+            "schema",
+        ),
+    ] {
+        let (status, answer) = it.post("/v1/chat/completions", &asked).await;
+        let error = &answer["error"];
+        assert_eq!((status, error["type"].as_str()), (400, Some("invalid_request_error")), "{asked}: {answer}");
+        if param.is_some() {
+            assert_eq!(error["param"].as_str(), param, "{answer}");
+        }
+        assert!(error["message"].as_str().expect("a message").contains(says), "{asked}: {answer}");
+    }
+    let (status, answer) = it
+        .post(
+            "/v1/chat/completions",
+            &chat(json!({ "response_format": { "type": "json_schema",
+            "json_schema": { "name": "x", "schema": endless } } })),
+        )
+        .await;
+    assert!(status == 400 || status == 413, "{status}: {answer}");
+    let (status, answer) = it.post("/v1/chat/completions", &chat(json!({}))).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["object"], "chat.completion");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_frees_the_row() {
+    let Some(it) = with_models("who_hangs_up_frees_the_row").await else { return };
+    let asked = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "Count to a thousand." }],
+        "max_tokens": 500, "stream": true });
+    let url = format!("http://{}/v1/chat/completions", it.app.address);
+    for _ in 0..12 {
+        let asking = reqwest::Client::new().post(&url).bearer_auth(&it.token).json(&asked).send().await.expect("begun");
+        assert_eq!(asking.status(), 200);
+        drop(asking);
+    }
+    // More than there are rows: were they kept, this would wait for all of them.
+    let model = it.app.model.clone().expect("a model");
+    for _ in 0..600 {
+        if model.stats().requests == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((model.stats().requests, model.stats().rows), (0, 0));
+}
+
+#[tokio::test]
+async fn without_a_model_it_says_so() {
+    let it = TestApp::start_with(&[], &[("STOREHAND_MODEL__ENABLED", "off")]).await;
+    let (status, listed) = it.get("/v1/models").await;
+    assert_eq!((status, &listed["data"]), (200, &json!([])));
+    for (page, asked) in [
+        ("/v1/chat/completions", json!({ "model": "x", "messages": [{ "role": "user", "content": "Hello" }] })),
+        ("/v1/completions", json!({ "model": "x", "prompt": "Hello" })),
+        ("/v1/embeddings", json!({ "model": "x", "input": "Hello" })),
+    ] {
+        let (status, answer) = it.post(page, &asked).await;
+        assert_eq!((status, answer["error"]["code"].as_str()), (404, Some("model_not_found")), "{answer}");
+        assert!(answer["error"]["message"].as_str().expect("a message").contains("storehand model fetch"), "{answer}");
+    }
+}
