@@ -16,6 +16,7 @@ mod bench_engine;
 mod client;
 mod dead;
 mod demo;
+mod demo_store;
 mod doctor;
 mod events;
 mod load;
