@@ -18,7 +18,7 @@ mod tokens;
 mod undo;
 mod why;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -30,10 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capabilities;
 use crate::config::{Config, Enabled};
-use crate::domain::{Clock, IdMaker, Mailer, Secret, ShopId, SystemClock};
+use crate::domain::{Clock, IdMaker, Kind, Mailer, Secret, ShopId, SystemClock};
 use crate::engine::{self, Engine, Registry};
 use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::{self, Model};
+use crate::plugins::{Folder, Grant, Grants, Plugins};
 use crate::store::{self, Store};
 pub(crate) use moments::{NotAMoment, moment};
 pub use reference::reference;
@@ -90,7 +91,8 @@ impl App {
             Some(model) => Some(model),
             None => load_model(config).await?,
         };
-        let registry = Arc::new(registry(model.clone(), config.model.languages.clone())?);
+        let plugins = plugins(config)?;
+        let registry = Arc::new(registry(model.clone(), config.model.languages.clone(), &plugins)?);
 
         let (mut shops, mut books) = (Vec::new(), BTreeMap::new());
         for (id, settings) in &config.shops {
@@ -139,6 +141,10 @@ impl App {
             watchers.push(tokio::spawn(inboxes::watch(watched, stop.clone())));
         }
 
+        if !plugins.is_empty() {
+            watchers.push(tokio::spawn(take_up_plugins(plugins.clone(), stop.clone())));
+        }
+
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
         let first_token = first_token(&*tokens, &*clock).await?;
         let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
@@ -157,8 +163,10 @@ impl App {
             rules: books,
             model: model.as_ref().map(|model| model.name().to_owned()),
         };
+        let sources = plugins.sources();
+        let inlets = config.shops.iter().map(|(id, shop)| Ok((id.clone(), shop::inlets(id, shop, &sources)?)));
         let router = http::router(Http {
-            shops: config.shops.iter().map(|(id, shop)| (id.clone(), shop::inlets(shop))).collect(),
+            shops: inlets.collect::<anyhow::Result<_>>()?,
             accept: Arc::new(answers.clone()),
             reading: Arc::new(answers.clone()),
             steering: Arc::new(answers.clone()),
@@ -225,7 +233,25 @@ pub fn model_settings(config: &Config) -> models::Settings {
 /// # Errors
 /// A capability whose declaration is wrong: a bug.
 pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
-    Ok(Arc::new(registry(None, Vec::new())?))
+    Ok(Arc::new(registry(None, Vec::new(), &Plugins::none())?))
+}
+
+/// The same with the plugins of this configuration's data folder.
+///
+/// # Errors
+/// As [`unconnected`], and where there are plugins and this machine cannot run them.
+pub fn unconnected_with_plugins(config: &Config) -> anyhow::Result<Arc<Registry>> {
+    // Nobody is asked and nothing leaves the building, so what is wanted counts as granted.
+    let plugins = Plugins::open(Folder::within(config.store.folder()), Grants::default())?;
+    Ok(Arc::new(registry(None, Vec::new(), &plugins)?))
+}
+
+/// What rules are checked against and tried with where these plugins are there.
+///
+/// # Errors
+/// As [`unconnected`].
+pub fn unconnected_with(plugins: &Arc<Plugins>) -> anyhow::Result<Arc<Registry>> {
+    Ok(Arc::new(registry(None, Vec::new(), plugins)?))
 }
 
 /// The same with the model.
@@ -234,11 +260,38 @@ pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
 /// Where there is no model, or it cannot be used.
 pub async fn unconnected_with_model(config: &Config) -> anyhow::Result<Arc<Registry>> {
     let model = load_model(config).await?.context("there is no model\n  hint: `storehand model fetch` gets one")?;
-    Ok(Arc::new(registry(Some(model), config.model.languages.clone())?))
+    let plugins = Plugins::open(Folder::within(config.store.folder()), Grants::default())?;
+    Ok(Arc::new(registry(Some(model), config.model.languages.clone(), &plugins)?))
 }
 
-fn registry(model: Option<Model>, languages: Vec<String>) -> anyhow::Result<Registry> {
-    Registry::new(capabilities::all(capabilities::Deps { model, languages })).map_err(anyhow::Error::msg)
+fn registry(model: Option<Model>, languages: Vec<String>, plugins: &Arc<Plugins>) -> anyhow::Result<Registry> {
+    let mut all = capabilities::all(capabilities::Deps { model, languages });
+    let writes: BTreeSet<&str> =
+        all.iter().map(|it| it.spec()).filter(|spec| spec.kind == Kind::Write).map(|spec| spec.name).collect();
+    all.extend(plugins.capabilities(&|name| writes.contains(name)));
+    Registry::new(all).map_err(anyhow::Error::msg)
+}
+
+/// Looks for newly installed versions of plugins, again and again.
+async fn take_up_plugins(plugins: Arc<Plugins>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(std::time::Duration::from_secs(2));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let plugins = plugins.clone();
+        let _ = tokio::task::spawn_blocking(move || plugins.take_up_installed()).await;
+    }
+}
+
+/// The plugins that are installed in the data folder, with what the shops have granted them.
+fn plugins(config: &Config) -> anyhow::Result<Arc<Plugins>> {
+    let grant = |(name, it): (&String, &crate::config::PluginGrant)| {
+        (name.clone(), Grant { granted: it.grant.iter().cloned().collect(), wants: it.wants.clone() })
+    };
+    let shops = config.shops.iter().map(|(id, shop)| (id.clone(), shop.plugins.iter().map(grant).collect()));
+    Ok(Plugins::open(Folder::within(config.store.folder()), Grants::new(shops.collect()))?)
 }
 
 /// The model, unless it is off, or not there and not demanded.

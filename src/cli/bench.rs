@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bench_backtest::{self, BacktestBench};
 use super::bench_engine::{self, EngineBench};
+use super::bench_plugins::PluginsBench;
 use super::load::{self, Measured};
 use super::{out, say};
 use crate::app::{App, Instead};
@@ -37,6 +38,8 @@ enum Verb {
     Engine(EngineBench),
     /// How many past events a second a backtest goes through
     Backtest(BacktestBench),
+    /// What an order rule costs as Rust, as a rule's conditions, and as a plugin
+    Plugins(PluginsBench),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -62,6 +65,7 @@ pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     let args = match args.verb {
         Verb::Intake(args) => args,
         Verb::Engine(args) => return bench_engine::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Verb::Plugins(args) => return args.run().map(|()| ExitCode::SUCCESS),
         Verb::Backtest(args) => return bench_backtest::run(&args).await.map(|()| ExitCode::SUCCESS),
     };
     match args.load {

@@ -25,6 +25,7 @@ mod models;
 mod pages;
 mod pauses;
 mod person;
+mod plugins;
 mod random_rules;
 mod random_shop;
 mod reconcile;

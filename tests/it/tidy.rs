@@ -46,7 +46,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("serde_yaml", &["rules"]),
     ("storehand_migrations", &["store"]),
     ("tokenizers", &["models"]),
-    ("toml", &["config", "cli"]),
+    ("toml", &["config", "cli", "plugins"]),
     ("wasmtime", &["plugins"]),
 ];
 
