@@ -23,7 +23,7 @@ pub(super) fn tags(description: &str) -> Json {
 
 /// The schema of an answer's tags.
 pub(super) fn tags_now() -> Json {
-    Shape::list(json!({ "type": "string" }), 250, "All tags that the order has now.")
+    Shape::list(json!({ "type": "string" }), 250, "All tags that it has now.")
 }
 
 /// The order that is meant and the tags that it had when the run's event was matched; `None` where its record is not

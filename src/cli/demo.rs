@@ -1,4 +1,4 @@
-//! `storehand demo`: a shop's morning, played against the real server and told as it happens.
+//! `storehand demo`: a shop's morning, played against the real server and told as it happens; `demo store`.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 use super::serve::stopped;
-use super::{Global, Hinted, model, say};
+use super::{Global, Hinted, demo_store, model, say};
 use crate::app::{App, Instead};
 use crate::config::Config;
 use crate::demo::{DemoShop, Reached, Scene, Signed, Signer, morning};
@@ -25,7 +25,10 @@ use crate::shops;
 
 /// `storehand demo`
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct DemoArgs {
+    #[command(subcommand)]
+    what: Option<Place>,
     /// The rules that the shop uses
     #[arg(long, value_name = "FOLDER", default_value = "rules")]
     rules: PathBuf,
@@ -40,12 +43,21 @@ pub(super) struct DemoArgs {
     stay: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Place {
+    /// Open a store to connect a shop of your configuration to: its Admin API, webhooks and mailbox, and a till to use
+    Store(demo_store::StoreArgs),
+}
+
 const SHOPIFY_SECRET: &str = "demo-shopify-secret";
 /// `whsec_` and base64 of 24 bytes.
 const STANDARD_SECRET: &str = "whsec_c3RvcmVoYW5kLWRlbW8tc2VjcmV0LTAx";
 const ADMIN_TOKEN: &str = "demo-admin-token";
 
 pub(super) async fn run(args: DemoArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    if let Some(Place::Store(store)) = args.what {
+        return demo_store::run(store, global).await;
+    }
     if !args.rules.is_dir() {
         let message = format!("there is no rules folder at {}", args.rules.display());
         return Err(Hinted::new(message, "run the demo in Storehand's own folder, or name one with --rules").into());

@@ -17,6 +17,7 @@ mod bench_plugins;
 mod client;
 mod dead;
 mod demo;
+mod demo_store;
 mod doctor;
 mod events;
 mod load;

@@ -16,6 +16,8 @@ pub struct DemoProduct {
     pub id: u64,
     /// What people call it.
     pub title: String,
+    /// What customers read about it, as HTML.
+    pub description: String,
     /// `ACTIVE`, `DRAFT` or `ARCHIVED`.
     pub status: String,
     /// The shop's labels.
@@ -26,6 +28,13 @@ pub struct DemoProduct {
     pub price: Decimal,
     /// ISO 4217.
     pub currency: String,
+}
+
+impl DemoProduct {
+    /// The platform's id of its one variant's stock item.
+    pub fn item(&self) -> u64 {
+        self.id + 500_000
+    }
 }
 
 /// Money that was given back.
@@ -124,7 +133,7 @@ impl Shop {
     fn shown_product(&self, id: u64) -> Option<Json> {
         let it = self.beside.products.get(&id)?;
         Some(json!({
-            "id": gid("Product", id), "title": it.title, "descriptionHtml": "", "vendor": "Acme", "productType": "",
+            "id": gid("Product", id), "title": it.title, "descriptionHtml": it.description, "vendor": "Acme", "productType": "",
             "status": it.status, "tags": it.tags, "updatedAt": "2026-11-23T09:00:00Z",
             "priceRangeV2": { "minVariantPrice": { "currencyCode": it.currency } },
             "variants": { "nodes": [{ "sku": it.sku, "price": it.price.to_string() }] },
@@ -143,6 +152,9 @@ impl Shop {
         let before = product.clone();
         if let Some(title) = asked["title"].as_str() {
             product.title = title.to_owned();
+        }
+        if let Some(description) = asked["descriptionHtml"].as_str() {
+            product.description = description.to_owned();
         }
         if let Some(status) = asked["status"].as_str() {
             product.status = status.to_owned();

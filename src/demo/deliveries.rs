@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
+use super::admin::{DemoProduct, DemoRefund};
 use super::orders::{DemoCustomer, DemoOrder};
 use crate::domain::Secret;
 use crate::shops::signature::{sign_shopify, sign_standard};
@@ -89,6 +90,35 @@ impl Signer {
             "created_at": at.to_string(), "updated_at": at.to_string(),
         });
         self.shopify(topic, &body, at)
+    }
+
+    /// `products/create` or `products/update`.
+    pub fn product(&self, topic: &str, product: &DemoProduct, at: Timestamp) -> Signed {
+        let (id, item) = (product.id, product.item());
+        let body = json!({
+            "id": id, "admin_graphql_api_id": format!("gid://shopify/Product/{id}"), "title": product.title,
+            "body_html": product.description, "vendor": "Acme", "product_type": "", "tags": product.tags.join(", "),
+            "status": product.status.to_ascii_lowercase(), "created_at": at.to_string(), "updated_at": at.to_string(),
+            "variants": [{
+                "id": id, "product_id": id, "title": "Default Title", "sku": product.sku, "inventory_item_id": item,
+                "price": product.price.to_string(), "admin_graphql_api_id": format!("gid://shopify/ProductVariant/{id}"),
+            }],
+        });
+        self.shopify(topic, &body, at)
+    }
+
+    /// `refunds/create`: this was given back for an order.
+    pub fn refund(&self, order: &DemoOrder, refund: &DemoRefund, at: Timestamp) -> Signed {
+        let (id, amount) = (refund.id, refund.amount.to_string());
+        let body = json!({
+            "id": id, "admin_graphql_api_id": format!("gid://shopify/Refund/{id}"), "order_id": order.id(),
+            "note": refund.note, "created_at": at.to_string(), "processed_at": at.to_string(), "refund_line_items": [],
+            "order_adjustments": [], "transactions": [{
+                "id": id, "order_id": order.id(), "kind": "refund", "status": "success", "gateway": "bogus",
+                "amount": amount, "currency": order.currency, "created_at": at.to_string(),
+            }],
+        });
+        self.shopify("refunds/create", &body, at)
     }
 
     /// Any topic with any body.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rust_decimal::Decimal;
 
 use super::deliveries::{Signed, Signer};
-use super::orders::{DemoCustomer, DemoLine, DemoOrder};
+use super::orders::{DemoAddress, DemoCustomer, DemoLine, DemoOrder};
 use super::shop::DemoShop;
 
 /// Something that happens in the shop, and the news of it.
@@ -108,6 +108,9 @@ fn order(number: u32, customer: &DemoCustomer, lines: &[(&str, &str, i64, i64)],
         shipping: Decimal::new(490, 2),
         tags: Vec::new(),
         note: None,
+        address: DemoAddress::default(),
+        paid: true,
+        fulfilled: false,
         created_at: now,
         cancelled_at: None,
         updated_at: now,

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 /// Ids begin where JavaScript's numbers end to be exact.
@@ -44,6 +45,26 @@ pub struct DemoLine {
     pub price: Decimal,
 }
 
+/// Where an order goes. A customer may have left out any of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DemoAddress {
+    /// Street and number.
+    pub street: String,
+    /// The town.
+    pub city: String,
+    /// Postal code.
+    pub zip: String,
+    /// ISO 3166-1, two letters.
+    pub country: String,
+}
+
+impl Default for DemoAddress {
+    fn default() -> Self {
+        Self { street: "12 Harbour Street".into(), city: "Lisbon".into(), zip: "1100-148".into(), country: "PT".into() }
+    }
+}
+
 /// An order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoOrder {
@@ -61,6 +82,12 @@ pub struct DemoOrder {
     pub tags: Vec<String>,
     /// What the customer wrote.
     pub note: Option<String>,
+    /// Where it goes.
+    pub address: DemoAddress,
+    /// Whether it is paid.
+    pub paid: bool,
+    /// Whether all of it was sent.
+    pub fulfilled: bool,
     /// When it was placed.
     pub created_at: Timestamp,
     /// When it was cancelled, where it was.
@@ -115,7 +142,8 @@ impl DemoOrder {
                 "shop_money": { "amount": self.shipping.to_string(), "currency_code": self.currency },
                 "presentment_money": { "amount": self.shipping.to_string(), "currency_code": self.currency },
             },
-            "financial_status": "paid", "fulfillment_status": null, "closed_at": null,
+            "financial_status": if self.paid { "paid" } else { "pending" },
+            "fulfillment_status": self.fulfilled.then_some("fulfilled"), "closed_at": null,
             "cancelled_at": self.cancelled_at.map(|moment| moment.to_string()),
             "email": customer.email, "contact_email": customer.email, "phone": null, "customer_locale": customer.locale,
             "customer": {
@@ -125,8 +153,9 @@ impl DemoOrder {
             },
             "line_items": lines, "tags": self.tags.join(", "), "note": self.note,
             "shipping_address": {
-                "name": format!("{} {}", customer.first_name, customer.last_name), "address1": "12 Harbour Street",
-                "city": "Lisbon", "zip": "1100-148", "country_code": "PT", "company": null, "phone": null,
+                "name": format!("{} {}", customer.first_name, customer.last_name), "address1": self.address.street,
+                "city": self.address.city, "zip": self.address.zip, "country_code": self.address.country,
+                "company": null, "phone": null,
             },
             "created_at": self.created_at.to_string(), "updated_at": self.updated_at.to_string(), "test": true,
         })
@@ -155,7 +184,9 @@ impl DemoOrder {
             "number": self.number, "currencyCode": self.currency, "note": self.note, "tags": self.tags,
             "createdAt": self.created_at.to_string(), "updatedAt": self.updated_at.to_string(),
             "cancelledAt": self.cancelled_at.map(|moment| moment.to_string()), "closedAt": null,
-            "displayFinancialStatus": "PAID", "displayFulfillmentStatus": "UNFULFILLED", "returnStatus": "NO_RETURN",
+            "displayFinancialStatus": if self.paid { "PAID" } else { "PENDING" },
+            "displayFulfillmentStatus": if self.fulfilled { "FULFILLED" } else { "UNFULFILLED" },
+            "returnStatus": "NO_RETURN",
             "totalPriceSet": money(self.subtotal() + self.shipping), "subtotalPriceSet": money(self.subtotal()),
             "totalTaxSet": money(Decimal::ZERO), "totalShippingPriceSet": money(self.shipping),
             "totalDiscountsSet": money(Decimal::ZERO), "totalRefundedSet": money(Decimal::ZERO),
@@ -168,8 +199,8 @@ impl DemoOrder {
             },
             "shippingAddress": {
                 "name": format!("{} {}", customer.first_name, customer.last_name), "company": null,
-                "address1": "12 Harbour Street", "address2": null, "city": "Lisbon", "province": null,
-                "zip": "1100-148", "countryCodeV2": "PT", "phone": null,
+                "address1": self.address.street, "address2": null, "city": self.address.city, "province": null,
+                "zip": self.address.zip, "countryCodeV2": self.address.country, "phone": null,
             },
             "lineItems": { "nodes": lines, "pageInfo": { "hasNextPage": false, "endCursor": null } },
         })

@@ -125,6 +125,13 @@ impl DemoShop {
         self.state().calls.clone()
     }
 
+    /// A mail has come.
+    pub(super) fn take(&self, mail: Outgoing) {
+        let input = json!({ "to": mail.to, "subject": mail.subject, "text": mail.text });
+        self.reached(Reached { what: "mail", input, fault: None, changed: true });
+        self.state().mails.push(mail);
+    }
+
     /// Its way to send mail.
     pub fn mailer(&self) -> DemoMailer {
         DemoMailer(self.clone())
@@ -153,7 +160,7 @@ impl DemoShop {
     }
 
     /// A panic elsewhere does not make the state wrong: every change is one statement.
-    fn state(&self) -> MutexGuard<'_, Shop> {
+    pub(super) fn state(&self) -> MutexGuard<'_, Shop> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -70,7 +70,7 @@ pub trait Platform: Send + Sync {
     async fn write_note(&self, id: &str, note: &str) -> Verdict;
 
     /// Keeps what is left to send of an order from being sent. Holding it twice under one handle is holding it once. The
-    /// answer is `{"held": …}`, how many parts of it are held under this handle now.
+    /// answer is `{"held": …, "handle": …}`, how many parts of it are held under this handle now.
     async fn hold_order(&self, _id: &str, _hold: &Hold) -> Verdict {
         cannot(self.name(), "hold orders")
     }

@@ -124,6 +124,25 @@ impl Node {
     }
 }
 
+/// Warns where a text without quotes ends at ` #`, which begins a comment, and the rest of it is lost: `Order #1042 is
+/// late`. Comments that are meant have a space behind the `#`.
+fn look_for_a_cut(at: &Range<usize>, report: &mut Report) {
+    let text = report.text();
+    let rest = text.get(at.end..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    let lost = rest.trim_start_matches([' ', '\t']);
+    let is_comment = lost.len() < rest.len() && lost.starts_with('#');
+    if !at.is_empty() && is_comment && lost[1..].starts_with(|c: char| !c.is_whitespace() && c != '#') {
+        let start = at.end + rest.len() - lost.len();
+        report
+            .warning(
+                start..start + lost.trim_end().len(),
+                Code::Syntax,
+                "from the `#` on this is a comment, and no part of the text",
+            )
+            .hint("put the whole text in quotes; a comment that is meant has a space behind its `#`");
+    }
+}
+
 /// Where each character of a scalar that is not white space stands in the file.
 fn written_places(file: &str, at: &Range<usize>, style: ScalarStyle) -> Vec<Range<usize>> {
     let Some(source) = file.get(at.clone()) else { return Vec::new() };
@@ -275,6 +294,9 @@ impl Tree {
                             "a word that begins with `!` is a YAML tag, and rules have none",
                         )
                         .hint("put the text in quotes; in a condition write `not: …`");
+                }
+                if style == ScalarStyle::Plain {
+                    look_for_a_cut(&at, report);
                 }
                 let node = Node { at, data: Data::Scalar { text: text.into_owned(), style } };
                 self.add(node, anchor, report)

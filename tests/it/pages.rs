@@ -70,7 +70,8 @@ fn folder(path: &Path) -> Vec<PathBuf> {
 }
 
 fn rule(page: &mut String, file: &Path) {
-    let yaml: Yaml = serde_yaml::from_str(&fs::read_to_string(file).expect("a rule")).expect("YAML");
+    let source = fs::read_to_string(file).expect("a rule");
+    let yaml: Yaml = serde_yaml::from_str(&source).expect("YAML");
     let path = file.strip_prefix(root().join("rules")).expect("below rules").display();
     let text = |value: &Yaml, language: &str| match value {
         Yaml::String(text) => text.clone(),
@@ -89,8 +90,12 @@ fn rule(page: &mut String, file: &Path) {
     let allow: Vec<String> = list("allow").iter().filter_map(|it| Some(format!("`{}`", it.as_str()?))).collect();
     let (en, zh) = (text(name, "en"), text(name, "zh"));
     assert!(!en.is_empty() && !zh.is_empty(), "{path}: a shipped rule has its name in English and Chinese");
+    let about = head(&source);
+    assert!(!about.is_empty(), "{path}: a shipped rule says at its head what it does");
+    let is_live = yaml.get("status").and_then(Yaml::as_str) == Some("live");
     let _ = write!(page, "\n**[{en} · {zh}]({path})**  \nlistens to `{}`", triggers.join("`, `"));
-    let _ = writeln!(page, "; may make {}", if allow.is_empty() { "no writes".to_owned() } else { allow.join(", ") });
+    let allow = if allow.is_empty() { "no writes".to_owned() } else { allow.join(", ") };
+    let _ = writeln!(page, "; may make {allow}{}\n\n{about}\n", if is_live { "; live as it comes" } else { "" });
     for (input, about) in yaml.get("inputs").and_then(Yaml::as_mapping).into_iter().flatten() {
         let label = about.get("label").unwrap_or(&none);
         let default = about.get("default").map(|it| serde_yaml::to_string(it).expect("YAML").trim().replace('\n', " "));
@@ -99,6 +104,13 @@ fn rule(page: &mut String, file: &Path) {
         let input = input.as_str().unwrap_or_default();
         let _ = writeln!(page, "- `{input}`: {en}{zh} (`{}`)", default.unwrap_or_default());
     }
+}
+
+/// The comment that a rule's file begins with, without the one sentence that all drafts share.
+fn head(source: &str) -> String {
+    let lines = source.lines().map_while(|line| line.strip_prefix('#')).map(str::trim);
+    let text = lines.collect::<Vec<_>>().join(" ");
+    text.replace(" Set `status: live` to switch it on.", "").trim().to_owned()
 }
 
 /// Codes as they are given in the code: the texts behind these.

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde_json::Value as Json;
 use storehand::app::{App, Instead};
 use storehand::config::Config;
-use storehand::demo::{DemoCustomer, DemoLine, DemoOrder, DemoShop, Signed, Signer};
+use storehand::demo::{DemoAddress, DemoCustomer, DemoLine, DemoOrder, DemoShop, Signed, Signer};
 use storehand::domain::{Clock, ManualClock, Run, Secret, ShopId};
 use storehand::store::RunFilter;
 use tokio_util::sync::CancellationToken;
@@ -282,6 +282,9 @@ pub(crate) fn order(number: u32, total: i64) -> DemoOrder {
         shipping: Decimal::ZERO,
         tags: Vec::new(),
         note: None,
+        address: DemoAddress::default(),
+        paid: true,
+        fulfilled: false,
         created_at: start_of_time(),
         cancelled_at: None,
         updated_at: start_of_time(),

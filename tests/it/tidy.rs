@@ -37,7 +37,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("hyper", &["http"]),
     ("hyper_util", &["http"]),
     ("lettre", &["shops"]),
-    ("mail_parser", &["shops"]),
+    ("mail_parser", &["shops", "demo"]),
     ("ort", &["models"]),
     ("rhai", &["rules"]),
     ("saphyr_parser", &["rules"]),

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// A part of a page.
@@ -105,9 +105,8 @@ impl Drop for Shell {
 
 /// Words, with what stands between them.
 fn words(line: &str) -> Vec<&str> {
-    line.split_inclusive([' ', '/', '"', ',', '`', '(', ')', ':', ';'])
-        .map(|it| it.trim_end_matches([' ', '/', '"', ',', '`', '(', ')', ':', ';']))
-        .collect()
+    const BETWEEN: &[char] = &[' ', '/', '"', ',', '`', '(', ')', '[', ']', ':', ';'];
+    line.split_inclusive(BETWEEN).map(|it| it.trim_end_matches(BETWEEN)).collect()
 }
 
 fn is_id(word: &str) -> bool {
@@ -117,6 +116,8 @@ fn is_id(word: &str) -> bool {
 
 /// A line without what differs from run to run.
 fn lasting(line: &str) -> String {
+    // Where a long line is cut depends on the digits of the moments in it.
+    let line = line.strip_suffix('…').map_or(line, |cut| &cut[..cut.floor_char_boundary(cut.len() / 2)]);
     let mut kept = String::new();
     for word in words(line) {
         let is_version = word.len() >= 8 && word.chars().all(|c| c.is_ascii_hexdigit());
@@ -128,17 +129,64 @@ fn lasting(line: &str) -> String {
     kept.split_whitespace().filter(|it| *it != "~").collect::<Vec<_>>().join(" ")
 }
 
-fn play(page: &str) -> String {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut shell = Shell::open(folder.path());
+/// The ports that pages name, beside the server's own.
+const PORTS: &[&str] = &["7711", "7712"];
+
+/// As many ports that nobody listens on.
+fn free_ports() -> Vec<String> {
+    let taken: Vec<TcpListener> = PORTS.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    taken.iter().map(|it| it.local_addr().expect("an address").port().to_string()).collect()
+}
+
+fn with(text: &str, ports: &[(&str, String)]) -> String {
+    ports.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).expect("a file");
+        }
+    }
+}
+
+/// A folder as the reader has it: the page's own files, and the library where the page expects it.
+fn set_up(home: &Path, page: &Path, ports: &[(&str, String)]) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    copy(&root.join("rules"), &home.join("rules"));
+    let folder = home.join(page.parent().expect("a folder"));
+    fs::create_dir_all(&folder).expect("a folder");
+    for file in fs::read_dir(root.join(page).parent().expect("a folder")).expect("a folder") {
+        let file = file.expect("a file").path();
+        let name = file.file_name().expect("a name");
+        if file.extension().is_some_and(|it| it == "toml") {
+            fs::write(folder.join(name), with(&fs::read_to_string(&file).expect("text"), ports)).expect("a file");
+        }
+    }
+    folder
+}
+
+fn play(page: &Path, text: &str) -> String {
+    let home = tempfile::tempdir().expect("a folder");
+    let real = free_ports();
+    let there: Vec<(&str, String)> = PORTS.iter().copied().zip(real.iter().cloned()).collect();
+    let back: Vec<(&str, String)> =
+        real.iter().map(String::as_str).zip(PORTS.iter().map(ToString::to_string)).collect();
+    let folder = set_up(home.path(), page, &there);
+    let mut shell = Shell::open(&folder);
     let mut ids: BTreeMap<String, String> = BTreeMap::new();
     let (mut came, mut made) = (String::new(), String::new());
-    for part in parts(page) {
+    for part in parts(text) {
         match part {
             Part::Prose(text) => made.push_str(text),
             Part::Block("sh", text) => {
                 let typed = ids.iter().fold(text.to_owned(), |typed, (shown, real)| typed.replace(shown, real));
-                came = shell.types(&typed);
+                came = with(&shell.types(&with(&typed, &there)), &back);
                 let _ = write!(made, "```sh\n{typed}```");
             }
             Part::Block("text", text) => {
@@ -150,7 +198,7 @@ fn play(page: &str) -> String {
             }
             Part::Block(info, text) => {
                 let (_, name) = info.split_once(' ').expect("a block of a file says which");
-                let file = folder.path().join(name);
+                let file = folder.join(name);
                 fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
                 fs::write(file, text).expect("a file");
                 let _ = write!(made, "```{info}\n{text}```");
@@ -161,14 +209,17 @@ fn play(page: &str) -> String {
 }
 
 /// The pages, and what each is in Chinese.
-const PAGES: &[(&str, &str)] = &[("examples/first-rule/README.md", "examples/first-rule/README.zh.md")];
+const PAGES: &[(&str, &str)] = &[
+    ("examples/first-rule/README.md", "examples/first-rule/README.zh.md"),
+    ("examples/shopify-store/README.md", "examples/shopify-store/README.zh.md"),
+];
 
 #[test]
 fn what_the_tutorials_say_is_what_comes() {
     for (page, _) in PAGES {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
         let text = fs::read_to_string(&file).expect(page);
-        let came = play(&text);
+        let came = play(Path::new(page), &text);
         let lines = |page: &str| page.lines().map(lasting).collect::<Vec<_>>().join("\n");
         if std::env::var_os("UPDATE_PAGES").is_some() && lines(&text) != lines(&came) {
             fs::write(&file, &came).expect(page);

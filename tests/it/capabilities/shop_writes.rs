@@ -27,6 +27,7 @@ async fn on_the_order() -> (DemoShop, Attempt) {
         let product = DemoProduct {
             id: 77,
             title: "Cup".into(),
+            description: String::new(),
             status: "ACTIVE".into(),
             tags: vec!["new".into()],
             sku: "CUP-1".into(),

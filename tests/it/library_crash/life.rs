@@ -182,7 +182,8 @@ impl Told<'_> {
 
     /// A person looks whether a mail has arrived of which nobody else can tell.
     async fn look(&self, run: &Run, path: &str, capability: &str) -> Says {
-        assert_eq!(capability, "message.send", "all else can be looked up or repeated: {} {path}", run.rule);
+        let is_mail = matches!(capability, "message.send" | "email.send");
+        assert!(is_mail, "all else can be looked up or repeated: {capability} of {} {path}", run.rule);
         let asked =
             json!({ "op": "arrived", "message_id": message_id(run.id, path), "call": format!("{} {path}", run.rule) });
         let arrived = Line(self.life.port).ask(&asked).await.expect("the mail box");

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Value as Json, json};
-use storehand::demo::{DemoCustomer, DemoLine, DemoOrder, DemoShop, Fault};
+use storehand::demo::{DemoAddress, DemoCustomer, DemoLine, DemoOrder, DemoShop, Fault};
 use storehand::domain::{CancelReason, Cancellation, Order, Platform, Secret, Verdict};
 use storehand::shops::ShopsError;
 use storehand::shops::shopify::{Client, ShopifySettings};
@@ -36,6 +36,9 @@ pub(crate) fn order(number: u32) -> DemoOrder {
         shipping: rust_decimal::Decimal::new(490, 2),
         tags: vec!["web".into()],
         note: Some("Please ring twice".into()),
+        address: DemoAddress::default(),
+        paid: true,
+        fulfilled: false,
         created_at: "2026-11-23T09:00:00Z".parse().expect("time"),
         cancelled_at: None,
         updated_at: "2026-11-23T09:00:01Z".parse().expect("time"),
