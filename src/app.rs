@@ -19,7 +19,7 @@ mod tokens;
 mod undo;
 mod why;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -31,12 +31,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capabilities;
 use crate::config::{Config, Enabled};
-use crate::domain::{Clock, IdMaker, Mailer, Secret, ShopId, SystemClock};
+use crate::domain::{Clock, IdMaker, Kind, Mailer, Secret, ShopId, SystemClock};
 use crate::engine::{self, Engine, Registry};
 use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::encoder::{self, Encoder};
 use crate::models::intents::Heads;
 use crate::models::{self, Model};
+use crate::plugins::{Folder, Grant, Grants, Plugins};
 use crate::store::{self, Store};
 pub(crate) use moments::{NotAMoment, moment};
 pub use reference::reference;
@@ -99,7 +100,8 @@ impl App {
             Some(encoder) => Some(encoder),
             None => load_encoder(config).await?,
         };
-        let registry = Arc::new(registry(deps(config, model.clone(), encoder.clone()))?);
+        let plugins = plugins(config)?;
+        let registry = Arc::new(registry(deps(config, model.clone(), encoder.clone()), &plugins)?);
 
         let (mut shops, mut books) = (Vec::new(), BTreeMap::new());
         for (id, settings) in &config.shops {
@@ -148,6 +150,10 @@ impl App {
             watchers.push(tokio::spawn(inboxes::watch(watched, stop.clone())));
         }
 
+        if !plugins.is_empty() {
+            watchers.push(tokio::spawn(take_up_plugins(plugins.clone(), stop.clone())));
+        }
+
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
         let first_token = first_token(&*tokens, &*clock).await?;
         let listener = TcpListener::bind(config.server.listen).await.with_context(|| {
@@ -166,8 +172,10 @@ impl App {
             rules: books,
             model: model.clone(),
         };
+        let sources = plugins.sources();
+        let inlets = config.shops.iter().map(|(id, shop)| Ok((id.clone(), shop::inlets(id, shop, &sources)?)));
         let router = http::router(Http {
-            shops: config.shops.iter().map(|(id, shop)| (id.clone(), shop::inlets(shop))).collect(),
+            shops: inlets.collect::<anyhow::Result<_>>()?,
             accept: Arc::new(answers.clone()),
             reading: Arc::new(answers.clone()),
             steering: Arc::new(answers.clone()),
@@ -245,7 +253,25 @@ pub fn encoder_settings(config: &Config) -> Option<encoder::Settings> {
 /// # Errors
 /// A capability whose declaration is wrong: a bug.
 pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
-    Ok(Arc::new(registry(capabilities::Deps::default())?))
+    Ok(Arc::new(registry(capabilities::Deps::default(), &Plugins::none())?))
+}
+
+/// The same with the plugins of this configuration's data folder.
+///
+/// # Errors
+/// As [`unconnected`], and where there are plugins and this machine cannot run them.
+pub fn unconnected_with_plugins(config: &Config) -> anyhow::Result<Arc<Registry>> {
+    // Nobody is asked and nothing leaves the building, so what is wanted counts as granted.
+    let plugins = Plugins::open(Folder::within(config.store.folder()), Grants::default())?;
+    Ok(Arc::new(registry(capabilities::Deps::default(), &plugins)?))
+}
+
+/// What rules are checked against and tried with where these plugins are there.
+///
+/// # Errors
+/// As [`unconnected`].
+pub fn unconnected_with(plugins: &Arc<Plugins>) -> anyhow::Result<Arc<Registry>> {
+    Ok(Arc::new(registry(capabilities::Deps::default(), plugins)?))
 }
 
 /// The same with the model.
@@ -255,15 +281,20 @@ pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
 pub async fn unconnected_with_model(config: &Config) -> anyhow::Result<Arc<Registry>> {
     let model = load_model(config).await?.context("there is no model\n  hint: `storehand model fetch` gets one")?;
     let encoder = load_encoder(config).await?;
-    Ok(Arc::new(registry(deps(config, Some(model), encoder))?))
+    let plugins = Plugins::open(Folder::within(config.store.folder()), Grants::default())?;
+    Ok(Arc::new(registry(deps(config, Some(model), encoder), &plugins)?))
 }
 
 fn deps(config: &Config, model: Option<Model>, encoder: Option<Encoder>) -> capabilities::Deps {
     capabilities::Deps { model, languages: config.model.languages.clone(), encoder, heads: Some(heads(config)) }
 }
 
-fn registry(deps: capabilities::Deps) -> anyhow::Result<Registry> {
-    Registry::new(capabilities::all(deps)).map_err(anyhow::Error::msg)
+fn registry(deps: capabilities::Deps, plugins: &Arc<Plugins>) -> anyhow::Result<Registry> {
+    let mut all = capabilities::all(deps);
+    let writes: BTreeSet<&str> =
+        all.iter().map(|it| it.spec()).filter(|spec| spec.kind == Kind::Write).map(|spec| spec.name).collect();
+    all.extend(plugins.capabilities(&|name| writes.contains(name)));
+    Registry::new(all).map_err(anyhow::Error::msg)
 }
 
 /// The heads that shops have trained.
@@ -291,6 +322,28 @@ pub async fn load_encoder(config: &Config) -> anyhow::Result<Option<Encoder>> {
     }
     let loaded = tokio::task::spawn_blocking(move || Encoder::load(&settings)).await?;
     Ok(Some(loaded.context("the encoder cannot be used")?))
+}
+
+/// Looks for newly installed versions of plugins, again and again.
+async fn take_up_plugins(plugins: Arc<Plugins>, stop: CancellationToken) {
+    let mut every = tokio::time::interval(std::time::Duration::from_secs(2));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let plugins = plugins.clone();
+        let _ = tokio::task::spawn_blocking(move || plugins.take_up_installed()).await;
+    }
+}
+
+/// The plugins that are installed in the data folder, with what the shops have granted them.
+fn plugins(config: &Config) -> anyhow::Result<Arc<Plugins>> {
+    let grant = |(name, it): (&String, &crate::config::PluginGrant)| {
+        (name.clone(), Grant { granted: it.grant.iter().cloned().collect(), wants: it.wants.clone() })
+    };
+    let shops = config.shops.iter().map(|(id, shop)| (id.clone(), shop.plugins.iter().map(grant).collect()));
+    Ok(Plugins::open(Folder::within(config.store.folder()), Grants::new(shops.collect()))?)
 }
 
 /// The model, unless it is off, or not there and not demanded.

@@ -45,6 +45,8 @@ pub struct Config {
     pub model: Model,
     /// `[engine]`
     pub engine: Engine,
+    /// `[plugins]`
+    pub plugins: PluginRules,
     /// `[log]`: a filter as `tracing_subscriber::EnvFilter` reads it.
     pub log_filter: String,
     /// `[shop.NAME]`
@@ -165,6 +167,13 @@ impl Model {
     }
 }
 
+/// `[plugins]`
+#[derive(Clone, Debug)]
+pub struct PluginRules {
+    /// Public keys (ed25519, in hex) of those whose packed plugins may be installed; empty: anybody's.
+    pub keys: Vec<String>,
+}
+
 /// `[engine]`
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -207,8 +216,19 @@ pub struct Shop {
     pub secrets: BTreeMap<String, Secret>,
     /// `host:port` on private networks that rules may reach.
     pub private_hosts: Vec<String>,
+    /// What its plugins may do, by plugin.
+    pub plugins: BTreeMap<String, PluginGrant>,
     /// How often its platform is asked what has changed there and was not told; `None`: never.
     pub reconcile: Option<Duration>,
+}
+
+/// `[shop.NAME.plugins.PLUGIN]`
+#[derive(Clone, Debug)]
+pub struct PluginGrant {
+    /// What it may use: `order.tag`, `host:api.example.com`, `event.records`.
+    pub grant: Vec<String>,
+    /// The digest of what it wanted when that was granted; `None`: it may come to want less or more of these.
+    pub wants: Option<String>,
 }
 
 /// `[shop.NAME.shopify]`
@@ -370,6 +390,7 @@ impl Config {
             store: root.table("store", read_store),
             model: root.table("model", read_model),
             engine: root.table("engine", read_engine),
+            plugins: root.table("plugins", |plugins| PluginRules { keys: plugins.get("keys") }),
             log_filter: root.table("log", |log| log.get("filter")),
             shops: read_shops(root, sources),
             file: file.map(|(path, _)| path.to_owned()),
@@ -472,6 +493,12 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
         shop.skip();
         return None;
     };
+    let plugins = shop.each("plugins", |_, node, path, notes| {
+        Some(Section::read(path.to_owned(), node, notes, |plugin| PluginGrant {
+            grant: plugin.get("grant"),
+            wants: plugin.optional("wants"),
+        }))
+    });
     Some(Shop {
         display_name: shop.optional("display_name").unwrap_or_else(|| id.to_string()),
         rules: shop.get("rules"),
@@ -486,7 +513,8 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
             Some(Section::read(path.to_owned(), rule, notes, |rule| rule.all()))
         }),
         sources: shop.each("sources", |name, node, path, notes| {
-            if !known_sources.contains(&name) {
+            // What a plugin adds is called as the plugin is.
+            if !known_sources.contains(&name) && !plugins.contains_key(name) {
                 let hint = match nearest(name, known_sources) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("there are: {}", known_sources.join(", ")),
@@ -506,6 +534,7 @@ fn read_shop(id: &ShopId, shop: &mut Section<'_, '_>, known_sources: &[&str]) ->
         secrets: shop.map("secrets"),
         private_hosts: shop.optional("private_hosts").unwrap_or_default(),
         reconcile: shop.get::<Often>("reconcile").0,
+        plugins,
     })
 }
 

@@ -10,6 +10,7 @@ pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod models;
+pub mod plugins;
 pub mod rules;
 pub mod shops;
 pub mod store;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use crate::config::{self, Security};
-use crate::domain::{Mailer, Platform, Secrets, Shop, ShopId};
+use crate::domain::{Mailer, Platform, Secrets, Shop, ShopId, Source};
 use crate::http::Inlet;
 use crate::shops::{self, imap, mail, shopify};
 
@@ -88,11 +90,24 @@ fn smtp(settings: &config::Mail) -> anyhow::Result<Arc<dyn Mailer>> {
     })?))
 }
 
-/// The ways that deliveries come in for a shop.
-pub(super) fn inlets(settings: &config::Shop) -> BTreeMap<&'static str, Inlet> {
+/// The ways that deliveries come in for a shop: Storehand's own sources, and those that plugins add.
+///
+/// # Errors
+/// A source whose plugin is not installed, or cannot be used.
+pub(super) fn inlets(
+    id: &ShopId,
+    settings: &config::Shop,
+    added: &[&'static dyn Source],
+) -> anyhow::Result<BTreeMap<&'static str, Inlet>> {
     let inlet = |(name, secrets): (&String, &Secrets)| {
-        let source = shops::source(name)?;
-        Some((source.name(), Inlet { source, secrets: secrets.clone() }))
+        let source = shops::source(name).or_else(|| added.iter().copied().find(|source| source.name() == name));
+        let source = source.with_context(|| {
+            format!(
+                "[shop.{id}.sources.{name}]: no plugin `{name}` is installed that adds a source\n  hint: `storehand \
+                 plugin install` installs it; where it is installed, the log says what is wrong with it"
+            )
+        })?;
+        Ok((source.name(), Inlet { source, secrets: secrets.clone() }))
     };
-    settings.sources.iter().filter_map(inlet).collect()
+    settings.sources.iter().map(inlet).collect()
 }

@@ -62,7 +62,11 @@ pub(super) async fn run(args: BacktestArgs, global: &Global) -> anyhow::Result<E
     let config = global.load_to_look()?;
     let shop = archive::shop(&config, args.shop.as_deref())?;
     let settings = &config.shops[shop];
-    let registry = if args.with_model { app::unconnected_with_model(&config).await? } else { app::unconnected()? };
+    let registry = if args.with_model {
+        app::unconnected_with_model(&config).await?
+    } else {
+        app::unconnected_with_plugins(&config)?
+    };
     let archive = Archive::open(&config.store.file, pages_at_once() as u32 + 1).await?;
 
     let zone = TimeZone::get(&settings.time_zone).context("the shop's time zone")?;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::bench_backtest::{self, BacktestBench};
 use super::bench_engine::{self, EngineBench};
 use super::bench_model::{self, ModelBench};
+use super::bench_plugins::PluginsBench;
 use super::load::{self, Measured};
 use super::{Global, out, say};
 use crate::app::{App, Instead};
@@ -40,6 +41,8 @@ enum Verb {
     Backtest(BacktestBench),
     /// How fast the language model reads and writes, alone and for many
     Model(ModelBench),
+    /// What an order rule costs as Rust, as a rule's conditions, and as a plugin
+    Plugins(PluginsBench),
 }
 
 #[derive(Clone, Debug, Args)]
@@ -66,6 +69,7 @@ pub(super) async fn run(args: BenchArgs, global: &Global) -> anyhow::Result<Exit
         Verb::Intake(args) => args,
         Verb::Engine(args) => return bench_engine::run(&args).await.map(|()| ExitCode::SUCCESS),
         Verb::Model(args) => return bench_model::run(&args, global).await.map(|()| ExitCode::SUCCESS),
+        Verb::Plugins(args) => return args.run().map(|()| ExitCode::SUCCESS),
         Verb::Backtest(args) => return bench_backtest::run(&args).await.map(|()| ExitCode::SUCCESS),
     };
     match args.load {

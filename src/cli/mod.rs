@@ -15,6 +15,7 @@ mod bench_backtest;
 mod bench_engine;
 mod bench_model;
 mod bench_peer;
+mod bench_plugins;
 mod client;
 mod dead;
 mod demo;
@@ -26,6 +27,7 @@ mod model;
 mod model_train;
 mod out;
 mod pauses;
+mod plugin;
 mod replay;
 mod rule_versions;
 mod rules;
@@ -39,10 +41,12 @@ mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::engine::Registry;
 use crate::{app, shops};
 pub(crate) use out::{Hinted, say};
 
@@ -90,6 +94,8 @@ enum Command {
     Rules(rules::RulesArgs),
     /// Get, convert, and talk to the language model; train what tells customers' wishes apart
     Model(model::ModelArgs),
+    /// Make a plugin, check and test it, pack and install it, see what it wants
+    Plugin(plugin::PluginArgs),
     /// List runs, show one with its calls
     Runs(runs::RunsArgs),
     /// Print the JSON Schema of rule files, for editors, or the reference of all that rules may use
@@ -135,8 +141,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(args) => events::run(args, &cli.global).await,
         Command::Rules(args) => rules::run(args, &cli.global).await,
         Command::Model(args) => model::run(args, &cli.global).await,
-        Command::Runs(args) => runs::run(args).await,
-        Command::Schema { reference } => rules::schema(app::unconnected()?.as_ref(), reference),
+        Command::Plugin(args) => plugin::run(args, &cli.global),
+        Command::Runs(args) => runs::run(args, &cli.global).await,
+        Command::Schema { reference } => rules::schema(cli.global.registry()?.as_ref(), reference),
         Command::Serve(args) => serve::run(args, &cli.global).await,
         Command::Token(args) => token::run(args, &cli.global).await,
     }
@@ -153,6 +160,15 @@ impl Global {
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         let sources: Vec<&str> = shops::ALL.iter().map(|source| source.name()).collect();
         Config::load(self.file().as_deref(), &sources)
+    }
+
+    /// What rules may use here: Storehand's own capabilities and those of the installed plugins. Without a configuration
+    /// that can be used, Storehand's own: rules are checked wherever they are written.
+    pub(crate) fn registry(&self) -> anyhow::Result<Arc<Registry>> {
+        match self.load_to_look() {
+            Ok(config) => app::unconnected_with_plugins(&config),
+            Err(_) => app::unconnected(),
+        }
     }
 
     /// The configuration without its secrets: for what connects to nothing.

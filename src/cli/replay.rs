@@ -12,8 +12,7 @@ use serde_json::json;
 
 use super::events::pretty;
 use super::out::counted;
-use super::{Hinted, say};
-use crate::app;
+use super::{Global, Hinted, say};
 use crate::engine::replay::{Exported, MOST_BYTES, ReplayError, Replayed, replay};
 
 /// `storehand runs replay`
@@ -27,10 +26,10 @@ pub(super) struct ReplayArgs {
 }
 
 /// Replays a run; 1 where it comes out otherwise.
-pub(super) fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ReplayArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let text = read(&args.file)?;
     let exported = Exported::read(&text).map_err(|error| hinted(&args.file, error))?;
-    let replayed = replay(&exported, &app::unconnected()?).map_err(|error| hinted(&args.file, error))?;
+    let replayed = replay(&exported, &global.registry()?).map_err(|error| hinted(&args.file, error))?;
     if args.json {
         say(pretty(&json!(replayed)));
     } else {

@@ -87,16 +87,16 @@ struct List {
 
 pub(super) async fn run(args: RulesArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Check(Files { paths, json }) => over(&paths, |loaded, _| check(loaded, json)),
+        Verb::Check(Files { paths, json }) => over(&paths, global, |loaded, registry| check(loaded, json, registry)),
         Verb::Test(Test { files: Files { paths, json }, events, .. }) if events.is_empty() => {
-            over(&paths, |loaded, registry| test(loaded, json, registry))
+            over(&paths, global, |loaded, registry| test(loaded, json, registry))
         }
         Verb::Test(Test { files: Files { paths, json }, events, shop }) => match missing(&paths) {
             Some(code) => Ok(code),
             None => tried::run(&paths, &events, (shop.as_deref(), json), global).await,
         },
         Verb::List(List { paths, json, at }) if paths.is_empty() => rule_versions::list(&at, json).await,
-        Verb::List(List { paths, json, .. }) => over(&paths, |loaded, _| list(loaded, json)),
+        Verb::List(List { paths, json, .. }) => over(&paths, global, |loaded, _| list(loaded, json)),
         Verb::Backtest(args) => backtest::run(args, global).await,
         Verb::History(of) => rule_versions::history(&of).await,
         Verb::Diff(diff) => rule_versions::diff(&diff).await,
@@ -109,11 +109,15 @@ pub(super) async fn run(args: RulesArgs, global: &Global) -> anyhow::Result<Exit
 }
 
 /// Does something with the rules of these files that says whether all is well.
-fn over(paths: &[PathBuf], what: impl FnOnce(&Loaded, &Arc<Registry>) -> bool) -> anyhow::Result<ExitCode> {
+fn over(
+    paths: &[PathBuf],
+    global: &Global,
+    what: impl FnOnce(&Loaded, &Arc<Registry>) -> bool,
+) -> anyhow::Result<ExitCode> {
     if let Some(code) = missing(paths) {
         return Ok(code);
     }
-    let registry = app::unconnected()?;
+    let registry = global.registry()?;
     let loaded = rules::load(paths, registry.catalog());
     Ok(if what(&loaded, &registry) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -133,17 +137,33 @@ pub(super) fn schema(registry: &Registry, reference: bool) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(loaded: &Loaded, json: bool) -> bool {
+fn check(loaded: &Loaded, json: bool, registry: &Registry) -> bool {
     let (errors, warnings) = (loaded.count(Severity::Error), loaded.count(Severity::Warning));
     if json {
         let (files, findings) = (loaded.files, &loaded.findings);
-        say(pretty(&json!({ "rules": files, "errors": errors, "warnings": warnings, "findings": findings })));
+        let implied: Vec<_> = implied(loaded, registry)
+            .map(|(rule, name, writes)| json!({ "rule": rule.id, "uses": name, "writes": writes }))
+            .collect();
+        say(pretty(&json!({
+            "rules": files, "errors": errors, "warnings": warnings, "findings": findings, "implied": implied,
+        })));
     } else {
         say_findings(loaded, Severity::Warning);
+        for (rule, name, writes) in implied(loaded, registry) {
+            say(format_args!("{}: `{name}` may in its turn use {}", rule.file.display(), writes.join(", ")));
+        }
         let said = [counted(loaded.files, "rule"), counted(errors, "error"), counted(warnings, "warning")];
         say(said.join(", "));
     }
     errors == 0
+}
+
+/// The writes that rules allow by allowing a plugin's capability.
+fn implied<'a>(loaded: &'a Loaded, registry: &'a Registry) -> impl Iterator<Item = (&'a Rule, &'a str, &'a [String])> {
+    loaded.rules.iter().flat_map(|rule| {
+        let specs = rule.allow.iter().filter_map(|name| registry.get(name)).map(|it| it.spec());
+        specs.filter(|spec| !spec.implies.is_empty()).map(|spec| (rule.as_ref(), spec.name, spec.implies.as_slice()))
+    })
 }
 
 fn test(loaded: &Loaded, json: bool, registry: &Arc<Registry>) -> bool {

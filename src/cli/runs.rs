@@ -10,7 +10,7 @@ use super::client::Server;
 use super::dead::{self, DeadArgs};
 use super::events::{Listing, cell, pretty};
 use super::replay::{self, ReplayArgs};
-use super::{out, say, timeline};
+use super::{Global, out, say, timeline};
 
 /// `storehand runs`
 #[derive(Debug, Args)]
@@ -81,7 +81,7 @@ impl One {
     }
 }
 
-pub(super) async fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: RunsArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Retry(args) => return dead::run(dead::Verb::Retry, args).await,
         Verb::Drop(args) => return dead::run(dead::Verb::Drop, args).await,
@@ -125,7 +125,7 @@ pub(super) async fn run(args: RunsArgs) -> anyhow::Result<ExitCode> {
                 }
             }
         }
-        Verb::Replay(args) => return replay::run(&args),
+        Verb::Replay(args) => return replay::run(&args, global),
     }
     Ok(ExitCode::SUCCESS)
 }

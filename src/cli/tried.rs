@@ -29,7 +29,7 @@ pub(super) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let config = global.load_to_look()?;
     let shop = archive::shop(&config, shop)?;
-    let registry = app::unconnected()?;
+    let registry = app::unconnected_with_plugins(&config)?;
     let archive = Archive::open(&config.store.file, 1).await?;
     let events = events.iter().map(|text| id(text, shop)).collect::<Result<Vec<_>, _>>()?;
     let loaded = rules::load(paths, registry.catalog());

@@ -15,6 +15,7 @@ use super::event::Facts;
 use super::for_people::ForPeople;
 use super::ids::RunId;
 use super::platform::Shop;
+use super::program::Program;
 use super::run::Awaits;
 use super::schema::Shape;
 
@@ -71,6 +72,10 @@ pub struct Spec {
     pub inverse: Option<Inverse>,
     /// The field of the input that is money, where it moves some.
     pub amount: Option<&'static str>,
+    /// Of a program: the writes that it may ask for in its turn.
+    pub implies: Vec<String>,
+    /// Of a program: the events that it may wait for in its turn.
+    pub awaits: Vec<String>,
 }
 
 impl Spec {
@@ -89,7 +94,19 @@ impl Spec {
             makes: &[],
             inverse: None,
             amount: None,
+            implies: Vec::new(),
+            awaits: Vec::new(),
         }
+    }
+
+    /// Whether a plugin provides it: its name has the plugin's in front.
+    pub fn is_plugins(&self) -> bool {
+        self.name.contains('/')
+    }
+
+    /// Whether a rule must list it under `allow`: it changes something outside, itself or by what it asks for.
+    pub fn must_be_allowed(&self) -> bool {
+        self.kind == Kind::Write || !self.implies.is_empty()
     }
 }
 
@@ -265,6 +282,14 @@ pub trait Capability: Send + Sync {
 
     /// Whom it reaches: the address or id of the customer who sees this use of it, where one does. Limits count by it.
     fn reaches(&self, _facts: &Facts, _input: &Json) -> Option<String> {
+        None
+    }
+
+    /// The program that answers it, where it is one. `version` is the one that a call began with; none for a new call.
+    ///
+    /// # Errors
+    /// The answer that the call gets where that version cannot be run any more.
+    fn program(&self, _version: Option<&str>) -> Option<Result<Arc<dyn Program>, Failure>> {
         None
     }
 

@@ -34,6 +34,9 @@ pub struct AskOptions {
     /// The step's id, for people: `draft`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The version of the program that answers it, where one does: the call stays on it. The door writes it down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// How often and how patiently a failed attempt is repeated.

@@ -24,6 +24,7 @@ mod names;
 mod pause;
 mod platform;
 mod platform_writes;
+mod program;
 pub mod record;
 mod records;
 pub mod redact;
@@ -53,6 +54,7 @@ pub use names::RecordName;
 pub use pause::{Pause, Pauses};
 pub use platform::{CancelReason, Cancellation, Mailer, Outgoing, Platform, Shop};
 pub use platform_writes::{Adjustment, Changed, Hold, HoldReason, ProductChange, RefundOrder, StockReason};
+pub use program::{Program, ProgramDoor, Ran, Task};
 pub use record::{Field, FieldKind, Record, Text, Value};
 pub use records::{
     Address, Customer, Dispute, Inventory, Line, Message, Order, Product, RecordKey, RecordKind, Records, Refund,

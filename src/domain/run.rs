@@ -210,7 +210,8 @@ pub struct LogLine {
     pub by: Option<String>,
 }
 
-/// What else than the clock answers a pending call. As text: `event:order.fulfilled order/123`, `person`, `resume`.
+/// What else than the clock answers a pending call. As text: `event:order.fulfilled order/123`, `person`,
+/// `resume`, `calls`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Awaits {
     /// An event of this type (`order.fulfilled`, or `order.*`) that is about this (`order/123`).
@@ -224,6 +225,8 @@ pub enum Awaits {
     Person,
     /// Its rule's pause to be lifted: a write that is held.
     Resume,
+    /// Nothing from outside: a program works on it, and its own calls are answered.
+    Calls,
 }
 
 impl fmt::Display for Awaits {
@@ -232,6 +235,7 @@ impl fmt::Display for Awaits {
             Self::Event { kind, about } => write!(f, "event:{kind} {about}"),
             Self::Person => f.write_str("person"),
             Self::Resume => f.write_str("resume"),
+            Self::Calls => f.write_str("calls"),
         }
     }
 }
@@ -243,6 +247,7 @@ impl FromStr for Awaits {
         match (text, text.strip_prefix("event:").and_then(|rest| rest.split_once(' '))) {
             ("person", _) => Ok(Self::Person),
             ("resume", _) => Ok(Self::Resume),
+            ("calls", _) => Ok(Self::Calls),
             (_, Some((kind, about))) => Ok(Self::Event { kind: kind.to_owned(), about: about.to_owned() }),
             _ => Err(format!("`{text}` says nothing of what a call waits for")),
         }
@@ -324,7 +329,7 @@ mod tests {
     #[test]
     fn what_a_call_waits_for_reads_back() {
         let event = Awaits::Event { kind: "order.*".into(), about: "conversation/a b".into() };
-        for awaits in [event, Awaits::Person, Awaits::Resume] {
+        for awaits in [event, Awaits::Person, Awaits::Resume, Awaits::Calls] {
             assert_eq!(awaits.to_string().parse(), Ok(awaits));
         }
         assert!("someone".parse::<Awaits>().is_err());

@@ -139,6 +139,9 @@ pub enum Refused {
         /// Where it should have been.
         header: &'static str,
     },
+    /// Not signed with one of the secrets, as a plugin says: 401.
+    #[error("{0}")]
+    Unsigned(String),
     /// Signed too long ago, or in the future: 401.
     #[error("the delivery was signed {seconds} s away from now; {allowed} s are allowed")]
     Stale {
@@ -150,6 +153,9 @@ pub enum Refused {
     /// Genuine but unreadable: 400.
     #[error("{0}")]
     Malformed(String),
+    /// It cannot be looked at just now; it may come again: 503.
+    #[error("{0}")]
+    Unable(String),
 }
 
 /// A shop platform's side that sends: verifies a delivery and says what it means.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
+use super::programs;
 use super::registry::Registry;
 use crate::domain::{Answer, AskOptions, Asked, Call, CallState, Door, End, Facts, Failure, Kind, digest};
 use crate::rules::{self, Outcome, Progress, Rule};
@@ -23,6 +24,8 @@ pub struct Step {
     pub calls: Vec<Call>,
     /// How many of them it had.
     pub known: usize,
+    /// Paths of those that it had and that a program has now answered.
+    pub settled: Vec<String>,
     /// How it ended; `None` while it waits for answers.
     pub end: Option<End>,
 }
@@ -30,9 +33,15 @@ pub struct Step {
 /// Replays `rule` over the calls that a run has and says what comes next.
 pub fn advance(rule: &Arc<Rule>, facts: &Facts, calls: Vec<Call>, registry: &Arc<Registry>, now: Timestamp) -> Step {
     let known = calls.len();
-    let journal = Journal { rule: rule.clone(), registry: registry.clone(), now, calls, diverged: None };
+    let ledger = Ledger { calls, now, diverged: None };
+    let (ledger, settled) = if ledger.calls.iter().any(|call| programs::is_open(call, registry)) {
+        programs::work(ledger, facts, registry)
+    } else {
+        (ledger, Vec::new())
+    };
+    let journal = Journal { rule: rule.clone(), registry: registry.clone(), ledger };
     let (progress, journal) = rules::advance(rule, facts, journal);
-    let Journal { mut calls, diverged, .. } = journal;
+    let Ledger { mut calls, diverged, .. } = journal.ledger;
     let end = match (diverged, progress) {
         (Some(end), _) => {
             // What it asked on the wrong way is not made.
@@ -44,20 +53,43 @@ pub fn advance(rule: &Arc<Rule>, facts: &Facts, calls: Vec<Call>, registry: &Arc
         (None, Progress::Ended(Outcome::Failed(failure))) => Some(End::Failed { failure }),
         (None, Progress::Waiting) => None,
     };
-    Step { calls, known, end }
+    Step { calls, known, settled, end }
 }
 
-/// The door of a run that is on record: answered calls are answered from there, new ones are written down.
+/// The door of a rule's run that is on record.
 struct Journal {
     rule: Arc<Rule>,
     registry: Arc<Registry>,
-    now: Timestamp,
-    calls: Vec<Call>,
-    diverged: Option<End>,
+    ledger: Ledger,
 }
 
 impl Door for Journal {
     fn ask(&mut self, path: &str, capability: &str, input: Json, options: AskOptions) -> Asked {
+        let (registry, allow) = (&self.registry, &self.rule.allow);
+        let may = |_: &Json| registry.allowed(capability, allow);
+        self.ledger.ask(path, capability, input, options, registry, &may)
+    }
+}
+
+/// A run's calls: answered ones are answered from here, new ones are written down.
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) calls: Vec<Call>,
+    pub(super) now: Timestamp,
+    pub(super) diverged: Option<End>,
+}
+
+impl Ledger {
+    /// Asks for something at a path. `may` says whether who asks may.
+    pub(super) fn ask(
+        &mut self,
+        path: &str,
+        capability: &str,
+        input: Json,
+        options: AskOptions,
+        registry: &Registry,
+        may: &dyn Fn(&Json) -> Result<(), Failure>,
+    ) -> Asked {
         if self.diverged.is_some() {
             return Asked::NotYet;
         }
@@ -77,10 +109,13 @@ impl Door for Journal {
             let message = format!("a run may make {CALLS_A_RUN} calls");
             return Asked::Answered(Answer::Failed(Failure::new("too_many_calls", message)));
         }
-        let answer = match self.registry.permit(capability, &input, &self.rule.allow) {
+        let program = registry.get(capability).and_then(|it| it.program(None));
+        let version = program.as_ref().and_then(|it| it.as_ref().ok()).map(|it| it.version().to_owned());
+        let permitted = registry.known(capability).and_then(|_| may(&input));
+        let answer = match permitted.and_then(|()| registry.fits(capability, &input)) {
             Err(failure) => Some(Answer::Failed(failure)),
             Ok(spec) if spec.kind == Kind::Instant => Some(Answer::Done(json!({}))),
-            Ok(_) => None,
+            Ok(_) => program.and_then(Result::err).map(Answer::Failed),
         };
         self.calls.push(Call {
             path: path.to_owned(),
@@ -88,7 +123,7 @@ impl Door for Journal {
             capability: capability.to_owned(),
             digest,
             input,
-            options,
+            options: AskOptions { version, ..options },
             state: if answer.is_some() { CallState::Answered } else { CallState::Pending },
             attempts: 0,
             due: self.now,
@@ -100,5 +135,15 @@ impl Door for Journal {
             trouble: None,
         });
         answer.map_or(Asked::NotYet, Asked::Answered)
+    }
+
+    /// Answers an open call; `false` where the run has gone a wrong way meanwhile.
+    pub(super) fn settle(&mut self, path: &str, answer: Answer) -> bool {
+        let now = self.now;
+        let Some(call) = self.calls.iter_mut().find(|call| call.path == path && self.diverged.is_none()) else {
+            return false;
+        };
+        (call.state, call.answer, call.answered, call.awaits) = (CallState::Answered, Some(answer), Some(now), None);
+        true
     }
 }

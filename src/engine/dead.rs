@@ -14,6 +14,7 @@ use super::EngineError;
 use super::command::Touched;
 use super::desk::{Desk, Live, Turn};
 use super::holds::NEVER;
+use super::programs;
 use crate::domain::{Answer, Awaits, Call, CallState, End, Failure, Kind, Mode, RunId, RunState};
 use crate::rules::lane_key;
 use crate::store::StoreError;
@@ -182,7 +183,9 @@ impl Desk {
     ) -> Option<usize> {
         for (at, call) in live.run.calls.iter().enumerate().rev() {
             let Some(Answer::Failed(own)) = &call.answer else { continue };
-            let may_be = own.code == failure.code && failure.message.contains(&own.message);
+            // A plugin that a call has failed says why under a code of its own.
+            let is_its = own.code == failure.code || failure.code == "plugin_failed";
+            let may_be = is_its && failure.message.contains(&own.message);
             if !may_be || again.contains(&at) || without.contains(&at) {
                 continue;
             }
@@ -198,7 +201,15 @@ impl Desk {
     fn may_be_made(&self, live: &Live, again: &[usize]) -> Result<(), String> {
         for at in again {
             let call = &live.run.calls[*at];
-            if let Err(failure) = self.parts.registry.permit(&call.capability, &call.input, &live.rule.allow) {
+            let registry = &self.parts.registry;
+            let permitted = match programs::above(&live.run.calls, &call.path, registry) {
+                None => registry.permit(&call.capability, &call.input, &live.rule.allow).map(drop),
+                Some(Err(failure)) => Err(failure),
+                Some(Ok(program)) => program
+                    .may_ask(&live.facts, &call.capability, &call.input)
+                    .and_then(|()| registry.fits(&call.capability, &call.input).map(drop)),
+            };
+            if let Err(failure) = permitted {
                 return Err(format!(
                     "`{}` would be refused again: {failure}; activate a mended version of `{}`, or drop it",
                     call.path, live.run.rule

@@ -150,6 +150,7 @@ fn how_it_stands(call: &Call) -> String {
             format!("waits for nobody any more{at}: {why}")
         }
         (None, Some(Awaits::Event { kind, about })) => format!("waits for `{kind}` of {about}, and for no person"),
+        (None, Some(Awaits::Calls)) => "is worked on by a plugin, whose own calls may wait for a person".to_owned(),
         (None, Some(Awaits::Resume)) => "is held until its rule goes on: `storehand rules resume`".to_owned(),
         (None, _) => "waits for no person: it is under way".to_owned(),
     }

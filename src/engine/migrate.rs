@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::advance::CALLS_A_RUN;
 use super::memory;
+use super::programs;
 use super::registry::Registry;
 use crate::domain::{Answer, AskOptions, Asked, Call, CallState, Door, Facts, Failure, Kind, Spec, Verdict, digest};
 use crate::rules::{self, Outcome, Progress, Rule};
@@ -82,8 +83,16 @@ impl Door for Crossing {
         });
         if let Some(at) = same {
             let mut call = self.left.remove(at);
+            // A program's call stays on the program's version, and keeps the calls below it.
+            let options = AskOptions { version: call.options.version.clone(), ..options };
             (call.position, call.options) = (self.reached.len() as u32, options);
             self.reached.push(call.clone());
+            if self.registry.program(&call).is_some() {
+                let (below, left) = self.left.drain(..).partition(|it| programs::is_below(&it.path, &call.path));
+                self.left = left;
+                self.reached.extend(Vec::into_iter(below));
+                self.reached.iter_mut().enumerate().for_each(|(at, call)| call.position = at as u32);
+            }
             return answered(&call);
         }
         self.new += 1;

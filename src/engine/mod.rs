@@ -32,6 +32,7 @@ mod matching;
 mod memory;
 mod migrate;
 mod perform;
+mod programs;
 mod progress;
 mod reconcile;
 mod redact;

@@ -172,7 +172,11 @@ impl Desk {
 
     /// The person who last approved something in a run before this call.
     fn approved_by(&self, live: &Live, call: &Call) -> Option<String> {
-        let asks_people = |name: &str| self.parts.registry.get(name).is_some_and(|it| it.spec().kind == Kind::Control);
+        // What a plugin answers is no person's word, whatever it looks like.
+        let asks_people = |name: &str| {
+            let asked = self.parts.registry.get(name);
+            asked.is_some_and(|it| it.spec().kind == Kind::Control && it.program(None).is_none())
+        };
         let before = live.run.calls.iter().filter(|other| other.position < call.position);
         let approvals = before.filter(|other| asks_people(&other.capability));
         let mut by = approvals.filter_map(|other| match &other.answer {

@@ -11,8 +11,11 @@ use super::desk::{Desk, Live, Turn};
 use super::happening::What;
 use super::lanes::LaneName;
 use super::perform::{harmless, keeps_lane};
+use super::programs;
 use super::undo;
-use crate::domain::{Answer, Call, CallState, End, Facts, Failure, Kind, Mode, Repeat, Run, RunId, RunState, Verdict};
+use crate::domain::{
+    Answer, Awaits, Call, CallState, End, Facts, Failure, Kind, Mode, Repeat, Run, RunId, RunState, Verdict,
+};
 use crate::rules::{self, Body, Overlap, Rule};
 use crate::store::{Moved, StoreError};
 
@@ -26,7 +29,8 @@ impl Desk {
                 self.set_state(turn, id, RunState::Queued);
                 continue;
             }
-            let (end, new) = self.step(id, turn.now).await;
+            let (end, new, settled) = self.step(id, turn.now).await;
+            self.tell_settled(turn, id, settled);
             if end.is_none() {
                 self.let_go(turn, id).await?;
             }
@@ -39,31 +43,46 @@ impl Desk {
         Ok(())
     }
 
-    /// Replays one run and takes its new calls in; says how it ended, and the paths of the new calls.
-    async fn step(&mut self, id: RunId, now: Timestamp) -> (Option<End>, Vec<String>) {
-        let Some(live) = self.runs.get(&id) else { return (None, Vec::new()) };
+    /// Replays one run and takes its new calls in; says how it ended, the paths of the new calls, and those of calls that
+    /// a program has answered.
+    async fn step(&mut self, id: RunId, now: Timestamp) -> (Option<End>, Vec<String>, Vec<String>) {
+        let Some(live) = self.runs.get(&id) else { return (None, Vec::new(), Vec::new()) };
         let replayed = match live.run.mode {
             Mode::Undo => Some(undo::advance(live.run.calls.clone())),
             _ => self.replay(live, live.run.calls.clone(), now).await,
         };
         // The desk must outlive every rule: all that the shop does goes over it.
-        let Step { calls, known, end } = replayed.unwrap_or_else(|| {
+        let Step { calls, known, settled, end } = replayed.unwrap_or_else(|| {
             let failure = Failure::new("internal", "replaying the rule broke off (a bug in Storehand)");
             let calls = live.run.calls.clone();
-            Step { known: calls.len(), calls, end: Some(End::Failed { failure }) }
+            Step { known: calls.len(), calls, end: Some(End::Failed { failure }), ..Step::default() }
         });
-        let Some(live) = self.runs.get_mut(&id) else { return (None, Vec::new()) };
+        let Some(live) = self.runs.get_mut(&id) else { return (None, Vec::new(), Vec::new()) };
         live.run.calls = calls;
-        (end, live.run.calls[known..].iter().map(|call| call.path.clone()).collect())
+        (end, live.run.calls[known..].iter().map(|call| call.path.clone()).collect(), settled)
     }
 
-    /// Replays a run over these calls; `None` where that broke off. Scripts may take as long as their deadline allows,
-    /// so they run on a thread of their own.
+    /// Writes down and tells what programs have answered.
+    fn tell_settled(&self, turn: &mut Turn, id: RunId, settled: Vec<String>) {
+        let Some(live) = self.runs.get(&id) else { return };
+        for path in settled {
+            let Some((call, answer)) = live.run.call(&path).and_then(|call| Some((call, call.answer.clone()?))) else {
+                continue;
+            };
+            let (rule, capability) = (live.run.rule.clone(), call.capability.clone());
+            turn.told.push(What::Answered { run: id, rule, path: path.clone(), capability, answer });
+            turn.calls.insert((id, path));
+        }
+    }
+
+    /// Replays a run over these calls; `None` where that broke off. Scripts and programs may take as long as their
+    /// deadline allows, so they run on a thread of their own.
     pub(super) async fn replay(&self, live: &Live, calls: Vec<Call>, now: Timestamp) -> Option<Step> {
         let (rule, facts, registry) = (live.rule.clone(), live.facts.clone(), self.parts.registry.clone());
-        let is_script = matches!(live.rule.body, Body::Script(_));
+        let takes_long =
+            matches!(live.rule.body, Body::Script(_)) || calls.iter().any(|call| programs::is_open(call, &registry));
         let replay = move || advance(&rule, &facts, calls, &registry, now);
-        if !is_script {
+        if !takes_long {
             return std::panic::catch_unwind(AssertUnwindSafe(replay)).ok();
         }
         match tokio::task::spawn_blocking(replay).await {
@@ -114,7 +133,11 @@ impl Desk {
             Verdict::Until(due) => call.due = due,
             Verdict::Await(awaits, until) => {
                 (call.awaits, call.due) = (Some(awaits.clone()), until);
-                if let Some(answer) = self.has_happened(turn, id, &awaits, until).await? {
+                if awaits == Awaits::Calls {
+                    // Written down; now its program goes on with it.
+                    turn.calls.insert((id, path.to_owned()));
+                    turn.ready.push_back(id);
+                } else if let Some(answer) = self.has_happened(turn, id, &awaits, until).await? {
                     self.answer(turn, id, path, answer);
                 }
             }
@@ -134,7 +157,12 @@ impl Desk {
     /// A run that waits for the clock, an event or a person leaves its lane; one that works keeps it.
     fn rest(&mut self, turn: &mut Turn, id: RunId, name: &LaneName) {
         let Some(live) = self.runs.get(&id) else { return };
-        if live.run.calls.iter().all(|call| call.state == CallState::Answered) {
+        let works = |call: &Call| call.state == CallState::Pending && call.awaits == Some(Awaits::Calls);
+        // A program that has just been asked, or answered, goes on in this turn and keeps the lane.
+        if live.run.calls.iter().any(works) && turn.ready.contains(&id) {
+            return;
+        }
+        if live.run.calls.iter().all(|call| call.state == CallState::Answered || works(call)) {
             if !turn.ready.contains(&id) {
                 let failure = Failure::new("stuck", "the rule waits for nothing (a bug in Storehand)");
                 self.end(turn, id, End::Failed { failure });

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::domain::{Capability, Catalog, Failure, Kind, Spec, Validator};
+use serde_json::Value as Json;
+
+use crate::domain::{Call, Capability, Catalog, Failure, Program, Spec, Validator};
 
 struct Registered {
     capability: Arc<dyn Capability>,
@@ -45,22 +47,52 @@ impl Registry {
         self.by_name.get(name).map(|registered| &registered.capability)
     }
 
+    /// The program that answers a call, where one does.
+    pub(crate) fn program(&self, call: &Call) -> Option<Result<Arc<dyn Program>, Failure>> {
+        self.get(&call.capability)?.program(call.options.version.as_deref())
+    }
+
     /// Whether a run of a rule that allows `allow` may make this call.
     ///
     /// # Errors
     /// The answer that it gets instead: `unknown_capability`, `denied` or `invalid_input`.
-    pub(crate) fn permit(&self, name: &str, input: &serde_json::Value, allow: &[String]) -> Result<&Spec, Failure> {
-        let Some(registered) = self.by_name.get(name) else {
-            return Err(Failure::new("unknown_capability", format!("there is no capability `{name}`")));
-        };
-        let spec = registered.capability.spec();
-        if spec.kind == Kind::Write && !allow.iter().any(|allowed| allowed == name) {
+    pub(crate) fn permit(&self, name: &str, input: &Json, allow: &[String]) -> Result<&Spec, Failure> {
+        self.allowed(name, allow)?;
+        self.fits(name, input)
+    }
+
+    /// Whether a rule that allows `allow` may use this capability at all.
+    ///
+    /// # Errors
+    /// `unknown_capability` or `denied`.
+    pub(crate) fn allowed(&self, name: &str, allow: &[String]) -> Result<(), Failure> {
+        if self.known(name)?.must_be_allowed() && !allow.iter().any(|allowed| allowed == name) {
             let message = format!("the rule's `allow` does not list `{name}`");
             return Err(Failure::new("denied", message));
         }
-        registered
-            .input
-            .check(input)
+        Ok(())
+    }
+
+    /// The capability's declaration.
+    ///
+    /// # Errors
+    /// `unknown_capability`.
+    pub(crate) fn known(&self, name: &str) -> Result<&Spec, Failure> {
+        self.by_name
+            .get(name)
+            .map(|registered| registered.capability.spec())
+            .ok_or_else(|| Failure::new("unknown_capability", format!("there is no capability `{name}`")))
+    }
+
+    /// Whether a capability can be asked this.
+    ///
+    /// # Errors
+    /// `unknown_capability` or `invalid_input`.
+    pub(crate) fn fits(&self, name: &str, input: &Json) -> Result<&Spec, Failure> {
+        let spec = self.known(name)?;
+        let schema = self.by_name.get(name).map(|registered| &registered.input);
+        schema
+            .map_or(Ok(()), |schema| schema.check(input))
             .map_err(|mistakes| Failure::new("invalid_input", format!("`{name}` cannot be asked that: {mistakes}")))?;
         Ok(spec)
     }

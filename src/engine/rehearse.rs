@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::advance::{Step, advance};
 use super::memory;
+use super::programs;
 use super::registry::Registry;
 use crate::domain::{Answer, Awaits, Call, CallState, End, Facts, Kind, Verdict};
 use crate::rules::Rule;
@@ -66,13 +67,14 @@ impl Rehearsal {
     ) {
         while self.end.is_none() {
             let calls = std::mem::take(&mut self.calls);
-            let Step { mut calls, known, end } = advance(&self.rule, &self.facts, calls, registry, self.now);
+            let Step { mut calls, known, settled, end } = advance(&self.rule, &self.facts, calls, registry, self.now);
             self.end = end;
             if self.end.is_none() {
                 let new = calls[known..].iter_mut().filter(|call| call.answer.is_none());
                 new.for_each(|call| self.take_up(call, registry, answerer, memory, until));
             }
-            let moved = calls[known..].iter().any(|call| call.answer.is_some());
+            let goes_on = |call: &Call| call.answer.is_some() || programs::is_open(call, registry);
+            let moved = !settled.is_empty() || calls[known..].iter().any(goes_on);
             self.calls = calls;
             if !moved && !self.move_clock(registry, until) {
                 return;

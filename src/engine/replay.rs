@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::advance::{Step, advance};
+use super::programs;
 use super::registry::Registry;
 use crate::domain::{
     Answer, AskOptions, Awaits, Call, CallState, Context, End, Event, EventId, Facts, Failure, LogLine, Mode,
@@ -306,7 +307,7 @@ pub fn replay(exported: &Exported, registry: &Arc<Registry>) -> Result<Replayed,
     let (mut calls, mut now, mut after) = (Vec::new(), exported.run.started, None);
     loop {
         replayed.steps += 1;
-        let Step { calls: advanced, known, end } = advance(&rule, &facts, calls, registry, now);
+        let Step { calls: advanced, known, end, .. } = advance(&rule, &facts, calls, registry, now);
         replayed.calls = advanced.len();
         calls = advanced;
         let deviates = |recorded: String, came: String| Deviation { after: after.clone(), recorded, came };
@@ -319,13 +320,18 @@ pub fn replay(exported: &Exported, registry: &Arc<Registry>) -> Result<Replayed,
             replayed.difference = strange.filter(|_| !diverged_there(&exported.run, &calls[known..]));
             return Ok(replayed);
         }
-        let next = (end.is_none()).then(|| next_answers(&calls, &recorded, ended)).flatten();
+        if end.is_none() && calls[known..].iter().any(|call| programs::is_open(call, registry)) {
+            // A program has been asked, and answers for itself.
+            continue;
+        }
+        let open: Vec<&Call> = calls.iter().filter(|call| is_asked(call, registry)).collect();
+        let next = (end.is_none()).then(|| next_answers(&open, &recorded, ended)).flatten();
         let Some(at) = next else {
             let difference = unlike_end(exported, &calls, end.as_ref());
             replayed.difference = difference.map(|(was, came)| deviates(was, came));
             return Ok(replayed);
         };
-        for call in calls.iter_mut().filter(|call| call.answer.is_none()) {
+        for call in calls.iter_mut().filter(|call| is_asked(call, registry)) {
             let Some(was) = recorded.get(call.path.as_str()).filter(|was| was.answered == at) else { continue };
             let Some(answer) = was.seen(ended) else { continue };
             (call.answer, call.answered, call.state) = (Some(answer.clone()), at, CallState::Answered);
@@ -339,14 +345,19 @@ pub fn replay(exported: &Exported, registry: &Arc<Registry>) -> Result<Replayed,
     }
 }
 
+/// Whether a call waits for an answer from the record.
+fn is_asked(call: &Call, registry: &Registry) -> bool {
+    call.answer.is_none() && registry.program(call).is_none()
+}
+
 /// When the next of these open calls was answered; `None` where none was, `Some(None)` where that was not written down.
 fn next_answers(
-    calls: &[Call],
+    open: &[&Call],
     recorded: &HashMap<&str, &ExportedCall>,
     ended: Option<Timestamp>,
 ) -> Option<Option<Timestamp>> {
-    let open = calls.iter().filter(|call| call.answer.is_none());
-    let answered = open.filter_map(|call| recorded.get(call.path.as_str()).filter(|was| was.seen(ended).is_some()));
+    let answered =
+        open.iter().filter_map(|call| recorded.get(call.path.as_str()).filter(|was| was.seen(ended).is_some()));
     answered.map(|was| was.answered).min()
 }
 

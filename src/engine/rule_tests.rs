@@ -51,13 +51,7 @@ fn check(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Vec<Str
         (_, Some(why)) => return vec![format!("the rule does not run: {}", why.said)],
         (_, None) => {}
     }
-    let until = later(facts.now, test.advance);
-    let lane = lane_key(rule, &facts);
-    let mut came = Rehearsal::begin(rule.clone(), facts);
-    match lane {
-        Ok(_) => came.go_on(registry, &mut Mocks(&test.mocks, registry), &mut Memory::new(), until),
-        Err(failure) => came.end_as(End::Failed { failure }),
-    }
+    let (came, until) = rehearsed(rule, test, facts, registry);
     let mut messages = Vec::new();
     unlike_calls(test, &writes(&came.calls, registry), &mut messages);
     for name in &test.expect.never {
@@ -67,6 +61,36 @@ fn check(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Vec<Str
     }
     unlike_end(test, &came, until, &mut messages);
     messages
+}
+
+/// What came of a run that was tried.
+pub struct Came {
+    /// Its calls, in the order in which they were asked.
+    pub calls: Vec<Call>,
+    /// How it ended; `None` while it waits.
+    pub end: Option<End>,
+}
+
+/// Tries a rule on a test's event, over its mocks, and says all that it asked; conditions are not looked at.
+///
+/// # Errors
+/// Why the test's event is none.
+pub fn came(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Result<Came, String> {
+    let facts = facts(rule, &test.event, registry.catalog())?;
+    let (Rehearsal { calls, end, .. }, _) = rehearsed(rule, test, facts, registry);
+    Ok(Came { calls, end })
+}
+
+/// A run over a test's mocks, and where the test's clock ends.
+fn rehearsed(rule: &Arc<Rule>, test: &RuleTest, facts: Facts, registry: &Arc<Registry>) -> (Rehearsal, Timestamp) {
+    let until = later(facts.now, test.advance);
+    let lane = lane_key(rule, &facts);
+    let mut came = Rehearsal::begin(rule.clone(), facts);
+    match lane {
+        Ok(_) => came.go_on(registry, &mut Mocks(&test.mocks, registry), &mut Memory::new(), until),
+        Err(failure) => came.end_as(End::Failed { failure }),
+    }
+    (came, until)
 }
 
 /// The facts that a test's event gives.

@@ -75,7 +75,7 @@ pub(super) fn advance(calls: Vec<Call>) -> Step {
         _ => None,
     });
     let all = calls.iter().all(|call| call.state == CallState::Answered);
-    Step { known: calls.len(), end: failed.or(all.then_some(End::Done)), calls }
+    Step { known: calls.len(), end: failed.or(all.then_some(End::Done)), calls, settled: Vec::new() }
 }
 
 impl Desk {

@@ -87,13 +87,14 @@ async fn deliver(
     };
     let Received { events, reply } = inlet.source.receive(delivery, &inlet.secrets).map_err(|refused| {
         let outcome = match refused {
-            Refused::Signature { .. } => Outcome::Unsigned,
+            Refused::Signature { .. } | Refused::Unsigned(_) => Outcome::Unsigned,
             Refused::Stale { .. } => Outcome::Stale,
             Refused::Malformed(_) => Outcome::Malformed,
+            Refused::Unable(_) => Outcome::Failed,
         };
         count(outcome);
         // Anybody can send what is not signed: that must not fill the log, and is counted.
-        if outcome == Outcome::Malformed {
+        if matches!(outcome, Outcome::Malformed | Outcome::Failed) {
             tracing::warn!(%shop, source = name, %refused, "delivery refused");
         } else {
             tracing::debug!(%shop, source = name, %refused, "delivery refused");
@@ -134,7 +135,12 @@ fn answer(reply: Reply, accepted: &[Accepted]) -> Result<Response<Body>, Problem
 fn refusal(refused: &Refused) -> Problem {
     let unsigned = |code, title| Problem::new(StatusCode::UNAUTHORIZED, code, title).detail(refused.to_string());
     match refused {
-        Refused::Signature { .. } => unsigned("bad_signature", "The signature is not good")
+        Refused::Unable(detail) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "source_unable", "The delivery cannot be looked at just now")
+                .detail(detail.clone())
+                .hint("send it again later; nothing of it was kept")
+        }
+        Refused::Signature { .. } | Refused::Unsigned(_) => unsigned("bad_signature", "The signature is not good")
             .hint("the source's `secrets` in the configuration must hold the secret that the sender signs with"),
         Refused::Stale { .. } => unsigned("stale_signature", "The signature is too old or from the future")
             .hint("check the clocks of both machines; a delivery kept for later must be signed again"),

@@ -58,13 +58,19 @@ struct Write<'a> {
 fn writes<'a>(rule: &'a Rule, catalog: &'a Catalog) -> Vec<Write<'a>> {
     let is_write = |name: &str| catalog.capabilities.get(name).is_some_and(|spec| spec.kind == Kind::Write);
     let bounds: Rc<[Bound<'a>]> = exclude::bounds(rule).into();
-    let write = |capability, with: Option<&'a With>, line| {
+    let write = |capability: &'a str, with: Option<&'a With>, line| {
         let known = with.and_then(|with| known(with, rule)).map(Rc::new);
         Write { rule, capability, with, known, bounds: bounds.clone(), line }
     };
+    let of = |name: &'a str, with, line| {
+        // What a plugin writes in its turn, and with what, only it knows.
+        let implied = catalog.capabilities.get(name).map_or(&[][..], |spec| &spec.implies);
+        let implied: Vec<_> = implied.iter().map(|it| write(it.as_str(), None, line)).collect();
+        implied.into_iter().chain([write(name, with, line)])
+    };
     let all: Vec<Write<'a>> = match &rule.body {
-        Body::Steps(steps) => steps.iter().map(|step| write(&step.uses, Some(&step.with), Some(step.line))).collect(),
-        Body::Script(script) => script.asks().iter().map(|(name, _)| write(name, None, None)).collect(),
+        Body::Steps(steps) => steps.iter().flat_map(|step| of(&step.uses, Some(&step.with), Some(step.line))).collect(),
+        Body::Script(script) => script.asks().iter().flat_map(|(name, _)| of(name, None, None)).collect(),
     };
     all.into_iter().filter(|write| is_write(write.capability)).collect()
 }

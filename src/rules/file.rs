@@ -219,6 +219,8 @@ fn rate<T: FromStr<Err = ParseRateError>>(report: &mut Report, node: &Node, name
 fn unused_limits(report: &mut Report, root: &Node, used: &BTreeSet<String>, catalog: &Catalog) {
     let (Some(key), Some(limits)) = (root.key("limits"), root.get("limits")) else { return };
     let specs = used.iter().filter_map(|name| catalog.capabilities.get(name));
+    // What a plugin's capability leads to counts as the rule's own.
+    let specs = specs.flat_map(|spec| spec.implies.iter().filter_map(|it| catalog.capabilities.get(it)).chain([spec]));
     let writes: Vec<&Spec> = specs.filter(|spec| spec.kind == Kind::Write).collect();
     if writes.is_empty() && matches!(limits.data, Data::Map(_)) {
         report
@@ -243,7 +245,7 @@ fn allow(report: &mut Report, node: &Node, catalog: &Catalog) -> Vec<String> {
             allow.extend(meant.map(str::to_owned));
             continue;
         };
-        if spec.kind != Kind::Write {
+        if !spec.must_be_allowed() {
             report
                 .warning(
                     item.at.clone(),
@@ -263,7 +265,7 @@ fn unused_allow(report: &mut Report, root: &Node, allow: &[String], used: &BTree
     for (name, item) in
         allow.iter().filter_map(|name| Some((name, items.iter().find(|item| item.text() == Some(name))?)))
     {
-        let is_write = catalog.capabilities.get(name).is_some_and(|spec| spec.kind == Kind::Write);
+        let is_write = catalog.capabilities.get(name).is_some_and(Spec::must_be_allowed);
         if is_write && !used.contains(name) {
             report
                 .warning(item.at.clone(), Code::UnusedAllow, format!("nothing in this rule uses `{name}`"))

@@ -15,7 +15,7 @@ use super::near::{write_ascii, write_nearest};
 use super::rule::{AWAITS, OnError, OnViolation, Step, With};
 use super::script::Script;
 use super::yaml::{Data, Node};
-use crate::domain::{Catalog, Kind, Retry, Spec, is_of_kind};
+use crate::domain::{Catalog, Retry, Spec, is_of_kind};
 
 /// The capabilities that a rule uses, the writes that it may use, and the events that it waits for.
 pub(super) struct Uses<'a> {
@@ -90,7 +90,8 @@ fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &m
     let with = optional(node, "with");
     if let (Some((uses_node, name)), Some(spec)) = (capability, spec) {
         uses.used.insert(name.to_owned());
-        if spec.kind == Kind::Write && !uses.allow.iter().any(|allowed| allowed == name) {
+        uses.awaits.extend(spec.awaits.iter().cloned());
+        if spec.must_be_allowed() && !uses.allow.iter().any(|allowed| allowed == name) {
             not_allowed(report, uses_node.at.clone(), name);
         }
         input::check(report, with, uses_node, &spec.input, &format!("`{name}`"), Extent::Whole);
@@ -267,7 +268,8 @@ pub(super) fn script(
             None => unknown_capability(&mut inner, at, asked, names.catalog),
             Some(spec) => {
                 uses.used.insert(asked.clone());
-                if spec.kind == Kind::Write && !uses.allow.contains(asked) {
+                uses.awaits.extend(spec.awaits.iter().cloned());
+                if spec.must_be_allowed() && !uses.allow.contains(asked) {
                     not_allowed(&mut inner, at, asked);
                 }
             }

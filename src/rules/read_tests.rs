@@ -15,7 +15,7 @@ use super::read_steps::{beside, capability};
 use super::rule::{Body, Expect, ExpectedCall, RuleTest, Step, Trigger};
 use super::steps::MOST_ITEMS;
 use super::yaml::{Data, Node};
-use crate::domain::{Catalog, EventId, Field, FieldKind, Kind, Money, Records};
+use crate::domain::{Catalog, EventId, Field, FieldKind, Kind, Money, Records, Spec};
 
 /// What a test may speak of.
 pub(super) struct Subject<'a> {
@@ -226,7 +226,7 @@ fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<St
                 mock(report, key, value, uses, &spec.output);
             }
             mocks.insert(name.to_owned(), value.json());
-        } else if is_of_script(name, subject) {
+        } else if is_of_script(name, subject) || is_of_plugin(name, steps, subject) {
             mocks.insert(name.to_owned(), value.json());
         } else {
             let mut known: Vec<&str> = steps.iter().map(|step| step.id.as_str()).collect();
@@ -279,6 +279,14 @@ fn is_of_script(name: &str, subject: &Subject<'_>) -> bool {
         // What is wrong with it is said already.
         None => true,
     }
+}
+
+/// Whether a mock may answer what a plugin asks: by its path below the plugin's step, or by its capability.
+fn is_of_plugin(name: &str, steps: &[Step], subject: &Subject<'_>) -> bool {
+    let below = name.split_once('/').and_then(|(id, _)| steps.iter().find(|step| step.id == id));
+    let is_plugins = |uses: &str| subject.catalog.capabilities.get(uses).is_some_and(Spec::is_plugins);
+    let asks = || subject.catalog.capabilities.contains_key(name) && subject.used.iter().any(|uses| is_plugins(uses));
+    below.map_or_else(asks, |step| is_plugins(&step.uses))
 }
 
 /// The step that a mock answers: all of it by its id, one item of its list by `ID/2`.

@@ -22,7 +22,7 @@ pub fn json_schema(catalog: &Catalog) -> Json {
             "money" => json!({ "type": "string", "pattern": "/" }),
             _ => json!({ "type": "string", "pattern": "^[0-9]+/[0-9]*(s|m|h|d|w)$" }),
         }),
-        "allow" => json!({ "type": "array", "items": capabilities(catalog, |spec| spec.kind == Kind::Write) }),
+        "allow" => json!({ "type": "array", "items": capabilities(catalog, Spec::must_be_allowed) }),
         "steps" => json!({ "type": "array", "minItems": 1, "items": { "$ref": "#/$defs/step" } }),
         "script" => json!({ "type": "string", "pattern": "\\.rhai$" }),
         "tests" => json!({ "type": "array", "items": { "$ref": "#/$defs/test" } }),

@@ -198,7 +198,7 @@ fn ask<D: Door>(pass: &Mutex<Pass<D>>, capability: &str, input: Map, options: &M
     let (id, retry) = read_options(options)?;
     let mut pass = pass.lock().unwrap_or_else(PoisonError::into_inner);
     let path = pass.path(id.as_deref())?;
-    match pass.door.ask(&path, capability, input, AskOptions { retry, label: id }) {
+    match pass.door.ask(&path, capability, input, AskOptions { retry, label: id, ..AskOptions::default() }) {
         Asked::Answered(Answer::Done(answer)) if fits(&answer) => Ok(from_json(&answer)),
         Asked::Answered(Answer::Done(_)) => Err(thrown(Failure::new("answer_too_large", too_large(capability)))),
         Asked::Answered(Answer::Failed(failure)) => Err(thrown(failure)),

@@ -70,7 +70,7 @@ impl Pass<'_> {
         }
         self.calls += 1;
         let asked = input(&step.with, evaluator).map(|input| {
-            let options = AskOptions { retry: step.retry, label: Some(step.id.clone()) };
+            let options = AskOptions { retry: step.retry, label: Some(step.id.clone()), ..AskOptions::default() };
             self.door.ask(path, &step.uses, input, options)
         });
         let failure = match asked {

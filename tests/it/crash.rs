@@ -18,6 +18,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::plugins;
 use crate::support::{acme, order};
 
 const ORDERS: u32 = 200;
@@ -55,6 +56,23 @@ all([
 ask("memory.add", #{ key: "scripts", by: 1 });
 "#;
 
+/// A plugin: a tag, a wait, the memory, another tag.
+const PLUGGED: &str = "
+id: plugged
+status: live
+triggers: [{ event: order.created }]
+allow: [the-zoo/zoo.ask]
+steps:
+  - { uses: the-zoo/zoo.ask, with: {} }
+";
+
+const ASKED: &[(&str, &str)] = &[
+    ("order.tag", r#"{ "tags": ["plugged"] }"#),
+    ("wait", r#"{ "for": "700ms" }"#),
+    ("memory.add", r#"{ "key": "the-zoo/n", "by": 1 }"#),
+    ("order.tag", r#"{ "tags": ["unplugged"] }"#),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_it_loses_nothing_and_does_nothing_twice() {
     // Another test of this binary may have been first.
@@ -87,7 +105,7 @@ async fn killed_again_and_again_it_loses_nothing_and_does_nothing_twice() {
     assert_eq!(store.count_events().await.expect("a count"), u64::from(ORDERS));
     assert_eq!(store.unmatched(&acme(), EventId(0), 10).await.expect("events"), []);
     let of: BTreeSet<(&str, EventId)> = runs.iter().map(|run| (&*run.rule, run.event.id)).collect();
-    assert_eq!((runs.len(), of.len()), (2 * ORDERS as usize, 2 * ORDERS as usize), "one run a rule and event");
+    assert_eq!((runs.len(), of.len()), (3 * ORDERS as usize, 3 * ORDERS as usize), "one run a rule and event");
 
     // No run is left that is neither over nor waiting for a person.
     let unknown: Vec<(&Run, &str)> = runs
@@ -107,8 +125,8 @@ async fn killed_again_and_again_it_loses_nothing_and_does_nothing_twice() {
 
     // Each tag once.
     for order in shop.orders() {
-        assert_eq!(order.tags.iter().collect::<BTreeSet<_>>().len(), 2, "#{}: {:?}", order.number, order.tags);
-        assert_eq!(order.tags.len(), 2, "#{}: {:?}", order.number, order.tags);
+        assert_eq!(order.tags.iter().collect::<BTreeSet<_>>().len(), 4, "#{}: {:?}", order.number, order.tags);
+        assert_eq!(order.tags.len(), 4, "#{}: {:?}", order.number, order.tags);
     }
 
     // Each mail once, or its call unknown.
@@ -119,7 +137,7 @@ async fn killed_again_and_again_it_loses_nothing_and_does_nothing_twice() {
         sent.iter().filter(|(_, times)| **times > 1).collect::<Vec<_>>()
     );
     let mut sent_and_unknown = 0;
-    for run in &runs {
+    for run in runs.iter().filter(|run| &*run.rule != "plugged") {
         let call = run.calls.iter().find(|call| call.capability == "message.send").expect("asked for a mail");
         let arrived = sent.contains_key(&message_id(run, &call.path));
         match (&call.answer, call.state) {
@@ -130,7 +148,7 @@ async fn killed_again_and_again_it_loses_nothing_and_does_nothing_twice() {
     }
 
     // What is remembered was added once a run.
-    for (key, rule) in [("steps", "greet"), ("scripts", "scripted")] {
+    for (key, rule) in [("steps", "greet"), ("scripts", "scripted"), ("the-zoo/n", "plugged")] {
         let added = |run: &&Run| run.rule.as_ref() == rule && (rule == "greet" || run.ended.is_some());
         let expected = runs.iter().filter(added).count();
         assert_eq!(store.remembered(&acme(), key).await.expect("memory"), serde_json::json!(expected), "{key}");
@@ -161,9 +179,11 @@ async fn free_port() -> u16 {
 fn write_files(folder: &Path, endpoint: &str, smtp: u16, port: u16) {
     let rules = folder.join("rules");
     std::fs::create_dir(&rules).expect("a folder for rules");
-    for (name, text) in [("greet.yaml", STEPS), ("scripted.yaml", SCRIPTED), ("scripted.rhai", SCRIPT)] {
+    let plugged = ("plugged.yaml", PLUGGED);
+    for (name, text) in [("greet.yaml", STEPS), ("scripted.yaml", SCRIPTED), ("scripted.rhai", SCRIPT), plugged] {
         std::fs::write(rules.join(name), text).expect("a rule");
     }
+    plugins::rules::install(folder, "1.0.0", plugins::rules::WANTS, &plugins::rules::asks(ASKED));
     let config = format!(
         r#"
         [server]
@@ -183,6 +203,8 @@ fn write_files(folder: &Path, endpoint: &str, smtp: u16, port: u16) {
         domain = "acme.myshopify.com"
         access_token = "shpat_test"
         endpoint = "{endpoint}"
+        [shop.acme.plugins.the-zoo]
+        grant = ["order.tag", "memory.add"]
         [shop.acme.mail]
         url = "smtp://127.0.0.1:{smtp}"
         from = "Acme <help@acme.example>"
@@ -266,10 +288,10 @@ async fn rest(folder: &Path) -> (Vec<Run>, Store) {
         };
         let open: Vec<&Run> = runs.iter().filter(|run| !settled(run)).collect();
         let unmatched = store.unmatched(&acme(), EventId(0), 1).await.expect("events");
-        if runs.len() == 2 * ORDERS as usize && open.is_empty() && unmatched.is_empty() {
+        if runs.len() == 3 * ORDERS as usize && open.is_empty() && unmatched.is_empty() {
             return (runs, store);
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{} runs, of which are open: {open:#?}", runs.len());
+        assert!(begun.elapsed() < Duration::from_secs(120), "{} runs, of which are open: {open:#?}", runs.len());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

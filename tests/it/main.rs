@@ -27,6 +27,7 @@ mod openai;
 mod pages;
 mod pauses;
 mod person;
+mod plugins;
 mod random_rules;
 mod random_shop;
 mod reconcile;

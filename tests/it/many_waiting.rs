@@ -179,7 +179,7 @@ fn calls(i: usize, now: Timestamp) -> Vec<Call> {
         capability: capability.to_owned(),
         digest: digest(capability, &input),
         input,
-        options: AskOptions { retry: None, label: Some(path.to_owned()) },
+        options: AskOptions { label: Some(path.to_owned()), ..AskOptions::default() },
         state: if at == open { CallState::Pending } else { CallState::Answered },
         attempts: 0,
         due: if at == open { now + Duration::from_secs(30 * 24 * 3600 + i as u64) } else { now },

@@ -52,7 +52,17 @@ impl TestApp {
 
     /// Starts with these rules, and with these settings as they are given by variables.
     pub(crate) async fn start_with(rules: &[(&str, &str)], settings: &[(&str, &str)]) -> Self {
+        Self::start_prepared(rules, settings, |_| {}).await
+    }
+
+    /// The same in a folder that was prepared: with plugins in it, and with more settings in `more.toml`.
+    pub(crate) async fn start_prepared(
+        rules: &[(&str, &str)],
+        settings: &[(&str, &str)],
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        prepare(folder.path());
         std::fs::create_dir(folder.path().join("rules")).expect("a folder for rules");
         for (name, text) in rules {
             std::fs::write(folder.path().join("rules").join(name), text).expect("a rule");
@@ -97,6 +107,11 @@ impl TestApp {
         app.stop().await;
         look(&shop);
         Self::over(folder, (shop, Some(token)), clock, endpoint, settings, _api).await
+    }
+
+    /// The folder that its data is in.
+    pub(crate) fn data(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The file that everything is kept in.
@@ -245,6 +260,8 @@ pub(crate) fn config(folder: &Path, endpoint: &str, settings: &BTreeMap<String, 
         "#
     );
     let file = folder.join("shop.toml");
+    let more = std::fs::read_to_string(folder.join("more.toml")).unwrap_or_default();
+    let text = format!("{text}\n{more}");
     Config::read(Some((&file, &text)), settings, &["mailgun", "shopify", "standard"]).expect("a configuration")
 }
 

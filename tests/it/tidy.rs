@@ -48,7 +48,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("storehand_kernel", &["models"]),
     ("storehand_migrations", &["store"]),
     ("tokenizers", &["models"]),
-    ("toml", &["config", "cli"]),
+    ("toml", &["config", "cli", "plugins"]),
     ("wasmtime", &["plugins"]),
 ];
 

@@ -218,6 +218,6 @@ impl Side {
 fn awaited(run: &Rehearsal) -> impl Iterator<Item = &str> {
     run.awaiting().filter_map(|(_, awaits)| match awaits {
         Awaits::Event { about, .. } => Some(about.as_str()),
-        Awaits::Person | Awaits::Resume => None,
+        Awaits::Person | Awaits::Resume | Awaits::Calls => None,
     })
 }

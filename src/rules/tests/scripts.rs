@@ -271,7 +271,7 @@ fn ids_and_retries_are_read_with_care() {
     let (_, door) = run_script(text, TestDoor::default());
     let retry = Retry { attempts: 3, first: Duration::from_secs(1), max: Duration::from_secs(120) };
     assert_eq!(door.asked[0].0, "a-1");
-    assert_eq!(door.asked[0].3, AskOptions { retry: Some(retry), label: Some("a-1".into()) });
+    assert_eq!(door.asked[0].3, AskOptions { retry: Some(retry), label: Some("a-1".into()), ..AskOptions::default() });
     for options in [
         "#{ id: 5 }",
         "#{ id: \"1\" }",

@@ -308,5 +308,5 @@ fn what_an_item_lacks_is_said() {
 fn retries_are_handed_on() {
     let retry = Retry { attempts: 5, ..Retry::default() };
     let (_, door) = go(vec![Step { retry: Some(retry), ..step("one", "log", json!({})) }], TestDoor::default());
-    assert_eq!(door.asked[0].3, AskOptions { retry: Some(retry), label: Some("one".into()) });
+    assert_eq!(door.asked[0].3, AskOptions { retry: Some(retry), label: Some("one".into()), ..AskOptions::default() });
 }
