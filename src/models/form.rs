@@ -58,7 +58,7 @@ impl Forms {
         match matcher.compute_mask() {
             Ok(mask) if !mask.is_zero() => Ok(Form(matcher)),
             Ok(_) => Err(no("nothing satisfies it".into())),
-            Err(error) => Err(no(first_line(&error.to_string()))),
+            Err(error) => Err(no(on_one_line(&error.to_string()))),
         }
     }
 }
@@ -137,8 +137,10 @@ fn deeper_than(value: &Json, levels: usize) -> bool {
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(300).collect()
+/// What is wrong, on one line: the pictures of regular expressions have several.
+fn on_one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(300).collect()
 }
 
 impl Form {
@@ -167,5 +169,5 @@ impl Form {
 }
 
 fn failed(error: impl std::fmt::Display) -> ModelError {
-    ModelError::Failed(format!("the answer's form could not be followed: {}", first_line(&error.to_string())))
+    ModelError::Failed(format!("the answer's form could not be followed: {}", on_one_line(&error.to_string())))
 }

@@ -88,14 +88,14 @@ async fn what_cannot_be_asked_is_refused_in_the_apis_own_form_and_the_server_goe
             chat(json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "x",
                 "schema": { "type": "string", "pattern": "(" } } } })),
             None,
-            "schema",
+            "unclosed group",
         ),
         (
             chat(
                 json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "x", "schema": false } } }),
             ),
             None,
-            "schema",
+            "Unsatisfiable schema",
         ),
     ] {
         let (status, answer) = it.post("/v1/chat/completions", &asked).await;

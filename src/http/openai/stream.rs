@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::refused::Refusal;
 use crate::models::{Generated, Model, ModelError, Request};
 
+type Last = Box<dyn FnOnce(&Generated) -> Vec<Json> + Send>;
+
 /// What a stream is made of.
 pub(super) struct Shape {
     /// What comes before anything is written.
@@ -21,7 +23,7 @@ pub(super) struct Shape {
     /// A piece of the first answer.
     pub(super) piece: Box<dyn Fn(&str) -> Json + Send + Sync>,
     /// What comes when all is written.
-    pub(super) last: Box<dyn FnOnce(&Generated) -> Vec<Json> + Send>,
+    pub(super) last: Last,
     /// What comes where an answer that is held to a form was not complete in time.
     pub(super) unfinished: Json,
 }

@@ -1,4 +1,7 @@
 //! Whatever is done to a genuine delivery before it is signed, it is taken, or refused with a reason; never a panic.
+//!
+//! A fuzz target as well: `STOREHAND_FUZZ_CASES=1000000 cargo nextest run --release -E 'test(mutated_deliveries)'` goes on for
+//! so many cases, from another seed each time, and shrinks what it finds.
 
 use std::path::Path;
 
@@ -60,8 +63,14 @@ fn change() -> impl Strategy<Value = (prop::sample::Index, usize, Vec<u8>)> {
     (any::<prop::sample::Index>(), 0_usize..40, splinter)
 }
 
+/// Cases of one run.
+fn cases() -> ProptestConfig {
+    let asked = std::env::var("STOREHAND_FUZZ_CASES").ok();
+    ProptestConfig::with_cases(asked.map_or(400, |cases| cases.parse().expect("STOREHAND_FUZZ_CASES is a number")))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases())]
 
     #[test]
     fn mutated_deliveries_are_taken_or_refused_with_a_reason(
