@@ -2,7 +2,7 @@
 //!
 //! - [`Encoder`] is the handle of a loaded encoder: multilingual-e5-small, or any BERT-like one in the Hugging Face
 //!   ONNX layout.
-//! - [`e5`] converts the default one from the file of its package.
+//! - `e5` converts the default one from the file of its package.
 //!
 //! *Architecture Invariant*: one thread owns the session; everybody else has a handle with a bounded queue in front.
 //! *Architecture Invariant*: a text that is too long is cut with that being said, never in silence.
