@@ -7,9 +7,11 @@ mod answers;
 mod approvals;
 mod inboxes;
 mod model_metrics;
+mod models;
 mod moments;
 mod reconcile;
 mod reference;
+mod registry;
 mod rule_book;
 mod rules_folder;
 mod shop;
@@ -19,7 +21,7 @@ mod tokens;
 mod undo;
 mod why;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -29,18 +31,17 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::capabilities;
-use crate::config::{Config, Enabled};
-use crate::domain::{Clock, IdMaker, Kind, Mailer, Secret, ShopId, SystemClock};
-use crate::engine::{self, Engine, Registry};
+use crate::config::Config;
+use crate::domain::{Clock, IdMaker, Mailer, Secret, ShopId, SystemClock};
+use crate::engine::{self, Engine};
 use crate::http::{self, Http, NewToken, Tokens};
-use crate::models::encoder::{self, Encoder};
-use crate::models::intents::Heads;
-use crate::models::{self, Model};
-use crate::plugins::{Folder, Grant, Grants, Plugins};
+use crate::models::Model;
+use crate::models::encoder::Encoder;
 use crate::store::{self, Store};
+pub use models::{encoder_settings, heads, load_encoder, model_settings};
 pub(crate) use moments::{NotAMoment, moment};
 pub use reference::reference;
+pub use registry::{unconnected, unconnected_with, unconnected_with_model, unconnected_with_plugins};
 pub use shop::{inbox, unconnected as unconnected_shop};
 pub use tokens::StoreTokens;
 
@@ -94,14 +95,14 @@ impl App {
         let store = Store::open(&store_settings(config)).await?;
         let model = match model {
             Some(model) => Some(model),
-            None => load_model(config).await?,
+            None => models::load_model(config).await?,
         };
         let encoder = match encoder {
             Some(encoder) => Some(encoder),
             None => load_encoder(config).await?,
         };
-        let plugins = plugins(config)?;
-        let registry = Arc::new(registry(deps(config, model.clone(), encoder.clone()), &plugins)?);
+        let plugins = registry::plugins(config)?;
+        let registry = Arc::new(registry::registry(registry::deps(config, model.clone(), encoder.clone()), &plugins)?);
 
         let (mut shops, mut books) = (Vec::new(), BTreeMap::new());
         for (id, settings) in &config.shops {
@@ -151,7 +152,7 @@ impl App {
         }
 
         if !plugins.is_empty() {
-            watchers.push(tokio::spawn(take_up_plugins(plugins.clone(), stop.clone())));
+            watchers.push(tokio::spawn(registry::take_up_plugins(plugins.clone(), stop.clone())));
         }
 
         let tokens: Arc<dyn Tokens> = Arc::new(StoreTokens(store.clone()));
@@ -223,146 +224,6 @@ pub fn store_settings(config: &Config) -> store::Settings {
         wal_limit_bytes: config.store.wal_limit_bytes,
         ..store::Settings::at(&config.store.file)
     }
-}
-
-/// The model's settings, with what `STOREHAND_MODEL_LIBRARY` and `STOREHAND_MODEL_FOLDER` say in their place.
-pub fn model_settings(config: &Config) -> models::Settings {
-    models::Settings {
-        library: Some(config.model.library_file()),
-        folder: config.model.model_folder(),
-        threads: config.model.threads,
-        queue: config.model.queue,
-        queue_tokens: config.model.queue_tokens,
-        rows: config.model.rows,
-        prefix_cache_bytes: config.model.prefix_cache_bytes,
-        max_new_tokens: config.model.max_new_tokens,
-        context_tokens: config.model.context_tokens,
-    }
-    .with_variables(|name| std::env::var_os(name))
-}
-
-/// The encoder's settings, unless there is to be none.
-pub fn encoder_settings(config: &Config) -> Option<encoder::Settings> {
-    let model = model_settings(config);
-    let folder = config.model.encoder_folder()?;
-    Some(encoder::Settings { library: model.library, folder, threads: model.threads, queue: model.queue })
-}
-
-/// What rules are checked against and tried with, without a model or a shop: what there is does not depend on them.
-///
-/// # Errors
-/// A capability whose declaration is wrong: a bug.
-pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
-    Ok(Arc::new(registry(capabilities::Deps::default(), &Plugins::none())?))
-}
-
-/// The same with the plugins of this configuration's data folder.
-///
-/// # Errors
-/// As [`unconnected`], and where there are plugins and this machine cannot run them.
-pub fn unconnected_with_plugins(config: &Config) -> anyhow::Result<Arc<Registry>> {
-    // Nobody is asked and nothing leaves the building, so what is wanted counts as granted.
-    let plugins = Plugins::open(Folder::within(config.store.folder()), Grants::default())?;
-    Ok(Arc::new(registry(capabilities::Deps::default(), &plugins)?))
-}
-
-/// What rules are checked against and tried with where these plugins are there.
-///
-/// # Errors
-/// As [`unconnected`].
-pub fn unconnected_with(plugins: &Arc<Plugins>) -> anyhow::Result<Arc<Registry>> {
-    Ok(Arc::new(registry(capabilities::Deps::default(), plugins)?))
-}
-
-/// The same with the model.
-///
-/// # Errors
-/// Where there is no model, or it cannot be used.
-pub async fn unconnected_with_model(config: &Config) -> anyhow::Result<Arc<Registry>> {
-    let model = load_model(config).await?.context("there is no model\n  hint: `storehand model fetch` gets one")?;
-    let encoder = load_encoder(config).await?;
-    let plugins = Plugins::open(Folder::within(config.store.folder()), Grants::default())?;
-    Ok(Arc::new(registry(deps(config, Some(model), encoder), &plugins)?))
-}
-
-fn deps(config: &Config, model: Option<Model>, encoder: Option<Encoder>) -> capabilities::Deps {
-    capabilities::Deps { model, languages: config.model.languages.clone(), encoder, heads: Some(heads(config)) }
-}
-
-fn registry(deps: capabilities::Deps, plugins: &Arc<Plugins>) -> anyhow::Result<Registry> {
-    let mut all = capabilities::all(deps);
-    let writes: BTreeSet<&str> =
-        all.iter().map(|it| it.spec()).filter(|spec| spec.kind == Kind::Write).map(|spec| spec.name).collect();
-    all.extend(plugins.capabilities(&|name| writes.contains(name)));
-    Registry::new(all).map_err(anyhow::Error::msg)
-}
-
-/// The heads that shops have trained.
-pub fn heads(config: &Config) -> Heads {
-    Heads::new(config.store.folder().join("heads"))
-}
-
-/// The encoder, unless it is off, or not there and not demanded.
-///
-/// # Errors
-/// Where it is there and cannot be used, or is demanded and not there.
-pub async fn load_encoder(config: &Config) -> anyhow::Result<Option<Encoder>> {
-    let Some(settings) = encoder_settings(config) else { return Ok(None) };
-    let there = settings.folder.exists() && settings.library.as_ref().is_some_and(|library| library.exists());
-    match config.model.enabled {
-        Enabled::Off => return Ok(None),
-        Enabled::Auto if !there => {
-            tracing::warn!(
-                folder = %settings.folder.display(),
-                "no encoder: rules that classify with it will fail; `storehand model fetch` gets one"
-            );
-            return Ok(None);
-        }
-        Enabled::Auto | Enabled::On => {}
-    }
-    let loaded = tokio::task::spawn_blocking(move || Encoder::load(&settings)).await?;
-    Ok(Some(loaded.context("the encoder cannot be used")?))
-}
-
-/// Looks for newly installed versions of plugins, again and again.
-async fn take_up_plugins(plugins: Arc<Plugins>, stop: CancellationToken) {
-    let mut every = tokio::time::interval(std::time::Duration::from_secs(2));
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = every.tick() => {}
-        }
-        let plugins = plugins.clone();
-        let _ = tokio::task::spawn_blocking(move || plugins.take_up_installed()).await;
-    }
-}
-
-/// The plugins that are installed in the data folder, with what the shops have granted them.
-fn plugins(config: &Config) -> anyhow::Result<Arc<Plugins>> {
-    let grant = |(name, it): (&String, &crate::config::PluginGrant)| {
-        (name.clone(), Grant { granted: it.grant.iter().cloned().collect(), wants: it.wants.clone() })
-    };
-    let shops = config.shops.iter().map(|(id, shop)| (id.clone(), shop.plugins.iter().map(grant).collect()));
-    Ok(Plugins::open(Folder::within(config.store.folder()), Grants::new(shops.collect()))?)
-}
-
-/// The model, unless it is off, or not there and not demanded.
-async fn load_model(config: &Config) -> anyhow::Result<Option<Model>> {
-    let settings = model_settings(config);
-    let there = settings.folder.exists() && settings.library.as_ref().is_some_and(|library| library.exists());
-    match config.model.enabled {
-        Enabled::Off => return Ok(None),
-        Enabled::Auto if !there => {
-            tracing::warn!(
-                folder = %settings.folder.display(),
-                "no language model: rules that use it take their fallback; `storehand model fetch` gets one"
-            );
-            return Ok(None);
-        }
-        Enabled::Auto | Enabled::On => {}
-    }
-    let loaded = tokio::task::spawn_blocking(move || Model::load(&settings)).await?;
-    Ok(Some(loaded.context("the language model cannot be used")?))
 }
 
 async fn first_token(tokens: &dyn Tokens, clock: &dyn Clock) -> anyhow::Result<Option<Secret>> {

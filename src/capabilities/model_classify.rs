@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::model_write::not_answered;
 use super::read;
 use crate::domain::{Answer, Attempt, Capability, Example, Kind, Shape, Spec, Verdict};
-use crate::models::ModelError;
 use crate::models::encoder::Encoder;
 use crate::models::intents::{Choice, Heads, Judged, choose};
 
@@ -130,7 +130,7 @@ impl ModelClassify {
                 let choices: Vec<Choice> = among.into_iter().map(Among::choice).collect();
                 let at_least = input.at_least.unwrap_or(AT_LEAST);
                 let (judged, truncated) =
-                    choose(encoder, &input.text, &choices, at_least).await.map_err(not_classified)?;
+                    choose(encoder, &input.text, &choices, at_least).await.map_err(not_answered)?;
                 (judged, truncated, None)
             }
             (None, None) => return Err(Verdict::refused("invalid_input", "name a `head`, or give choices: `among`")),
@@ -165,16 +165,17 @@ impl ModelClassify {
     ) -> Result<(Judged, bool, Option<String>), Verdict> {
         let shop = attempt.shop.id.to_string();
         let no_head = |why: String| Verdict::refused("no_head", why);
-        let find = || {
-            let (heads, shop, name) = (self.heads.clone(), shop.clone(), name.to_owned());
-            tokio::task::spawn_blocking(move || heads.map_or(Ok(None), |heads| heads.current(&shop, &name)))
-        };
-        let head = find().await.map_err(|error| Verdict::RetryAfter(None, error.to_string()))?;
-        let head = head.map_err(|error| no_head(error.to_string()))?.ok_or_else(|| {
-            no_head(format!(
-                "the shop {shop} has no head `{name}`; `storehand model train FILE --shop {shop}` makes one"
-            ))
-        })?;
+        let (heads, of, called) = (self.heads.clone(), shop.clone(), name.to_owned());
+        let found = move || heads.map_or(Ok(None), |heads| heads.current(&of, &called));
+        let found = tokio::task::spawn_blocking(found).await;
+        let head = found
+            .map_err(|error| Verdict::RetryAfter(None, error.to_string()))?
+            .map_err(|error| no_head(error.to_string()))?
+            .ok_or_else(|| {
+                no_head(format!(
+                    "the shop {shop} has no head `{name}`; `storehand model train FILE --shop {shop}` makes one"
+                ))
+            })?;
         if head.encoder.1 != encoder.digest() {
             let (trained, _) = &head.encoder;
             let why = format!(
@@ -183,7 +184,7 @@ impl ModelClassify {
             );
             return Err(no_head(why));
         }
-        let embedded = encoder.embed(&[text]).await.map_err(not_classified)?;
+        let embedded = encoder.embed(&[text]).await.map_err(not_answered)?;
         let [message] = embedded.as_slice() else {
             return Err(Verdict::RetryAfter(None, "the encoder gave no vector".into()));
         };
@@ -205,15 +206,6 @@ impl Among {
 /// Four digits say all that there is to say, and make records that people can compare.
 fn rounded(number: f64) -> f64 {
     (number * 1e4).round() / 1e4
-}
-
-fn not_classified(error: ModelError) -> Verdict {
-    match error {
-        ModelError::QueueFull { retry_after, .. } => Verdict::RetryAfter(Some(retry_after), error.to_string()),
-        ModelError::Failed(_) | ModelError::Stopped => Verdict::RetryAfter(None, error.to_string()),
-        ModelError::Request(_) => Verdict::refused("invalid_input", error.to_string()),
-        _ => Verdict::refused("no_model", error.to_string()),
-    }
 }
 
 #[async_trait]

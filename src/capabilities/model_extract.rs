@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::model_write::not_written;
+use super::model_write::{needed, not_answered};
 use super::read;
 use crate::domain::{Answer, Attempt, Capability, Example, Kind, Shape, Spec, Verdict, validate};
 use crate::models::{ChatMessage, Class, Finish, Format, Model, Prompt, Request, Sampling};
@@ -87,10 +87,7 @@ impl ModelExtract {
 
     async fn extract(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let input: Input = read(input)?;
-        let model = self.model.as_ref().ok_or_else(|| {
-            let problem = "there is no language model; `storehand model fetch` gets one, `model.folder` names another";
-            Verdict::refused("no_model", problem)
-        })?;
+        let model = needed(self.model.as_ref())?;
         let request = Request {
             prompt: Prompt::Chat(vec![
                 ChatMessage::system(instructions(&input.schema, input.prompt.as_deref())),
@@ -102,7 +99,7 @@ impl ModelExtract {
             shop: attempt.shop.id.to_string(),
             within: Some(self.spec.deadline),
         };
-        let written = model.generate(request, &attempt.cancelled, |_| {}).await.map_err(not_written)?;
+        let written = model.generate(request, &attempt.cancelled, |_| {}).await.map_err(not_answered)?;
         if written.finish == Finish::Cancelled {
             return Err(Verdict::RetryAfter(None, "reading was broken off".into()));
         }

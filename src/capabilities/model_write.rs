@@ -112,10 +112,7 @@ impl ModelWrite {
 
     async fn write(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let input: Input = read(input)?;
-        let model = self.model.as_ref().ok_or_else(|| {
-            let problem = "there is no language model; `storehand model fetch` gets one, `model.folder` names another";
-            Verdict::refused("no_model", problem)
-        })?;
+        let model = needed(self.model.as_ref())?;
         let language = input.language.clone().or_else(|| language(attempt));
         if let Some(language) = &language
             && !writes(&self.languages, language)
@@ -147,7 +144,7 @@ impl ModelWrite {
                 watch(piece);
             }
         };
-        let written = model.generate(request, &attempt.cancelled, watched).await.map_err(not_written)?;
+        let written = model.generate(request, &attempt.cancelled, watched).await.map_err(not_answered)?;
         let mut answer = judge(&written, &input.policy, &attempt.facts, language.as_deref())?;
         answer["model"] = json!(format!("{} {}", model.name(), model.digest()));
         answer["seed"] = json!(seed);
@@ -199,7 +196,16 @@ fn seed(key: &str) -> u64 {
     digest.iter().take(6).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
-pub(super) fn not_written(error: ModelError) -> Verdict {
+/// The language model, where there is one.
+pub(super) fn needed(model: Option<&Model>) -> Result<&Model, Verdict> {
+    model.ok_or_else(|| {
+        let problem = "there is no language model; `storehand model fetch` gets one, `model.folder` names another";
+        Verdict::refused("no_model", problem)
+    })
+}
+
+/// What a call comes to that a model has not answered.
+pub(super) fn not_answered(error: ModelError) -> Verdict {
     match error {
         ModelError::QueueFull { retry_after, .. } => Verdict::RetryAfter(Some(retry_after), error.to_string()),
         ModelError::Failed(_) | ModelError::Stopped | ModelError::TooLate { .. } => {
@@ -365,9 +371,9 @@ mod tests {
     #[test]
     fn a_busy_model_is_asked_again_and_a_missing_one_is_not() {
         let busy = ModelError::QueueFull { waiting: 4, retry_after: Duration::from_secs(3) };
-        assert!(matches!(not_written(busy), Verdict::RetryAfter(Some(wait), _) if wait == Duration::from_secs(3)));
-        let long = not_written(ModelError::PromptTooLong { tokens: 9000, context: 8192 });
+        assert!(matches!(not_answered(busy), Verdict::RetryAfter(Some(wait), _) if wait == Duration::from_secs(3)));
+        let long = not_answered(ModelError::PromptTooLong { tokens: 9000, context: 8192 });
         assert!(matches!(long, Verdict::Refused(failure) if failure.code == "prompt_too_long"));
-        assert!(matches!(not_written(ModelError::Stopped), Verdict::RetryAfter(None, _)));
+        assert!(matches!(not_answered(ModelError::Stopped), Verdict::RetryAfter(None, _)));
     }
 }

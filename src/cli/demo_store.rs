@@ -12,8 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::serve::stopped;
-use super::{Global, Hinted, client, say};
-use crate::config;
+use super::{Global, Hinted, client, say, the_shop};
 use crate::demo::Signer;
 use crate::demo::store::{self, Place, Shelf};
 use crate::domain::Secret;
@@ -34,36 +33,19 @@ pub(super) struct StoreArgs {
 
 pub(super) async fn run(args: StoreArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let config = global.load()?;
-    let known = || config.shops.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let named = |wanted: &String| config.shops.iter().find(|(name, _)| name.as_str() == wanted.as_str());
-    let (name, shop) = match (&args.shop, config.shops.len()) {
-        (Some(wanted), _) => named(wanted).ok_or_else(|| {
-            Hinted::new(format!("the configuration has no shop `{wanted}`"), format!("it has: {}", known()))
-        })?,
-        (None, 1) => config.shops.iter().next().context("a shop")?,
-        (None, 0) => {
-            return Err(Hinted::new(
-                "the configuration has no shop",
-                "run it with --config examples/shopify-store/shop.toml, or with your own file",
-            )
-            .into());
-        }
-        (None, _) => return Err(Hinted::new("which shop?", format!("write --shop with one of: {}", known())).into()),
-    };
+    let (name, shop) = the_shop(&config, args.shop.as_deref())?;
     let setting = |what: &str| format!("shop.{name}.{what}");
-    let api = shop.shopify.as_ref().and_then(|it| Some((it, it.endpoint.as_deref()?))).ok_or_else(|| {
-        Hinted::new(
-            format!("{} is not set", setting("shopify.endpoint")),
-            "set it to where the store is to listen, such as \"http://127.0.0.1:7711\"",
-        )
-    })?;
-    let (shopify, endpoint) = api;
-    let endpoint = here(endpoint).ok_or_else(|| {
-        Hinted::new(
-            format!("{} is {endpoint}", setting("shopify.endpoint")),
-            "a store to play with listens on this machine only, such as on \"http://127.0.0.1:7711\"",
-        )
-    })?;
+    let shopify = shop.shopify.as_ref();
+    let endpoint = shopify.and_then(|it| it.endpoint.as_deref());
+    let (Some(shopify), Some(endpoint)) = (shopify, endpoint) else {
+        let hint = "set it to where the store is to listen, such as \"http://127.0.0.1:7711\"";
+        return Err(Hinted::new(format!("{} is not set", setting("shopify.endpoint")), hint).into());
+    };
+    let Some(endpoint) = here(endpoint) else {
+        let message = format!("{} is {endpoint}", setting("shopify.endpoint"));
+        let hint = "a store to play with listens on this machine only, such as on \"http://127.0.0.1:7711\"";
+        return Err(Hinted::new(message, hint).into());
+    };
     let secret = |source: &str| {
         let secrets = shop.sources.get(source).and_then(|secrets| secrets.iter().next().cloned());
         secrets.ok_or_else(|| {
@@ -85,13 +67,7 @@ pub(super) async fn run(args: StoreArgs, global: &Global) -> anyhow::Result<Exit
     };
     let shelf: Shelf = toml::from_str(&shelf).with_context(|| format!("{from} cannot be read"))?;
 
-    let mail = match &shop.mail {
-        Some(config::Mail { host, port, .. }) => match host.parse::<IpAddr>() {
-            Ok(address) if address.is_loopback() => Some(SocketAddr::new(address, *port)),
-            _ => None,
-        },
-        None => None,
-    };
+    let mail = shop.mail.as_ref().and_then(|mail| Some(SocketAddr::new(loopback(&mail.host)?, mail.port)));
     let listener = |address: SocketAddr| async move {
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
     };
@@ -127,7 +103,11 @@ pub(super) async fn run(args: StoreArgs, global: &Global) -> anyhow::Result<Exit
 /// The address of this machine that a URL names.
 fn here(url: &str) -> Option<SocketAddr> {
     let url = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "http")?;
-    let host = if url.host_str()? == "localhost" { "127.0.0.1" } else { url.host_str()? };
-    let address: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
-    address.is_loopback().then(|| SocketAddr::new(address, url.port().unwrap_or(80)))
+    Some(SocketAddr::new(loopback(url.host_str()?)?, url.port().unwrap_or(80)))
+}
+
+/// The address of a host that is this machine.
+fn loopback(host: &str) -> Option<IpAddr> {
+    let host = if host == "localhost" { "127.0.0.1" } else { host };
+    host.trim_matches(['[', ']']).parse().ok().filter(IpAddr::is_loopback)
 }

@@ -46,6 +46,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError};
+use crate::domain::ShopId;
 use crate::engine::Registry;
 use crate::{app, shops};
 pub(crate) use out::{Hinted, say};
@@ -162,12 +163,13 @@ impl Global {
         Config::load(self.file().as_deref(), &sources)
     }
 
-    /// What rules may use here: Storehand's own capabilities and those of the installed plugins. Without a configuration
-    /// that can be used, Storehand's own: rules are checked wherever they are written.
+    /// What rules may use here: Storehand's own capabilities and those of the installed plugins. Where no configuration is
+    /// named and the one that lies about cannot be used, Storehand's own: rules are checked wherever they are written.
     pub(crate) fn registry(&self) -> anyhow::Result<Arc<Registry>> {
         match self.load_to_look() {
             Ok(config) => app::unconnected_with_plugins(&config),
-            Err(_) => app::unconnected(),
+            Err(_) if self.config.is_none() => app::unconnected(),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -192,6 +194,25 @@ pub(crate) fn start_log(filter: &str) -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     Ok(())
+}
+
+/// The shop that is named, else the only one there is.
+pub(crate) fn the_shop<'c>(
+    config: &'c Config,
+    named: Option<&str>,
+) -> anyhow::Result<(&'c ShopId, &'c crate::config::Shop)> {
+    let hint = || match config.shops.keys().map(ToString::to_string).collect::<Vec<_>>() {
+        none if none.is_empty() => "add `[shop.NAME]` to the configuration, or name one with `--config`".to_owned(),
+        names => format!("name one with `--shop`: {}", names.join(", ")),
+    };
+    let mut all = config.shops.iter();
+    match (named, all.len()) {
+        (Some(named), _) => all
+            .find(|(id, _)| id.as_str() == named)
+            .ok_or_else(|| Hinted::new(format!("there is no shop `{named}`"), hint()).into()),
+        (None, 1) => all.next().ok_or_else(|| Hinted::new("there is no shop", hint()).into()),
+        (None, _) => Err(Hinted::new("it is not said which shop is meant", hint()).into()),
+    }
 }
 
 #[cfg(test)]

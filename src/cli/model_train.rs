@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value as Json, json};
 
 use super::events::pretty;
-use super::{Global, Hinted, out, say};
+use super::{Global, Hinted, out, say, the_shop};
 use crate::app;
-use crate::config::Config;
 use crate::domain::{Clock as _, SystemClock};
 use crate::models::intents::{self, Examples, Head, Progress, Report, Tally};
 
@@ -70,7 +68,7 @@ enum HeadsVerb {
 /// Trains a head and says how well it does.
 pub(super) async fn train(args: TrainArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let config = global.load_to_look()?;
-    let shop = if args.dry_run { None } else { Some(the_shop(&config, args.shop.as_deref())?) };
+    let shop = if args.dry_run { None } else { Some(the_shop(&config, args.shop.as_deref())?.0.to_string()) };
     let mut examples = Examples::read(&args.file)?;
     examples.check_enough().map_err(|why| anyhow::anyhow!("{}: {why}", args.file.display()))?;
     if let Some(accept) = args.accept_errors {
@@ -216,7 +214,7 @@ pub(super) fn heads(args: HeadsArgs, global: &Global) -> anyhow::Result<ExitCode
     match args.verb {
         HeadsVerb::List { shop, json } => {
             let shops: Vec<String> = match shop {
-                Some(shop) => vec![the_shop(&config, Some(&shop))?],
+                Some(shop) => vec![the_shop(&config, Some(&shop))?.0.to_string()],
                 None => config.shops.keys().map(ToString::to_string).collect(),
             };
             let (mut listed, mut rows) = (Vec::new(), Vec::new());
@@ -248,7 +246,7 @@ pub(super) fn heads(args: HeadsArgs, global: &Global) -> anyhow::Result<ExitCode
             }
         }
         HeadsVerb::Rollback { name, to, shop } => {
-            let shop = the_shop(&config, shop.as_deref())?;
+            let shop = the_shop(&config, shop.as_deref())?.0.to_string();
             let head = heads.roll_back(&shop, &name, to)?;
             let made = head.made.strftime("%Y-%m-%d %H:%M");
             say(format!("{name} {} of {shop}, trained {made}, answers from now on", head.version));
@@ -268,22 +266,4 @@ fn described(head: &Head) -> Json {
         "threshold": head.threshold,
         "intents": head.intents,
     })
-}
-
-/// The shop that is named, else the only one there is.
-fn the_shop(config: &Config, named: Option<&str>) -> anyhow::Result<String> {
-    let names: Vec<String> = config.shops.keys().map(ToString::to_string).collect();
-    let hint = || {
-        if names.is_empty() {
-            "add `[shop.NAME]` to the configuration".into()
-        } else {
-            format!("name one of: {}", names.join(", "))
-        }
-    };
-    match (named, names.as_slice()) {
-        (Some(named), _) if names.iter().any(|name| name == named) => Ok(named.to_owned()),
-        (Some(named), _) => Err(Hinted::new(format!("there is no shop `{named}`"), hint()).into()),
-        (None, [only]) => Ok(only.clone()),
-        (None, _) => Err(Hinted::new("whose head is it? name it with --shop", hint())).context("no shop is named"),
-    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Deliveries are signed by their platforms and checked by their [`Source`] over the raw bytes; everything else
 //! but health and readiness needs a bearer token. Every error is a problem document (RFC 9457) with a stable code
-//! and a hint, whatever went wrong; a panic is one too, and the server goes on.
+//! and a hint, whatever went wrong, but where the models are asked by OpenAI's API, which has a form of its own; a panic
+//! is one too, and the server goes on.
 //!
 //! *Architecture Invariant*: the only room that knows axum's server. A delivery is answered only once
 //! [`Accept::accept`] has returned, and so once it is on disk. Everything from outside is bounded: connections, a

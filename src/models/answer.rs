@@ -21,6 +21,8 @@ pub(crate) struct Answer {
     chosen: Vec<Chosen>,
     detokenizer: Detokenizer,
     stops: StopTexts,
+    /// Tokens of what it answers.
+    prompt_tokens: usize,
     /// Tokens to write at most.
     most: usize,
     written: usize,
@@ -68,6 +70,7 @@ impl Answer {
             chosen: Vec::new(),
             detokenizer: Detokenizer::default(),
             stops: StopTexts::new(&sampling.stop),
+            prompt_tokens: prompt.len(),
             most,
             written: 0,
             text: String::new(),
@@ -99,7 +102,7 @@ impl Answer {
             _ => false,
         };
         if self.form.is_some() && !ends && !complete && self.written == self.most {
-            return Err(ModelError::Unfinished { tokens: self.written });
+            return Err(ModelError::Unfinished { prompt_tokens: self.prompt_tokens, tokens: self.written });
         }
         let text = self.show(ends, complete, voice);
         self.text.push_str(&text);

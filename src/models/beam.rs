@@ -192,7 +192,7 @@ impl Beam {
             return Ok(vec![choice(best, Finish::Cancelled)]);
         }
         if self.ended.is_empty() {
-            return Err(ModelError::Unfinished { tokens: self.written });
+            return Err(ModelError::Unfinished { prompt_tokens: self.prompt_tokens, tokens: self.written });
         }
         Ok(self.ended.iter().take(self.wanted).map(|ended| choice(&ended.tokens, ended.finish)).collect())
     }

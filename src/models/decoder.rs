@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use ort::ep;
 use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Tensor, TensorElementType, ValueType};
 
@@ -43,19 +42,8 @@ pub(crate) struct Cache {
 impl Decoder {
     /// Loads `graph` and finds out from its own inputs and outputs how it is fed.
     pub(crate) fn load(library: &Path, graph: &Path, shape: &Shape, threads: usize) -> Result<Self, ModelError> {
-        let environment = super::runtime::environment(library)?;
         let foreign = |why: String| ModelError::not_understood(graph, why);
-        // Without the arena: it grows with every new length of prompt and gives nothing back.
-        let cpu = ep::CPU::default().with_arena_allocator(false).build();
-        let session = Session::builder(&environment)?
-            .with_execution_providers([cpu])?
-            .with_memory_pattern(false)?
-            .with_intra_threads(threads)?
-            // Threads that wait by spinning took 1.8 times the CPU time and, beside anything else, longer.
-            .with_intra_op_spinning(false)?
-            .with_inter_threads(1)?
-            .commit_from_file(graph)
-            .map_err(|error| foreign(error.to_string()))?;
+        let session = super::runtime::session(library, graph, threads)?;
         let mut decoder = Self {
             ports: Ports::default(),
             heads: shape.cache_heads(),

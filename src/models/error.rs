@@ -62,6 +62,8 @@ pub enum ModelError {
     /// What the answer must be was not complete when its tokens were used up. Nothing of it is given out.
     #[error("the answer was not complete after {tokens} tokens, which is its `length`: allow more `max_tokens`")]
     Unfinished {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
         /// Tokens written.
         tokens: usize,
     },

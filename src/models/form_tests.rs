@@ -65,7 +65,7 @@ fn an_answer_has_its_form_or_is_an_error() {
                         crate::domain::validate(schema, &data).unwrap_or_else(|why| panic!("{text}: {why}"));
                     }
                 }
-                Err(ModelError::Unfinished { tokens }) => {
+                Err(ModelError::Unfinished { tokens, .. }) => {
                     cut += 1;
                     assert!(tokens <= 64);
                 }

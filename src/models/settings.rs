@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::ModelError;
+use super::runtime;
 
 /// Which model, where, and how much of the machine it may use. The configuration fills it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,18 +65,11 @@ impl Settings {
 
     /// The library's path.
     pub(crate) fn library(&self) -> Result<&Path, ModelError> {
-        self.library.as_deref().ok_or_else(|| ModelError::Missing {
-            what: "the ONNX Runtime library",
-            path: "model.library".into(),
-            hint: "run `storehand model fetch`, or set STOREHAND_MODEL_LIBRARY to where it is".into(),
-        })
+        runtime::library(self.library.as_deref())
     }
 
     /// The number of threads in force.
     pub(crate) fn threads(&self) -> usize {
-        match self.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(4),
-            given => given.min(64),
-        }
+        runtime::threads(self.threads)
     }
 }

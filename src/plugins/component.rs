@@ -1,5 +1,6 @@
 //! Components: compiled, looked at, and linked.
 
+use std::fs;
 use std::path::Path;
 
 use wasmtime::component::types::ComponentItem;
@@ -13,7 +14,7 @@ use super::state::State;
 use super::{INTERFACE, PluginError, wasi};
 
 /// The largest component, in bytes: Python's interpreter has 18 MB.
-const LARGEST: usize = 64 << 20;
+const LARGEST: u64 = 64 << 20;
 
 /// What a component is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +34,27 @@ pub struct Loaded {
     pub(super) function: ComponentExportIndex,
 }
 
+/// Reads a component's file.
+///
+/// # Errors
+/// [`PluginError`], for one that is too large too: before it is read.
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, PluginError> {
+    let failed = |error| PluginError::file(file, error);
+    let size = fs::metadata(file).map_err(failed)?.len();
+    if size > LARGEST {
+        let problem = format!("it has {} MiB, and a component has at most {}", size >> 20, LARGEST >> 20);
+        let hint = "leave out what the plugin does not use";
+        return Err(PluginError::Component { file: file.display().to_string(), problem, hint });
+    }
+    fs::read(file).map_err(failed)
+}
+
 /// Compiles a component; `file` is for messages.
 ///
 /// # Errors
 /// [`PluginError::Component`]: what is wrong with it.
 pub(super) fn compile(host: &Host, file: &Path, bytes: &[u8]) -> Result<Component, PluginError> {
     let error = |problem: String, hint| PluginError::Component { file: file.display().to_string(), problem, hint };
-    if bytes.len() > LARGEST {
-        let problem = format!("it has {} MiB, and a component has at most {}", bytes.len() >> 20, LARGEST >> 20);
-        return Err(error(problem, "leave out what the plugin does not use"));
-    }
     if !bytes.starts_with(b"\0asm") {
         return Err(error("this is no WebAssembly".into(), "name the `.wasm` file that your build makes"));
     }

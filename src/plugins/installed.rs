@@ -15,8 +15,6 @@ use super::provided::Plugin;
 use super::{PluginError, World};
 
 const CURRENT: &str = "current";
-/// The largest manifest that is read, in bytes.
-const LARGEST_MANIFEST: u64 = 1 << 20;
 
 /// The folder of installed plugins.
 #[derive(Clone, Debug)]
@@ -52,7 +50,7 @@ impl Folder {
     pub fn install(&self, host: &Host, from: &Path) -> Result<Installed, PluginError> {
         let (manifest, text) = read_manifest(from)?;
         let file = from.join(&manifest.component);
-        let bytes = fs::read(&file).map_err(|error| PluginError::file(&file, error))?;
+        let bytes = component::read(&file)?;
         let digest = hex::encode(Sha256::digest(&bytes));
         let to = self.folder_of(&manifest.name, &manifest.version);
         if let Ok((_, old)) = read_manifest(&to)
@@ -95,7 +93,7 @@ impl Folder {
         let folder = self.folder_of(name, version);
         let (manifest, _) = read_manifest(&folder)?;
         let file = folder.join(&manifest.component);
-        let bytes = fs::read(&file).map_err(|error| PluginError::file(&file, error))?;
+        let bytes = component::read(&file)?;
         let digest = hex::encode(Sha256::digest(&bytes));
         Ok(Installed { manifest, digest, is_current: current == Some(version) })
     }
@@ -119,7 +117,7 @@ impl Folder {
         let folder = self.folder_of(name, version);
         let (manifest, _) = read_manifest(&folder)?;
         let file = folder.join(&manifest.component);
-        let bytes = fs::read(&file).map_err(|error| PluginError::file(&file, error))?;
+        let bytes = component::read(&file)?;
         let compiled = artefacts::load(host, &self.0, &folder, &file, &bytes)?;
         let loaded = component::link(host, &file, &compiled)?;
         Plugin::new(manifest, loaded).map(Arc::new)
@@ -139,7 +137,7 @@ impl Folder {
 pub(super) fn read_folder(host: &Host, from: &Path) -> Result<(Manifest, component::Loaded, usize), PluginError> {
     let (manifest, _) = read_manifest(from)?;
     let file = from.join(&manifest.component);
-    let bytes = fs::read(&file).map_err(|error| PluginError::file(&file, error))?;
+    let bytes = component::read(&file)?;
     let compiled = component::compile(host, &file, &bytes)?;
     let loaded = component::link(host, &file, &compiled)?;
     Ok((manifest, loaded, bytes.len()))
@@ -149,8 +147,9 @@ fn read_manifest(folder: &Path) -> Result<(Manifest, String), PluginError> {
     let file = folder.join(manifest::FILE);
     let failed = |error| PluginError::file(&file, error);
     let size = fs::metadata(&file).map_err(failed)?.len();
-    if size > LARGEST_MANIFEST {
-        return Err(PluginError::Refused(format!("{}: a manifest of {size} bytes is none", file.display())));
+    if size > manifest::LARGEST {
+        let problem = format!("a manifest has at most {} KiB, and this has {}", manifest::LARGEST >> 10, size >> 10);
+        return Err(PluginError::Manifest { file: file.display().to_string(), problem });
     }
     let text = fs::read_to_string(&file).map_err(failed)?;
     Manifest::read(&file, &text).map(|manifest| (manifest, text))

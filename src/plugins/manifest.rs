@@ -14,7 +14,7 @@ use crate::domain::{EVENT_TYPES, Validator, is_of_kind, validate};
 /// Its name beside the component.
 pub(super) const FILE: &str = "plugin.toml";
 /// The largest manifest, in bytes.
-const LARGEST: usize = 256 << 10;
+pub(super) const LARGEST: u64 = 256 << 10;
 /// The most memory that a plugin may ask for, in MiB.
 pub(super) const MOST_MEMORY_MIB: usize = 256;
 /// The most elements of a table: Python's interpreter has some 12,000.
@@ -163,9 +163,6 @@ impl Manifest {
     /// [`PluginError::Manifest`] with every mistake that can be found.
     pub fn read(file: &Path, text: &str) -> Result<Self, PluginError> {
         let wrong = |problem: String| PluginError::Manifest { file: file.display().to_string(), problem };
-        if text.len() > LARGEST {
-            return Err(wrong(format!("a manifest has at most {} KiB", LARGEST >> 10)));
-        }
         let manifest: Self = toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
         let mistakes = manifest.mistakes();
         if mistakes.is_empty() { Ok(manifest) } else { Err(wrong(mistakes.join("\n"))) }

@@ -114,9 +114,27 @@ async fn what_cannot_be_asked_is_refused_in_the_apis_own_form_and_the_server_goe
         )
         .await;
     assert!(status == 400 || status == 413, "{status}: {answer}");
+    // Where it is to be streamed, too, the status says what went wrong before anything was written.
+    let (status, answer) = it.post("/v1/chat/completions", &chat(json!({ "stream": true, "temperature": 9 }))).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("invalid_value")), "{answer}");
+    let long = json!([{ "role": "user", "content": "long ".repeat(5000) }]);
+    let (status, answer) = it.post("/v1/chat/completions", &chat(json!({ "stream": true, "messages": long }))).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("context_length_exceeded")), "{answer}");
     let (status, answer) = it.post("/v1/chat/completions", &chat(json!({}))).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["object"], "chat.completion");
+    // Of what is not complete there is nothing but what it took.
+    let held = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "type": "object",
+        "properties": { "a": { "type": "string" } }, "required": ["a"] } } });
+    let (_, cut) = it.post("/v1/chat/completions", &chat(json!({ "max_tokens": 2, "response_format": held }))).await;
+    assert_eq!(
+        (&cut["choices"][0]["finish_reason"], &cut["choices"][0]["message"]["content"]),
+        (&json!("length"), &json!(""))
+    );
+    assert_eq!(
+        (&cut["usage"]["completion_tokens"], cut["usage"]["prompt_tokens"].as_u64() > Some(10)),
+        (&json!(2), true)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

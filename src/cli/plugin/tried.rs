@@ -68,7 +68,7 @@ fn say_peaks(peaks: &Peaks) {
     let (passes, most) = *peaks.lock().unwrap_or_else(PoisonError::into_inner);
     say(format_args!(
         "{}, at the most {} instructions, {} KiB of memory and {} each",
-        out::counted(passes, "pass").replace("passs", "passes"),
+        out::counted(passes, "run"),
         most.fuel.unwrap_or(0),
         most.memory >> 10,
         out::counted(u64::from(most.calls), "call"),

@@ -1,15 +1,90 @@
-//! What an answer is made of.
+//! What answers are made of, whole and piece by piece.
 
+use axum::Json as JsonBody;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
+use tokio_util::sync::CancellationToken;
 
-use crate::models::{Choice, Finish, Generated, TokenBytes, TokenChance};
+use super::asked::Delivered;
+use super::refused::Refusal;
+use super::stream;
+use crate::models::{Choice, Finish, Generated, Model, ModelError, Request, TokenBytes, TokenChance};
 
-/// A name for an answer: `chatcmpl-…`.
-pub(super) fn id(kind: &str) -> String {
-    let mut random = [0; 12];
-    // A name that comes twice harms nobody.
-    let _ = getrandom::fill(&mut random);
-    format!("{kind}-{}", hex::encode(random))
+/// How one kind of completion shows its answers.
+pub(super) struct Form {
+    /// What ids begin with.
+    pub(super) id: &'static str,
+    /// What a whole answer is called, and a piece of one.
+    pub(super) whole: &'static str,
+    pub(super) chunk: &'static str,
+    /// What a stream begins with, where it does.
+    pub(super) first: fn() -> Option<Json>,
+    /// More of the first answer.
+    pub(super) piece: fn(&str) -> Json,
+    /// The end of an answer: its text where it was not told piece by piece.
+    pub(super) end: fn(usize, &Choice) -> Json,
+    /// A whole one.
+    pub(super) choice: fn(usize, &Choice) -> Json,
+}
+
+/// What every part of an answer says of it.
+pub(super) struct Head {
+    id: String,
+    created: i64,
+    model: String,
+}
+
+impl Head {
+    /// Of an answer of `model` that is begun now: seconds since 1970.
+    pub(super) fn new(form: &Form, created: i64, model: String) -> Self {
+        let mut random = [0; 12];
+        // A name that comes twice harms nobody.
+        let _ = getrandom::fill(&mut random);
+        Self { id: format!("{}-{}", form.id, hex::encode(random)), created, model }
+    }
+
+    pub(super) fn object(&self, object: &str, choices: Vec<Json>) -> Json {
+        json!({ "id": self.id, "object": object, "created": self.created, "model": self.model, "choices": choices })
+    }
+}
+
+/// Has the model answer, and gives the answer as it is wanted.
+///
+/// # Errors
+/// What was refused before anything was written.
+pub(super) async fn answer(
+    model: &Model,
+    request: Request,
+    form: &'static Form,
+    head: Head,
+    delivered: Delivered,
+) -> Result<Response, Refusal> {
+    if let Delivered::Streamed { with_usage } = delivered {
+        return stream::start(model.clone(), request, form, head, with_usage).await;
+    }
+    let generated = whole_or_nothing(model.generate(request, &CancellationToken::new(), |_| {}).await)?;
+    let shown = choices(&generated).iter().enumerate().map(|(at, choice)| (form.choice)(at, choice)).collect();
+    let mut whole = head.object(form.whole, shown);
+    whole["usage"] = usage([&generated]);
+    Ok(JsonBody(whole).into_response())
+}
+
+/// Of an answer that is held to a form and was not complete in time nothing is given out: it would not keep to the form.
+/// It is an empty one that was ended by its `length`.
+pub(super) fn whole_or_nothing(answered: Result<Generated, ModelError>) -> Result<Generated, ModelError> {
+    match answered {
+        Err(ModelError::Unfinished { prompt_tokens, tokens }) => Ok(Generated {
+            text: String::new(),
+            finish: Finish::Length,
+            logprobs: Vec::new(),
+            others: Vec::new(),
+            prompt_tokens,
+            cached_tokens: 0,
+            completion_tokens: tokens,
+            prompt_digest: String::new(),
+        }),
+        other => other,
+    }
 }
 
 pub(super) fn finish(finish: Finish) -> &'static str {
@@ -30,15 +105,25 @@ pub(super) fn choices(generated: &Generated) -> Vec<Choice> {
     std::iter::once(first).chain(generated.others.iter().cloned()).collect()
 }
 
-pub(super) fn usage(prompt: usize, cached: usize, written: usize) -> Json {
+/// What these took together.
+pub(super) fn usage<'a>(answers: impl IntoIterator<Item = &'a Generated>) -> Json {
+    let [mut prompt, mut cached, mut written] = [0; 3];
+    for it in answers {
+        prompt += it.prompt_tokens;
+        cached += it.cached_tokens;
+        written += it.completion_tokens;
+    }
     json!({
         "prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written,
         "prompt_tokens_details": { "cached_tokens": cached },
     })
 }
 
-/// The tokens of a chat's answer with their log-probabilities.
+/// The tokens of a chat's answer with their log-probabilities; nothing where they were not asked for.
 pub(super) fn chat_logprobs(tokens: &[TokenChance]) -> Json {
+    if tokens.is_empty() {
+        return Json::Null;
+    }
     let one = |token: &TokenBytes| json!({ "token": String::from_utf8_lossy(&token.bytes), "logprob": token.logprob, "bytes": token.bytes });
     let all = tokens.iter().map(|it| {
         let mut shown = one(&it.token);
@@ -50,6 +135,9 @@ pub(super) fn chat_logprobs(tokens: &[TokenChance]) -> Json {
 
 /// The same as text completions have it.
 pub(super) fn text_logprobs(tokens: &[TokenChance]) -> Json {
+    if tokens.is_empty() {
+        return Json::Null;
+    }
     let text = |token: &TokenBytes| String::from_utf8_lossy(&token.bytes).into_owned();
     let mut offset = 0;
     let offsets: Vec<usize> = tokens

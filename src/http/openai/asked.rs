@@ -1,30 +1,42 @@
 //! What is asked: reading a body, and the options that chat and text completions share.
 
-use std::sync::Arc;
-
 use axum::extract::Request as HttpRequest;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::super::{Http, body};
 use super::refused::Refusal;
 use crate::models::Sampling;
 
 /// Reads a body as JSON; what it says that is not known is refused by its name.
-pub(super) async fn read<T: DeserializeOwned>(http: &Arc<Http>, request: HttpRequest) -> Result<T, Refusal> {
+pub(super) async fn read<T: DeserializeOwned>(http: &Http, request: HttpRequest) -> Result<T, Refusal> {
+    understood(fields(http, request).await?)
+}
+
+/// The same of a completion: its own options, and those that both kinds share.
+pub(super) async fn read_completion<T: DeserializeOwned>(
+    http: &Http,
+    request: HttpRequest,
+) -> Result<(T, Shared), Refusal> {
+    let (shared, own) = fields(http, request).await?.into_iter().partition(|(name, _)| SHARED.contains(&name.as_str()));
+    Ok((understood(own)?, understood(shared)?))
+}
+
+async fn fields(http: &Http, request: HttpRequest) -> Result<Map<String, Json>, Refusal> {
     let body = body::read(request.into_body(), http.body_limit, http.read_timeout).await;
     let body = body.map_err(|problem| Refusal::unread(problem.status(), problem.to_string()))?;
-    let mut json = serde_json::Deserializer::from_slice(&body);
-    let asked = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    serde_json::from_slice(&body)
+        .map_err(|error| Refusal::unread(StatusCode::BAD_REQUEST, format!("the body is not a JSON object: {error}")))
+}
+
+fn understood<T: DeserializeOwned>(fields: Map<String, Json>) -> Result<T, Refusal> {
+    serde_path_to_error::deserialize(Json::Object(fields)).map_err(|error| {
         let (path, why) = (error.path().to_string(), error.inner().to_string());
         let param = Some(path.as_str()).filter(|path| *path != ".");
         Refusal::invalid(param, format!("the request cannot be read: {why}"))
-    })?;
-    json.end()
-        .map_err(|error| Refusal::unread(StatusCode::BAD_REQUEST, format!("the body is not one JSON: {error}")))?;
-    Ok(asked)
+    })
 }
 
 /// One or more texts.
@@ -49,108 +61,113 @@ impl Texts {
 #[serde(deny_unknown_fields)]
 pub(super) struct StreamOptions {
     #[serde(default)]
-    pub(super) include_usage: bool,
+    include_usage: bool,
     /// Padding against eavesdroppers, which a client may switch off: there is none.
     #[serde(default)]
     #[expect(dead_code, reason = "it is known, and makes no difference")]
     include_obfuscation: bool,
 }
 
-// A macro, since serde's `flatten` cannot refuse what is not known.
-macro_rules! options {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub(super) struct $name {
-            $($(#[$field_doc])* pub(super) $field: $type,)*
-            pub(super) model: String,
-            pub(super) temperature: Option<f32>,
-            pub(super) top_p: Option<f32>,
-            pub(super) top_k: Option<usize>,
-            pub(super) min_p: Option<f32>,
-            pub(super) repetition_penalty: Option<f32>,
-            pub(super) beams: Option<usize>,
-            pub(super) n: Option<usize>,
-            pub(super) stop: Option<super::asked::Texts>,
-            pub(super) seed: Option<i64>,
-            pub(super) max_tokens: Option<usize>,
-            #[serde(default)]
-            pub(super) stream: Option<bool>,
-            pub(super) stream_options: Option<super::asked::StreamOptions>,
-            pub(super) frequency_penalty: Option<f32>,
-            pub(super) presence_penalty: Option<f32>,
-            pub(super) logit_bias: Option<serde_json::Value>,
-            /// Who the client's own user is; nothing is made of it.
-            #[expect(dead_code, reason = "it is known, and makes no difference")]
-            user: Option<String>,
-        }
-
-        impl $name {
-            /// How to answer, as the shared options say.
-            pub(super) fn sampling(&mut self, most: usize) -> Result<crate::models::Sampling, super::refused::Refusal> {
-                super::asked::sampling(super::asked::Shared {
-                    temperature: self.temperature,
-                    top_p: self.top_p,
-                    top_k: self.top_k,
-                    min_p: self.min_p,
-                    repetition_penalty: self.repetition_penalty,
-                    beams: self.beams,
-                    n: self.n,
-                    stop: self.stop.take(),
-                    seed: self.seed,
-                    most,
-                    penalties: [self.frequency_penalty, self.presence_penalty],
-                    logit_bias: self.logit_bias.take(),
-                })
-            }
-        }
-    };
-}
-pub(super) use options;
+/// The names of the options that both kinds of completion have: serde's `flatten` cannot refuse what is not known, so
+/// they are parted from the others by name.
+const SHARED: &[&str] = &[
+    "beams",
+    "frequency_penalty",
+    "logit_bias",
+    "max_tokens",
+    "min_p",
+    "model",
+    "n",
+    "presence_penalty",
+    "repetition_penalty",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_k",
+    "top_p",
+    "user",
+];
 
 /// The options that both kinds of completion have.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Shared {
-    pub(super) temperature: Option<f32>,
-    pub(super) top_p: Option<f32>,
-    pub(super) top_k: Option<usize>,
-    pub(super) min_p: Option<f32>,
-    pub(super) repetition_penalty: Option<f32>,
-    pub(super) beams: Option<usize>,
+    pub(super) model: String,
+    pub(super) max_tokens: Option<usize>,
+    stream: Option<bool>,
+    stream_options: Option<StreamOptions>,
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    top_k: Option<usize>,
+    min_p: Option<f32>,
+    repetition_penalty: Option<f32>,
+    beams: Option<usize>,
     pub(super) n: Option<usize>,
-    pub(super) stop: Option<Texts>,
-    pub(super) seed: Option<i64>,
-    pub(super) most: usize,
-    pub(super) penalties: [Option<f32>; 2],
-    pub(super) logit_bias: Option<Json>,
+    stop: Option<Texts>,
+    seed: Option<i64>,
+    frequency_penalty: Option<f32>,
+    presence_penalty: Option<f32>,
+    logit_bias: Option<Json>,
+    /// Who the client's own user is.
+    #[expect(dead_code, reason = "it is known, and makes no difference")]
+    user: Option<String>,
 }
 
-pub(super) fn sampling(asked: Shared) -> Result<Sampling, Refusal> {
-    for (name, penalty) in ["frequency_penalty", "presence_penalty"].into_iter().zip(asked.penalties) {
-        if penalty.is_some_and(|penalty| penalty != 0.0) {
-            return Err(Refusal::unsupported(name, "`repetition_penalty` is known"));
+/// How an answer is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// When it is complete.
+    Whole,
+    /// As it is written.
+    Streamed {
+        /// Whether what it took is told at the end.
+        with_usage: bool,
+    },
+}
+
+impl Shared {
+    /// How the answer is to be given.
+    pub(super) fn delivered(&self) -> Delivered {
+        match self.stream {
+            Some(true) => Delivered::Streamed {
+                with_usage: self.stream_options.as_ref().is_some_and(|options| options.include_usage),
+            },
+            _ => Delivered::Whole,
         }
     }
-    if asked.logit_bias.is_some_and(|bias| bias.as_object().is_none_or(|bias| !bias.is_empty())) {
-        return Err(Refusal::unsupported("logit_bias", "`response_format` can hold an answer to a schema"));
+
+    /// How to answer, with `most` tokens at the most and the log-probabilities of so many of the likeliest.
+    pub(super) fn sampling(&mut self, most: usize, logprobs: Option<usize>) -> Result<Sampling, Refusal> {
+        let penalties = [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)];
+        for (name, penalty) in penalties {
+            if penalty.is_some_and(|penalty| penalty != 0.0) {
+                return Err(Refusal::unsupported(name, "`repetition_penalty` is known"));
+            }
+        }
+        if self.logit_bias.as_ref().is_some_and(|bias| bias.as_object().is_none_or(|bias| !bias.is_empty())) {
+            return Err(Refusal::unsupported("logit_bias", "`response_format` can hold an answer to a schema"));
+        }
+        let beams = self.beams.unwrap_or(1);
+        let sampling = Sampling {
+            // As in that API; a search draws nothing.
+            temperature: self.temperature.unwrap_or(if beams > 1 { 0.0 } else { 1.0 }),
+            top_p: self.top_p.unwrap_or(1.0),
+            top_k: self.top_k.unwrap_or(0),
+            min_p: self.min_p.unwrap_or(0.0),
+            repetition_penalty: self.repetition_penalty.unwrap_or(1.0),
+            beams,
+            n: self.n.unwrap_or(1),
+            stop: self.stop.take().map(Texts::list).unwrap_or_default(),
+            seed: self.seed.map_or_else(any_seed, i64::cast_unsigned),
+            max_tokens: most,
+            logprobs,
+            ..Sampling::default()
+        };
+        sampling.check()?;
+        Ok(sampling)
     }
-    let beams = asked.beams.unwrap_or(1);
-    let sampling = Sampling {
-        // As in that API; a search draws nothing.
-        temperature: asked.temperature.unwrap_or(if beams > 1 { 0.0 } else { 1.0 }),
-        top_p: asked.top_p.unwrap_or(1.0),
-        top_k: asked.top_k.unwrap_or(0),
-        min_p: asked.min_p.unwrap_or(0.0),
-        repetition_penalty: asked.repetition_penalty.unwrap_or(1.0),
-        beams,
-        n: asked.n.unwrap_or(1),
-        stop: asked.stop.map(Texts::list).unwrap_or_default(),
-        seed: asked.seed.map_or_else(any_seed, i64::cast_unsigned),
-        max_tokens: asked.most,
-        ..Sampling::default()
-    };
-    sampling.check()?;
-    Ok(sampling)
 }
 
 /// Who names no seed wants another answer each time.
@@ -159,4 +176,17 @@ fn any_seed() -> u64 {
     // Without random numbers the answers are the same each time, which is no harm.
     let _ = getrandom::fill(&mut seed);
     u64::from_le_bytes(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shared_option_is_parted_from_the_others() {
+        let error = serde_json::from_str::<Shared>(r#"{ "no such option": 1 }"#).expect_err("unknown").to_string();
+        let known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known.len(), SHARED.len(), "{error}");
+        assert!(known.iter().all(|name| SHARED.contains(name)), "{error}");
+    }
 }

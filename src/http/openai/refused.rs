@@ -60,6 +60,11 @@ impl Refusal {
         Self { param: Some("model".into()), ..missing }
     }
 
+    /// The answer broke off in here.
+    pub(super) fn broken_off() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "model_failed", "the answer broke off")
+    }
+
     /// The body of the answer.
     pub(super) fn body(&self) -> Json {
         json!({ "error": { "message": self.message, "type": self.kind, "param": self.param, "code": self.code } })
@@ -78,8 +83,10 @@ impl From<ModelError> for Refusal {
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "requests", "rate_limit_exceeded", message)
             },
             ModelError::TooLate { .. } => Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", "timeout", message),
+            // What it was goes to the log, as with every failure in here.
             _ => {
                 tracing::error!(error = message, "the model failed on a request of the API");
+                let message = "the model failed on this request; the server's log says why";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "model_failed", message)
             }
         }

@@ -11,57 +11,72 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::{Form, Head, choices, usage, whole_or_nothing};
 use super::refused::Refusal;
-use crate::models::{Generated, Model, ModelError, Request};
+use crate::models::{Model, Request};
 
-type Last = Box<dyn FnOnce(&Generated) -> Vec<Json> + Send>;
-
-/// What a stream is made of.
-pub(super) struct Shape {
-    /// What comes before anything is written.
-    pub(super) first: Option<Json>,
-    /// A piece of the first answer.
-    pub(super) piece: Box<dyn Fn(&str) -> Json + Send + Sync>,
-    /// What comes when all is written.
-    pub(super) last: Last,
-    /// What comes where an answer that is held to a form was not complete in time.
-    pub(super) unfinished: Json,
-}
+/// What a stream is made of, and what ended it.
+type Piece = Result<Json, Refusal>;
 
 /// Starts an answer, and gives it as it is written. Who hangs up gives it up.
-pub(super) fn start(model: Model, request: Request, shape: Shape) -> Response {
+///
+/// # Errors
+/// What went wrong before anything was written: then the status can still say so. Later it is the last event.
+pub(super) async fn start(
+    model: Model,
+    request: Request,
+    form: &'static Form,
+    head: Head,
+    with_usage: bool,
+) -> Result<Response, Refusal> {
     let cancelled = CancellationToken::new();
     let hung_up = cancelled.clone().drop_guard();
     // Bounded by the tokens of one answer.
-    let (pieces, written) = unbounded_channel();
-    tokio::spawn(write(model, request, cancelled, shape, pieces));
-    let body = UnboundedReceiverStream::new(written).map(move |piece| {
+    let (pieces, mut written) = unbounded_channel();
+    tokio::spawn(async move { write(&model, request, &cancelled, (form, &head, with_usage), &pieces).await });
+    let Some(first) = written.recv().await.transpose()? else {
+        return Err(Refusal::broken_off());
+    };
+    let events = tokio_stream::once(Ok(first)).chain(UnboundedReceiverStream::new(written)).map(|piece: Piece| {
+        let json = piece.unwrap_or_else(|refusal| refusal.body());
+        Bytes::from(format!("data: {json}\n\n"))
+    });
+    let events = events.chain(tokio_stream::once(Bytes::from_static(b"data: [DONE]\n\n")));
+    let body = events.map(move |event| {
         // Lives as long as somebody reads.
         let _ = &hung_up;
-        Ok::<_, Infallible>(piece)
+        Ok::<_, Infallible>(event)
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, Body::from_stream(body)).into_response()
+    Ok((headers, Body::from_stream(body)).into_response())
 }
 
 async fn write(
-    model: Model,
+    model: &Model,
     request: Request,
-    cancelled: CancellationToken,
-    shape: Shape,
-    pieces: UnboundedSender<Bytes>,
+    cancelled: &CancellationToken,
+    (form, head, with_usage): (&Form, &Head, bool),
+    pieces: &UnboundedSender<Piece>,
 ) {
-    let event = |json: &Json| Bytes::from(format!("data: {json}\n\n"));
     // Nobody may be there to hear any of it, which the token tells the model.
-    let send = |json: &Json| drop(pieces.send(event(json)));
-    if let Some(first) = &shape.first {
-        send(first);
+    let send = |piece: Piece| drop(pieces.send(piece));
+    let chunk = |choice: Json| send(Ok(head.object(form.chunk, vec![choice])));
+    let mut first = (form.first)();
+    let generated = model.generate(request, cancelled, |text| {
+        first.take().into_iter().for_each(chunk);
+        chunk((form.piece)(text));
+    });
+    let generated = match whole_or_nothing(generated.await) {
+        Ok(generated) => generated,
+        Err(error) => return send(Err(error.into())),
+    };
+    first.take().into_iter().for_each(chunk);
+    for (index, choice) in choices(&generated).iter().enumerate() {
+        chunk((form.end)(index, choice));
     }
-    let generated = model.generate(request, &cancelled, |text| send(&(shape.piece)(text))).await;
-    match generated {
-        Ok(generated) => (shape.last)(&generated).iter().for_each(send),
-        Err(ModelError::Unfinished { .. }) => send(&shape.unfinished),
-        Err(error) => send(&Refusal::from(error).body()),
+    if with_usage {
+        let mut last = head.object(form.chunk, Vec::new());
+        last["usage"] = usage([&generated]);
+        send(Ok(last));
     }
-    let _ = pieces.send(Bytes::from_static(b"data: [DONE]\n\n"));
 }

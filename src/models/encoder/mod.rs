@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 
 use super::error::ModelError;
+use super::runtime;
 pub use e5::Agreement;
 use folder::Folder;
 use session::Session;
@@ -53,19 +54,12 @@ pub struct Settings {
 
 impl Settings {
     fn library(&self) -> Result<&Path, ModelError> {
-        self.library.as_deref().ok_or_else(|| ModelError::Missing {
-            what: "the ONNX Runtime library",
-            path: "model.library".into(),
-            hint: "run `storehand model fetch`, or set STOREHAND_MODEL_LIBRARY to where it is".into(),
-        })
+        runtime::library(self.library.as_deref())
     }
 
     /// The number of threads in force.
     pub fn threads(&self) -> usize {
-        match self.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(4),
-            given => given.min(64),
-        }
+        runtime::threads(self.threads)
     }
 }
 

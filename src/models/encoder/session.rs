@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use ort::ep;
 use ort::session::{Session as Graph, SessionInputValue};
 use ort::value::{Tensor, TensorElementType, ValueType};
 
@@ -27,18 +26,8 @@ pub(super) struct Session {
 impl Session {
     /// Loads the folder's graph and finds out from its own inputs and outputs how it is fed.
     pub(super) fn load(library: &Path, folder: &Folder, threads: usize) -> Result<Self, ModelError> {
-        let environment = super::super::runtime::environment(library)?;
         let foreign = |why: String| ModelError::not_understood(&folder.graph, why);
-        // Without the arena: it grows with every new length of text and gives nothing back.
-        let cpu = ep::CPU::default().with_arena_allocator(false).build();
-        let graph = Graph::builder(&environment)?
-            .with_execution_providers([cpu])?
-            .with_memory_pattern(false)?
-            .with_intra_threads(threads)?
-            .with_intra_op_spinning(false)?
-            .with_inter_threads(1)?
-            .commit_from_file(&folder.graph)
-            .map_err(|error| foreign(error.to_string()))?;
+        let graph = super::super::runtime::session(library, &folder.graph, threads)?;
         for input in graph.inputs() {
             let name = input.name();
             if !["input_ids", "attention_mask", "token_type_ids"].contains(&name) {

@@ -1,0 +1,87 @@
+//! The models as the configuration has them: their settings, themselves, and what shops have trained.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use crate::config::{Config, Enabled};
+use crate::models::encoder::{self, Encoder};
+use crate::models::intents::Heads;
+use crate::models::{self, Model, ModelError};
+
+/// The model's settings, with what `STOREHAND_MODEL_LIBRARY` and `STOREHAND_MODEL_FOLDER` say in their place.
+pub fn model_settings(config: &Config) -> models::Settings {
+    models::Settings {
+        library: Some(config.model.library_file()),
+        folder: config.model.model_folder(),
+        threads: config.model.threads,
+        queue: config.model.queue,
+        queue_tokens: config.model.queue_tokens,
+        rows: config.model.rows,
+        prefix_cache_bytes: config.model.prefix_cache_bytes,
+        max_new_tokens: config.model.max_new_tokens,
+        context_tokens: config.model.context_tokens,
+    }
+    .with_variables(|name| std::env::var_os(name))
+}
+
+/// The encoder's settings, unless there is to be none.
+pub fn encoder_settings(config: &Config) -> Option<encoder::Settings> {
+    let model = model_settings(config);
+    let folder = config.model.encoder_folder()?;
+    Some(encoder::Settings { library: model.library, folder, threads: model.threads, queue: model.queue })
+}
+
+/// The heads that shops have trained.
+pub fn heads(config: &Config) -> Heads {
+    Heads::new(config.store.folder().join("heads"))
+}
+
+/// The language model, unless it is off, or not there and not demanded.
+///
+/// # Errors
+/// Where it is there and cannot be used, or is demanded and not there.
+pub(super) async fn load_model(config: &Config) -> anyhow::Result<Option<Model>> {
+    let settings = model_settings(config);
+    if !is_wanted(config, &settings.folder, settings.library.as_deref()) {
+        return Ok(None);
+    }
+    load("the language model cannot be used", move || Model::load(&settings)).await
+}
+
+/// The encoder, unless it is off, or not there and not demanded.
+///
+/// # Errors
+/// Where it is there and cannot be used, or is demanded and not there.
+pub async fn load_encoder(config: &Config) -> anyhow::Result<Option<Encoder>> {
+    let Some(settings) = encoder_settings(config) else { return Ok(None) };
+    if !is_wanted(config, &settings.folder, settings.library.as_deref()) {
+        return Ok(None);
+    }
+    load("the encoder cannot be used", move || Encoder::load(&settings)).await
+}
+
+/// Whether a model is to be loaded; where it is not there and need not be, that is said.
+fn is_wanted(config: &Config, folder: &Path, library: Option<&Path>) -> bool {
+    let there = folder.exists() && library.is_some_and(Path::exists);
+    match config.model.enabled {
+        Enabled::Off => false,
+        Enabled::On => true,
+        Enabled::Auto => {
+            if !there {
+                tracing::warn!(
+                    folder = %folder.display(),
+                    "a model is not there: rules that use it take their fallback, or fail; `storehand model fetch` gets it"
+                );
+            }
+            there
+        }
+    }
+}
+
+async fn load<T: Send + 'static>(
+    problem: &'static str,
+    load: impl FnOnce() -> Result<T, ModelError> + Send + 'static,
+) -> anyhow::Result<Option<T>> {
+    Ok(Some(tokio::task::spawn_blocking(load).await?.context(problem)?))
+}
