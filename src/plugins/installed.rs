@@ -78,7 +78,7 @@ impl Folder {
         let mut all = Vec::new();
         for name in names_in(&self.0) {
             let current = self.current(&name);
-            for version in names_in(&self.0.join(&name)) {
+            for version in self.versions(&name) {
                 match self.read(&name, &version, current.as_deref()) {
                     Ok(installed) => all.push(installed),
                     Err(error) => tracing::warn!(%error, name, version, "an installed plugin cannot be read"),
@@ -101,6 +101,11 @@ impl Folder {
     /// The names of the plugins that have a version in use.
     pub fn names(&self) -> Vec<String> {
         names_in(&self.0).into_iter().filter(|name| self.current(name).is_some()).collect()
+    }
+
+    /// The versions of a plugin that are installed.
+    pub fn versions(&self, name: &str) -> Vec<String> {
+        names_in(&self.0.join(name))
     }
 
     /// The version of a plugin that new runs use.

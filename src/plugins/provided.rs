@@ -108,24 +108,28 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// Those of a folder. One that cannot be used is left out, with an error in the log: the others go on.
+    /// Those of a folder, older versions included: a run may wait on one, and no event is to wait for its code to be made.
+    /// One that cannot be used is left out, with an error in the log: the others go on.
     ///
     /// # Errors
     /// [`PluginError::Host`] where there are some and this machine cannot run them.
     pub fn open(folder: Folder, grants: Grants) -> Result<Arc<Self>, PluginError> {
         let names = folder.names();
         let host = if names.is_empty() { None } else { Some(Host::new(Metering::Off, Pooling::Probe)?) };
-        let mut current = BTreeMap::new();
+        let (mut current, mut older) = (BTreeMap::new(), BTreeMap::new());
         for name in names {
-            let (Some(host), Some(version)) = (&host, folder.current(&name)) else { continue };
-            match folder.load(host, &name, &version) {
-                Ok(plugin) => {
-                    current.insert(name, plugin);
+            let Some(host) = &host else { continue };
+            let newest = folder.current(&name);
+            for version in folder.versions(&name) {
+                match folder.load(host, &name, &version) {
+                    Ok(plugin) if newest.as_ref() == Some(&version) => drop(current.insert(name.clone(), plugin)),
+                    Ok(plugin) => drop(older.insert((name.clone(), version), plugin)),
+                    Err(error) => tracing::error!(%error, plugin = name, version, "a plugin cannot be used"),
                 }
-                Err(error) => tracing::error!(%error, plugin = name, version, "a plugin cannot be used"),
             }
         }
-        Ok(Arc::new(Self::with(host, Some(folder), current, grants, None)))
+        let plugins = Self::with(host, Some(folder), current, grants, None);
+        Ok(Arc::new(Self { older: Mutex::new(older), ..plugins }))
     }
 
     /// These, of which no older version is anywhere. `measure` is told what each pass used.
@@ -192,6 +196,9 @@ impl Plugins {
             match folder.load(host, &old.name, &version) {
                 Ok(new) if new.manifest.looks_like(old) => {
                     tracing::info!(plugin = old.name, from = old.version, to = version, "new runs use a new version");
+                    let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
+                    older.insert((old.name.clone(), old.version.clone()), plugin.clone());
+                    drop(older);
                     let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                     current.insert(old.name.clone(), new);
                     // It may be put back.
