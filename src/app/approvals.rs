@@ -33,6 +33,9 @@ fn approval(run: &Run, call: &Call, registry: &Registry) -> Json {
     let mut json = head(run, call, "approval");
     json["to"] = call.input["to"].clone();
     json["show"] = call.input["show"].clone();
+    if let Some(why) = call.input["why"].as_str() {
+        json["why"] = why.into();
+    }
     json["since"] = json!(call.asked);
     json["until"] = json!(call.due);
     json["accept"] = "the run goes on with this text, or with yours in its place".into();

@@ -86,10 +86,10 @@ impl ApprovalList {
 
     async fn list(attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let most = read::<Input>(input)?.most.unwrap_or(MOST).min(MOST);
-        let Some(for_people) = &attempt.for_people else {
+        let Some(on_record) = &attempt.on_record else {
             return Err(Verdict::refused("not_here", "what waits for a person is not known here"));
         };
-        let waiting = for_people.waiting(most).await.map_err(|why| Verdict::RetryAfter(None, why))?;
+        let waiting = on_record.waiting(most).await.map_err(|why| Verdict::RetryAfter(None, why))?;
         Ok(Verdict::Done(told(&waiting)))
     }
 }

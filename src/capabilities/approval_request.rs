@@ -67,6 +67,10 @@ impl ApprovalRequest {
                 &[
                     ("to", to),
                     ("show", show),
+                    (
+                        "why",
+                        Shape::text(2_000, "What they should know about it. It is shown, and is not part of the text."),
+                    ),
                     ("timeout", Shape::duration_up_to(LONGEST, "How long they have, such as `24h`; a year at most.")),
                     (
                         "on_timeout",

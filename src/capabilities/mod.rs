@@ -12,6 +12,7 @@
 
 mod approval_list;
 mod approval_request;
+mod catalogues;
 mod customer_get;
 mod customer_note;
 mod customer_tag;
@@ -19,6 +20,7 @@ mod customer_untag;
 mod email;
 mod email_send;
 mod guarded;
+mod held_text;
 mod http_request;
 mod inventory_adjust;
 mod log;

@@ -3,23 +3,26 @@
 //! What customers wrote may stand in the prompt: it is data. Whatever the model makes of it, only the policy lets a
 //! text out, and the policy's facts are typed fields, never free text.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
+use super::catalogues::Catalogues;
+use super::held_text::{Bad, BrokenOff, Good, HeldTo, Showing, what_to_mend};
 use super::read;
-use crate::domain::{Attempt, Capability, Example, Facts, Failure, Kind, Shape, Spec, Verdict};
-use crate::models::policy::{self, GivenFacts, Policy};
-use crate::models::{ChatMessage, Class, Finish, Generated, Model, ModelError, Prompt, Request, Sampling};
+use crate::domain::{Attempt, Capability, Example, Kind, Shape, Spec, Verdict};
+use crate::models::policy::{GivenFacts, Policy};
+use crate::models::{ChatMessage, Class, Model, ModelError, Prompt, Request, Sampling};
 
 pub(super) struct ModelWrite {
     spec: Spec,
     model: Option<Model>,
     /// Languages that the model writes; empty: any.
     languages: Vec<String>,
+    catalogues: Catalogues,
 }
 
 #[derive(Deserialize)]
@@ -50,8 +53,9 @@ impl ModelWrite {
         let temperature = json!({ "type": "number", "minimum": 0, "maximum": 5,
             "description": "0 writes the likeliest words, 1 draws them as the model says. Default: 0." });
         let spec = Spec {
-            doc: "Has the language model write a text. A text that breaks the policy, or is not in the customer's \
-                  language, is held back: `on_violation` says what happens then.",
+            doc: "Has the language model write a text. One that breaks the policy, or is not in the customer's language, \
+                  is written once more, with the reason given to the model; a second one is held back: \
+                  `on_violation` says what happens then.",
             input: Shape::object(
                 &["prompt"],
                 &[
@@ -92,6 +96,10 @@ impl ModelWrite {
                         "cut",
                         Shape::flag("Whether it reached `max_tokens`; its last, unfinished sentence is left out then."),
                     ),
+                    (
+                        "repaired",
+                        Shape::flag("Whether a first text broke the policy, and this one was written in its place."),
+                    ),
                     ("model", Shape::text(200, "The model, with the digest of its files.")),
                     ("seed", Shape::whole(0, i64::MAX, "The seed it drew with.")),
                     ("prompt_tokens", Shape::whole(0, i64::MAX, "Tokens read.")),
@@ -101,13 +109,13 @@ impl ModelWrite {
             example: Example {
                 input: json!({ "prompt": "Thank Ana for order #1042 in two sentences.",
                                "policy": ["given_facts_only", { "max_chars": 600 }], "language": "en" }),
-                answer: json!({ "text": "Dear Ana, thank you for your order #1042.", "cut": false, "model": "demo",
+                answer: json!({ "text": "Dear Ana, thank you for your order #1042.", "cut": false, "repaired": false, "model": "demo",
                                 "seed": 7, "prompt_tokens": 61, "completion_tokens": 14 }),
             },
             deadline: Duration::from_secs(180),
             ..Spec::of("model.write", Kind::Read)
         };
-        Self { spec, model, languages }
+        Self { spec, model, languages, catalogues: Catalogues::default() }
     }
 
     async fn write(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
@@ -122,34 +130,113 @@ impl ModelWrite {
         }
         let seed = input.seed.unwrap_or_else(|| seed(&attempt.key));
         let usual = Sampling::default();
-        let request = Request {
-            prompt: Prompt::Chat(vec![
-                ChatMessage::system(instructions(&attempt.shop.display_name, language.as_deref())),
-                ChatMessage::user(input.prompt),
-            ]),
+        let mut messages = vec![
+            ChatMessage::system(instructions(&attempt.shop.display_name, language.as_deref())),
+            ChatMessage::user(input.prompt),
+        ];
+        let began = Instant::now();
+        let request = |messages: &[ChatMessage]| Request {
+            prompt: Prompt::Chat(messages.to_vec()),
             sampling: Sampling {
                 temperature: input.temperature.unwrap_or(usual.temperature),
                 max_tokens: input.max_tokens.unwrap_or(usual.max_tokens),
                 seed,
-                ..usual
+                ..usual.clone()
             },
             format: None,
             class: Class::Rule,
             shop: attempt.shop.id.to_string(),
-            within: Some(self.spec.deadline),
+            within: Some(self.spec.deadline.saturating_sub(began.elapsed())),
         };
-        let watch = attempt.watch.clone();
-        let watched = move |piece: &str| {
-            if let Some(watch) = &watch {
-                watch(piece);
+        let mut facts = GivenFacts::new(&attempt.facts);
+        if input.policy.contains(&Policy::GivenFactsOnly)
+            && let Some(titles) = self.catalogues.of(attempt).await?
+        {
+            facts = facts.with_catalogue(titles);
+        }
+        let held = HeldTo { rules: input.policy, facts, language };
+        let first = written(model, request(&messages), attempt, &held).await.map_err(NotWritten::verdict)?;
+        let (good, repaired, tokens) = match first {
+            (Ok(good), tokens) => (good, false, tokens),
+            (Err(bad), tokens) => {
+                // Once, and told why: a small model often leaves out what it is told to.
+                messages.push(ChatMessage::assistant(bad.text.as_str()));
+                messages.push(ChatMessage::user(what_to_mend(&bad)));
+                match written(model, request(&messages), attempt, &held).await {
+                    Ok((Ok(good), more)) => (good, true, tokens.and(more)),
+                    Ok((Err(again), _)) => return Err(Verdict::Refused(again.failure(Some(&bad)))),
+                    Err(NotWritten::Model(
+                        ModelError::PromptTooLong { .. } | ModelError::Request(_) | ModelError::TooLate { .. },
+                    )) => return Err(Verdict::Refused(bad.failure(None))),
+                    Err(other) => return Err(other.verdict()),
+                }
             }
         };
-        let written = model.generate(request, &attempt.cancelled, watched).await.map_err(not_answered)?;
-        let mut answer = judge(&written, &input.policy, &attempt.facts, language.as_deref())?;
-        answer["model"] = json!(format!("{} {}", model.name(), model.digest()));
-        answer["seed"] = json!(seed);
-        Ok(Verdict::Done(answer))
+        Ok(Verdict::Done(json!({
+            "text": good.text,
+            "cut": good.cut,
+            "repaired": repaired,
+            "model": format!("{} {}", model.name(), model.digest()),
+            "seed": seed,
+            "prompt_tokens": tokens.prompt,
+            "completion_tokens": tokens.completion,
+        })))
     }
+}
+
+/// Tokens read and written.
+#[derive(Clone, Copy)]
+struct Spent {
+    prompt: usize,
+    completion: usize,
+}
+
+impl Spent {
+    fn and(self, more: Self) -> Self {
+        Self { prompt: self.prompt + more.prompt, completion: self.completion + more.completion }
+    }
+}
+
+/// Why there is no text to judge.
+enum NotWritten {
+    Model(ModelError),
+    BrokenOff,
+}
+
+impl NotWritten {
+    fn verdict(self) -> Verdict {
+        match self {
+            Self::Model(error) => not_answered(error),
+            Self::BrokenOff => Verdict::RetryAfter(None, "writing was broken off".into()),
+        }
+    }
+}
+
+/// Has one text written and judged. At the first sentence that may not go out the writing ends.
+async fn written(
+    model: &Model,
+    request: Request,
+    attempt: &Attempt,
+    held: &HeldTo,
+) -> Result<(Result<Good, Bad>, Spent), NotWritten> {
+    let enough = attempt.cancelled.child_token();
+    let mut showing = Showing::new(held, attempt.watch.clone());
+    let show = |piece: &str| {
+        if !showing.take(piece) {
+            enough.cancel();
+        }
+    };
+    let written = model.generate(request, &enough, show).await.map_err(NotWritten::Model)?;
+    let spent = Spent { prompt: written.prompt_tokens, completion: written.completion_tokens };
+    let judged = match showing.bad() {
+        Some(bad) => Err(bad),
+        None => held.judge(&written).map_err(|BrokenOff| NotWritten::BrokenOff)?,
+    };
+    match &judged {
+        Ok(good) => showing.finish(good),
+        Err(_) => showing.anew(),
+    }
+    Ok((judged, spent))
 }
 
 #[async_trait]
@@ -218,148 +305,9 @@ pub(super) fn not_answered(error: ModelError) -> Verdict {
     }
 }
 
-/// The answer, or the violations with the text that is held back.
-fn judge(written: &Generated, rules: &[Policy], facts: &Facts, language: Option<&str>) -> Result<Json, Verdict> {
-    let cut = match written.finish {
-        Finish::Stop => false,
-        Finish::Length => true,
-        Finish::Cancelled => return Err(Verdict::RetryAfter(None, "writing was broken off".into())),
-    };
-    let text = unquoted(if cut { whole_sentences(&written.text) } else { &written.text }.trim());
-    let mut violations = policy::check(text, rules, &GivenFacts::new(facts), language);
-    if text.is_empty() {
-        let message = if cut { "it has no finished sentence" } else { "it is empty" }.into();
-        violations.push(policy::Violation { rule: "text", span: 0..0, message });
-    }
-    if violations.is_empty() {
-        return Ok(json!({
-            "text": text,
-            "cut": cut,
-            "prompt_tokens": written.prompt_tokens,
-            "completion_tokens": written.completion_tokens,
-        }));
-    }
-    let said: Vec<&str> = violations.iter().take(3).map(|violation| violation.message.as_str()).collect();
-    let mut failure = Failure::new("policy_violation", format!("the text was held back: {}", said.join("; ")));
-    let held_back = if text.is_empty() { written.text.as_str() } else { text };
-    failure.detail = json!({ "text": held_back, "violations": violations });
-    Err(Verdict::Refused(failure))
-}
-
-/// The text without the quotation marks that small models like to put around all of it; the closing one may have
-/// been cut off.
-fn unquoted(text: &str) -> &str {
-    let Some(inner) = text.strip_prefix(['"', '“']) else { return text };
-    let inner = inner.strip_suffix(['"', '”']).unwrap_or(inner);
-    if inner.contains(['"', '“', '”']) { text } else { inner.trim() }
-}
-
-/// The text up to its last finished sentence: nobody is sent half of one.
-fn whole_sentences(text: &str) -> &str {
-    let mut end = 0;
-    let mut letters = text.char_indices().peekable();
-    while let Some((at, letter)) = letters.next() {
-        let next = letters.peek().map(|(_, next)| *next);
-        let ends = match letter {
-            '。' | '！' | '？' => true,
-            // Not the point within `19.90`; a quotation or a bracket may close after it.
-            '.' | '!' | '?' => next.is_none_or(|next| next.is_whitespace() || matches!(next, '"' | ')' | '”' | '’')),
-            _ => false,
-        };
-        if ends {
-            let closing =
-                next.filter(|next| matches!(next, '"' | ')' | '”' | '’' | '」' | '』')).map_or(0, char::len_utf8);
-            end = at + letter.len_utf8() + closing;
-        }
-    }
-    &text[..end]
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::domain::{Event, EventId, Inputs, Records};
-
-    fn facts() -> Facts {
-        let now = "2026-11-23T10:00:00Z".parse().expect("time");
-        let records: Records =
-            serde_json::from_str(r##"{"order":{"id":"1","name":"#1042","total":"19.90 EUR"}}"##).expect("records");
-        let context = Arc::new(records);
-        let event = Event {
-            id: EventId(1),
-            shop: "acme".parse().expect("a shop"),
-            source: "/shopify/acme".into(),
-            kind: "order.created".into(),
-            topic: "orders/create".into(),
-            subject: "order/1".into(),
-            time: now,
-            received: now,
-            records: Arc::clone(&context),
-            mentions: Vec::new(),
-            late: false,
-            echo: None,
-        };
-        Facts { event: Arc::new(event), context, missing: Vec::new(), inputs: Arc::new(Inputs::new()), now }
-    }
-
-    fn written(text: &str, finish: Finish) -> Generated {
-        Generated {
-            text: text.into(),
-            finish,
-            logprobs: Vec::new(),
-            others: Vec::new(),
-            prompt_tokens: 9,
-            cached_tokens: 0,
-            completion_tokens: 5,
-            prompt_digest: String::new(),
-        }
-    }
-
-    fn judged(text: &str, finish: Finish) -> Result<Json, Verdict> {
-        judge(&written(text, finish), &[Policy::GivenFactsOnly, Policy::NoRefundPromise], &facts(), Some("en"))
-    }
-
-    #[test]
-    fn a_text_within_the_policy_goes_out_and_any_other_is_held_back() {
-        let answer = judged(" Thank you for order #1042 over 19.90 EUR. ", Finish::Stop).expect("goes out");
-        assert_eq!(answer["text"], "Thank you for order #1042 over 19.90 EUR.");
-        for (text, rule) in [
-            ("Your order #1043 is packed.", "given_facts_only"),
-            ("We will refund you.", "no_refund_promise"),
-            ("您好，谢谢您的订单。", "language"),
-            ("  ", "text"),
-        ] {
-            let Err(Verdict::Refused(failure)) = judged(text, Finish::Stop) else { panic!("{text} went out") };
-            assert_eq!(failure.code, "policy_violation");
-            assert_eq!(failure.detail["text"], json!(if text.trim().is_empty() { text } else { text.trim() }));
-            let rules: Vec<&str> = failure.detail["violations"]
-                .as_array()
-                .expect("violations")
-                .iter()
-                .filter_map(|violation| violation["rule"].as_str())
-                .collect();
-            assert!(rules.contains(&rule), "{text}: {rules:?}");
-        }
-    }
-
-    #[test]
-    fn half_a_sentence_is_left_out() {
-        let answer = judged("Thank you. It costs 19.90 EUR and we", Finish::Length).expect("goes out");
-        assert_eq!((&answer["text"], &answer["cut"]), (&json!("Thank you."), &json!(true)));
-        assert!(matches!(judged("Thank you for", Finish::Length), Err(Verdict::Refused(_))));
-        assert!(matches!(judged("Thank you.", Finish::Cancelled), Err(Verdict::RetryAfter(..))));
-        for (text, whole) in [
-            ("A. B? C! d", "A. B? C!"),
-            ("19.90 and", ""),
-            ("她说：“好。”然后", "她说：“好。”"),
-            ("He said \"yes.\" Then", "He said \"yes.\""),
-            ("All.", "All."),
-        ] {
-            assert_eq!(whole_sentences(text), whole);
-        }
-    }
 
     #[test]
     fn seeds_are_the_calls_own_and_exact_in_json() {

@@ -131,6 +131,9 @@ fn listed(answer: &Json) -> String {
         lines.push(format!("  rule {rule} on {subject} ({event}), since {since}"));
         let shown = if is_unknown { cell(one, "input") } else { cell(one, "show") };
         lines.extend(shown.lines().map(|line| format!("    | {line}")));
+        if one["why"].is_string() {
+            lines.push(format!("  why         {}", cell(one, "why")));
+        }
         if is_unknown {
             lines.push(format!("  went wrong  {}", cell(one, "trouble")));
         }
@@ -159,13 +162,13 @@ mod tests {
         let answer = json!({ "approvals": [
             { "id": "run_1/ok", "what": "approval", "rule": "big-order", "subject": "order/1042", "event": "ev_1",
               "since": "2026-11-23T09:00:00Z", "until": "2026-11-24T09:00:00Z", "to": "support",
-              "show": "Send it?\nTo Ana", "accept": "go on", "reject": "end", "otherwise": "it counts as rejected" },
+              "show": "Send it?\nTo Ana", "why": "it names 20 EUR", "accept": "go on", "reject": "end", "otherwise": "it counts as rejected" },
             { "id": "run_2/send", "what": "unknown", "rule": "thank", "subject": "order/7", "event": "ev_2",
               "since": "2026-11-23T09:00:00Z", "capability": "message.send", "input": { "text": "Hi" },
               "trouble": "the line broke", "accept": "do it", "happened": "go on", "reject": "leave it" },
         ] });
         let told = "run_1/ok  approval, asked of support\n  rule big-order on order/1042 (ev_1), since \
-             2026-11-23T09:00:00Z\n    | Send it?\n    | To Ana\n  accept      go on\n  reject      end\n  otherwise   \
+             2026-11-23T09:00:00Z\n    | Send it?\n    | To Ana\n  why         it names 20 EUR\n  accept      go on\n  reject      end\n  otherwise   \
              at 2026-11-24T09:00:00Z it counts as rejected\n\nrun_2/send  unknown: `message.send`, and nobody can tell \
              whether it happened\n  rule thank on order/7 (ev_2), since 2026-11-23T09:00:00Z\n    | {\"text\":\"Hi\"}\n  \
              went wrong  the line broke\n  accept      do it\n  --happened  go on\n  reject      leave it\n\n";

@@ -306,6 +306,7 @@ impl Teller {
                 }
             }
             What::Text { run, piece, .. } => self.piece(*run, piece),
+            What::TextGivenUp { .. } => self.line("   given up  it goes on with what may not be sent"),
             What::Trouble { capability, message, .. } => self.line(&format!("   trouble   {capability}: {message}")),
             What::Answered { capability, answer: Answer::Failed(failure), .. } => {
                 self.line(&format!("   held back {capability}: {failure}"));

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::decision::Decided;
 use super::door::{Answer, Failure};
 use super::event::Facts;
-use super::for_people::ForPeople;
 use super::ids::RunId;
+use super::on_record::OnRecord;
 use super::platform::Shop;
 use super::program::Program;
 use super::run::Awaits;
@@ -156,12 +156,21 @@ pub struct Attempt {
     pub cancelled: CancellationToken,
     /// Where text that is being written may be watched.
     pub watch: Option<TextSink>,
-    /// Who tells what waits for a person in this shop; nothing where a run is only tried.
-    pub for_people: Option<Arc<dyn ForPeople>>,
+    /// What is on record of this shop; nothing where a run is only tried.
+    pub on_record: Option<Arc<dyn OnRecord>>,
 }
 
 /// Somebody who watches text as it is written. It must not block.
-pub type TextSink = Arc<dyn Fn(&str) + Send + Sync>;
+pub type TextSink = Arc<dyn Fn(Written<'_>) + Send + Sync>;
+
+/// What somebody sees who watches a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written<'a> {
+    /// More of it.
+    More(&'a str),
+    /// All of it so far is taken back: it may not go out. Another text may begin.
+    Anew,
+}
 
 /// What one attempt came to. Retrying is the engine's.
 #[derive(Clone, Debug, PartialEq)]

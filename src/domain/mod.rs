@@ -15,12 +15,12 @@ mod decision;
 mod door;
 mod duration;
 mod event;
-mod for_people;
 mod fuses;
 mod ids;
 mod limits;
 mod money;
 mod names;
+mod on_record;
 mod pause;
 mod platform;
 mod platform_writes;
@@ -36,7 +36,7 @@ mod version;
 
 pub use about::{about, is_of_kind};
 pub use capability::{
-    Attempt, Capability, Example, Inverse, Kind, Lookup, Makes, MemoryOp, Repeat, Spec, TextSink, Verdict,
+    Attempt, Capability, Example, Inverse, Kind, Lookup, Makes, MemoryOp, Repeat, Spec, TextSink, Verdict, Written,
 };
 pub use catalog::{Catalog, EVENT_TYPES, EventType};
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -45,12 +45,12 @@ pub use decision::{Decided, Says};
 pub use door::{Answer, AskOptions, Asked, Door, Failure, Retry, digest};
 pub(crate) use duration::parse_duration;
 pub use event::{Context, Envelope, Event, Facts, Inputs, Missing, NewEvent};
-pub use for_people::{ForPeople, Open, OpenKind, Waiting};
 pub use fuses::Fuses;
 pub use ids::{EventId, IdMaker, ParseIdError, RunId, ShopId};
 pub use limits::{Limits, MoneyRate, ParseRateError, Rate};
 pub use money::{Currency, Money, ParseMoneyError};
 pub use names::RecordName;
+pub use on_record::{OnRecord, Open, OpenKind, Waiting};
 pub use pause::{Pause, Pauses};
 pub use platform::{CancelReason, Cancellation, Mailer, Outgoing, Platform, Shop};
 pub use platform_writes::{Adjustment, Changed, Hold, HoldReason, ProductChange, RefundOrder, StockReason};

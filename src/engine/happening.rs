@@ -49,6 +49,13 @@ pub enum What {
         /// The piece.
         piece: String,
     },
+    /// What was written so far may not go out and is given up; another text may begin.
+    TextGivenUp {
+        /// For which run.
+        run: RunId,
+        /// For which call.
+        path: String,
+    },
     /// An attempt failed and will be repeated, or nobody can tell whether it happened.
     Trouble {
         /// Which run.

@@ -9,12 +9,12 @@ use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, Live, Returned, Turn};
-use super::for_people::OnRecord;
 use super::happening::{Happening, What};
 use super::memory;
+use super::on_record::FromStore;
 use crate::domain::{
     Answer, Attempt, Awaits, Call, CallState, Capability, Failure, Kind, Lookup, MemoryOp, Repeat, Run, RunId,
-    RunState, Verdict,
+    RunState, Verdict, Written,
 };
 use crate::store::StoreError;
 
@@ -161,11 +161,14 @@ impl Desk {
             number: call.attempts + 1,
             now,
             cancelled: CancellationToken::new(),
-            watch: Some(Arc::new(move |piece: &str| {
-                let what = What::Text { run: id, path: of.clone(), piece: piece.to_owned() };
+            watch: Some(Arc::new(move |written: Written<'_>| {
+                let what = match written {
+                    Written::More(piece) => What::Text { run: id, path: of.clone(), piece: piece.to_owned() },
+                    Written::Anew => What::TextGivenUp { run: id, path: of.clone() },
+                };
                 let _ = happenings.send(Happening { shop: shop.clone(), what });
             })),
-            for_people: Some(Arc::new(OnRecord { store: self.parts.store.clone(), shop: self.parts.shop.id.clone() })),
+            on_record: Some(Arc::new(FromStore { store: self.parts.store.clone(), shop: self.parts.shop.id.clone() })),
         };
         Some((attempt, call.input.clone(), capability, call.state == CallState::Lost))
     }

@@ -71,7 +71,7 @@ keys! {
         "if" "An expression: the step, or the item, is left out where it does not hold."
         "retry" "How often and how patiently to try again when it fails."
         "on_error" "What to do when it fails for good: `continue`, `stop`, or `use:` an answer of your own."
-        "on_violation" "What to do when a written text breaks its policy: `fail`, or `fallback:` to a text of your own."
+        "on_violation" "What to do when a written text breaks its policy: `fail`, `fallback:` to a text of your own, or `approval:` to a person."
     }
     /// A step's `retry`.
     RETRY {
@@ -86,6 +86,8 @@ keys! {
     /// A step's `on_violation`.
     ON_VIOLATION {
         "fallback" "Go on with this text."
+        "approval" "Show the text to a person, named in your own words such as `support`; they may let it out, or write another."
+        "timeout" "How long they have. Default: `24h`; then the run ends as declined."
     }
     /// One of `tests`.
     TEST {

@@ -12,7 +12,7 @@ use super::keys;
 use super::mistakes::Names;
 use super::names::{PlainInput, Ty};
 use super::near::{write_ascii, write_nearest};
-use super::rule::{AWAITS, OnError, OnViolation, Step, With};
+use super::rule::{APPROVAL, AWAITS, OnError, OnViolation, Step, With};
 use super::script::Script;
 use super::yaml::{Data, Node};
 use crate::domain::{Catalog, Retry, Spec, is_of_kind};
@@ -23,6 +23,9 @@ pub(super) struct Uses<'a> {
     pub(super) used: BTreeSet<String>,
     pub(super) awaits: BTreeSet<String>,
 }
+
+/// How long a person has who is shown a text that broke the policy.
+const APPROVAL_TIMEOUT: &str = "24h";
 
 /// A run makes at most so many calls.
 const MOST_STEPS: usize = 1_000;
@@ -99,6 +102,10 @@ fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &m
             uses.awaits.extend(with.and_then(|with| awaited(report, with, names.catalog)));
         }
     }
+    let on_violation = optional(node, "on_violation").and_then(|node| on_violation(report, node, names));
+    if matches!(on_violation, Some(OnViolation::Approval { .. })) {
+        uses.used.insert(APPROVAL.to_owned());
+    }
     Some(Step {
         id,
         uses: capability.map(|(_, name)| name.to_owned()).unwrap_or_default(),
@@ -110,7 +117,7 @@ fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &m
         when: optional(node, "if").and_then(|node| names.expr(report, node, "`if`")),
         retry: optional(node, "retry").and_then(|node| retry(report, node)),
         on_error: optional(node, "on_error").and_then(|node| on_error(report, node, names)),
-        on_violation: optional(node, "on_violation").and_then(|node| on_violation(report, node, names)),
+        on_violation,
         line: report.line(node.at.start),
     })
 }
@@ -219,10 +226,31 @@ fn on_error(report: &mut Report, node: &Node, names: Names<'_>) -> Option<OnErro
 fn on_violation(report: &mut Report, node: &Node, names: Names<'_>) -> Option<OnViolation> {
     if let Data::Map(_) = node.data {
         let node = group(report, node, "`on_violation`", keys::ON_VIOLATION)?;
-        let hint = "write the text to send instead: `fallback: \"…\"`";
-        let fallback = required(report, node, "fallback", "`on_violation`", hint)?;
-        let written = text(report, fallback, "`fallback`")?;
-        return names.template(report, fallback, written).map(OnViolation::Fallback);
+        let hint = "write the text to send instead: `fallback: \"…\"`, or who is asked: `approval: support`";
+        let approval = optional(node, "approval");
+        let fallback = match approval {
+            Some(_) => optional(node, "fallback"),
+            None => Some(required(report, node, "fallback", "`on_violation`", hint)?),
+        };
+        let fallback = fallback.and_then(|fallback| {
+            let written = text(report, fallback, "`fallback`")?;
+            names.template(report, fallback, written)
+        });
+        let timeout = optional(node, "timeout");
+        let Some(approval) = approval else {
+            if let Some(timeout) = timeout {
+                report
+                    .error(timeout.at.clone(), Code::UnknownKey, "`timeout` is for `approval`, which is not there")
+                    .hint("leave it out, or say who is asked: `approval: support`");
+            }
+            return fallback.map(OnViolation::Fallback);
+        };
+        let to = text(report, approval, "`approval`")?.to_owned();
+        let timeout = match timeout {
+            Some(node) => span(report, node, "`timeout`").and_then(|_| node.text()).map(str::to_owned)?,
+            None => APPROVAL_TIMEOUT.to_owned(),
+        };
+        return Some(OnViolation::Approval { to, timeout, fallback });
     }
     word::<String>(report, node, "`on_violation`", &["fail"]).map(|_| OnViolation::Fail)
 }

@@ -12,7 +12,7 @@ use super::input::{self, Extent};
 use super::keys;
 use super::near::write_nearest;
 use super::read_steps::{beside, capability};
-use super::rule::{Body, Expect, ExpectedCall, RuleTest, Step, Trigger};
+use super::rule::{APPROVAL, APPROVAL_PART, Body, Expect, ExpectedCall, OnViolation, RuleTest, Step, Trigger};
 use super::steps::MOST_ITEMS;
 use super::yaml::{Data, Node};
 use crate::domain::{Catalog, EventId, Field, FieldKind, Kind, Money, Records, Spec};
@@ -220,7 +220,8 @@ fn mocks(report: &mut Report, node: &Node, subject: &Subject<'_>) -> BTreeMap<St
     for (key, value) in entries {
         let Some(name) = key.text() else { continue };
         let step = mocked(steps, name);
-        let uses = step.map_or(name, |step| step.uses.as_str());
+        let is_approval = name.ends_with(APPROVAL_PART) && name.contains('/');
+        let uses = step.map_or(name, |step| if is_approval { APPROVAL } else { step.uses.as_str() });
         if step.is_some() || subject.used.contains(uses) {
             if let Some(spec) = subject.catalog.capabilities.get(uses) {
                 mock(report, key, value, uses, &spec.output);
@@ -289,12 +290,17 @@ fn is_of_plugin(name: &str, steps: &[Step], subject: &Subject<'_>) -> bool {
     below.map_or_else(asks, |step| is_plugins(&step.uses))
 }
 
-/// The step that a mock answers: all of it by its id, one item of its list by `ID/2`.
+/// The step that a mock answers: all of it by its id, one item of its list by `ID/2`, what a person says to its text by
+/// `ID/approval`.
 fn mocked<'s>(steps: &'s [Step], name: &str) -> Option<&'s Step> {
     let (id, item) = match name.split_once('/') {
         Some((id, item)) => (id, Some(item)),
         None => (name, None),
     };
+    let is_approval = |step: &Step| matches!(step.on_violation, Some(OnViolation::Approval { .. }));
+    if let Some(APPROVAL_PART) = item {
+        return steps.iter().find(|step| step.id == id && is_approval(step));
+    }
     let is_item = |item: &str| !item.starts_with(['0', '+']) && item.parse().is_ok_and(|n: usize| n <= MOST_ITEMS);
     let step = steps.iter().find(|step| step.id == id)?;
     item.is_none_or(|item| step.for_each.is_some() && is_item(item)).then_some(step)

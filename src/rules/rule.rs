@@ -14,9 +14,14 @@ use super::script::Script;
 pub use crate::domain::OnChange;
 use crate::domain::{Inputs, Limits, Retry, Value, is_of_kind};
 
-/// The capability that answers with an event to come. No other is known by name in this room: which events are waited
-/// for must be known when the file is checked, since an event that nobody waits for is not kept for those who might.
+/// The capability that answers with an event to come. Beside it only `APPROVAL` is known by name in this room: which
+/// events are waited for must be known when the file is checked, since an event that nobody waits for is not kept for
+/// those who might.
 pub(super) const AWAITS: &str = "wait_for";
+
+/// What asks a person about a text that was held back, and the part of its call's path behind the step's.
+pub(super) const APPROVAL: &str = "approval.request";
+pub(super) const APPROVAL_PART: &str = "approval";
 
 /// One version of one rule.
 #[derive(Debug)]
@@ -256,6 +261,15 @@ pub enum OnError {
 pub enum OnViolation {
     /// Go on with this text: the step's answer is `{text, fallback: true, violation}`.
     Fallback(Template),
+    /// Show the text to a person: the step's answer is what they let out, `{text, edited, approved_by, violation}`.
+    Approval {
+        /// Who, in the merchant's words.
+        to: String,
+        /// How long they have.
+        timeout: String,
+        /// Where there is no text to show, since nobody could write one.
+        fallback: Option<Template>,
+    },
     /// End the run as failed.
     Fail,
 }

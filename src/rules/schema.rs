@@ -131,7 +131,10 @@ fn step(catalog: &Catalog) -> Json {
         }
         "on_violation" => json!({ "anyOf": [
             { "const": "fail" },
-            object(keys::ON_VIOLATION, &["fallback"], |_| json!({ "type": "string" })),
+            object(keys::ON_VIOLATION, &[], |name| match name {
+                "timeout" => json!({ "$ref": "#/$defs/duration" }),
+                _ => json!({ "type": "string" }),
+            }),
         ] }),
         _ => json!({}),
     });

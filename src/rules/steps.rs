@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::advance::{MOST_CALLS, Outcome, Progress};
 use super::eval::{Evaluator, Trouble};
 use super::expr::Expr;
-use super::rule::{OnError, OnViolation, Step, With};
+use super::rule::{APPROVAL, APPROVAL_PART, OnError, OnViolation, Step, With};
 use super::value::show;
 use crate::domain::{Answer, AskOptions, Asked, Door, Facts, Failure};
 
@@ -79,8 +79,43 @@ impl Pass<'_> {
             Ok(Asked::NotYet) => return Err(Progress::Waiting),
             Err(failure) => failure,
         };
-        handled(step, failure, evaluator).map(Some).map_err(Progress::Ended)
+        let failure = match (&step.on_violation, held_back(&failure)) {
+            (Some(OnViolation::Approval { to, timeout, .. }), Some(text)) => {
+                let input = json!({
+                    "to": to, "show": text, "why": failure.message, "timeout": timeout, "assume": "rejected",
+                });
+                match self.approved(step, path, input)? {
+                    Ok(answer) => {
+                        return Ok(Some(json!({
+                            "text": answer["text"], "edited": answer["edited"], "approved_by": answer["by"],
+                            "violation": failure.message,
+                        })));
+                    }
+                    Err(failure) => failure,
+                }
+            }
+            _ => failure,
+        };
+        handled(step, failure, &self.evaluator).map(Some).map_err(Progress::Ended)
     }
+
+    /// What a person says to a text that was held back.
+    fn approved(&mut self, step: &Step, path: &str, input: Json) -> Result<Result<Json, Failure>, Progress> {
+        self.calls += 1;
+        let part = |whole: &str| format!("{whole}/{APPROVAL_PART}");
+        let options = AskOptions { label: Some(part(&step.id)), ..AskOptions::default() };
+        match self.door.ask(&part(path), APPROVAL, input, options) {
+            Asked::Answered(Answer::Done(answer)) => Ok(Ok(answer)),
+            Asked::Answered(Answer::Failed(failure)) => Ok(Err(failure)),
+            Asked::NotYet => Err(Progress::Waiting),
+        }
+    }
+}
+
+/// The text that a call's policy held back.
+fn held_back(failure: &Failure) -> Option<&str> {
+    let text = (failure.code == "policy_violation").then(|| failure.detail["text"].as_str())?;
+    text.filter(|text| !text.trim().is_empty())
 }
 
 fn failed(failure: Failure) -> Progress {
@@ -112,12 +147,12 @@ fn handled(step: &Step, failure: Failure, evaluator: &Evaluator<'_>) -> Result<J
     // A text that nobody could write and one that may not go out are alike to whoever waits for it.
     if matches!(failure.code.as_str(), "policy_violation" | "no_model") {
         match &step.on_violation {
-            Some(OnViolation::Fallback(text)) => {
+            Some(OnViolation::Fallback(text) | OnViolation::Approval { fallback: Some(text), .. }) => {
                 let text = text.render(evaluator).map_err(Outcome::of)?;
                 return Ok(json!({ "text": text, "fallback": true, "violation": failure.message }));
             }
             Some(OnViolation::Fail) => return Err(Outcome::of(failure)),
-            None => {}
+            Some(OnViolation::Approval { fallback: None, .. }) | None => {}
         }
     }
     match &step.on_error {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use sea_orm::FromQueryResult;
+use sea_orm::{FromQueryResult, Statement};
 
 use super::events::moment;
 use super::rows::{Batches, Rows};
@@ -60,6 +60,28 @@ impl Store {
             }
         }
         Ok(found)
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Title {
+    title: String,
+}
+
+impl Store {
+    /// The titles of the products that are known, `most` of them at the most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn product_titles(&self, shop: &ShopId, most: usize) -> Result<Vec<String>, StoreError> {
+        let statement = Statement::from_sql_and_values(
+            self.readers.get_database_backend(),
+            "SELECT json_extract(record, '$.title') AS title FROM records \
+             WHERE shop = ? AND kind = 'product' AND json_extract(record, '$.title') IS NOT NULL LIMIT ?",
+            [shop.as_str().into(), (most as u64).into()],
+        );
+        let found = Title::find_by_statement(statement).all(&self.readers).await?;
+        Ok(found.into_iter().map(|row| row.title).collect())
     }
 }
 

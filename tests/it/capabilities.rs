@@ -68,7 +68,7 @@ pub(crate) fn attempt(shop: Shop, kind: &str, context: Records, mentions: Vec<Re
         now,
         cancelled: CancellationToken::new(),
         watch: None,
-        for_people: None,
+        on_record: None,
     }
 }
 

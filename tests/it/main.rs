@@ -28,6 +28,7 @@ mod pages;
 mod pauses;
 mod person;
 mod plugins;
+mod policy;
 mod random_rules;
 mod random_shop;
 mod reconcile;

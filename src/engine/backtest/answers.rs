@@ -102,7 +102,7 @@ impl Answers<'_> {
             now: self.facts.now,
             cancelled: CancellationToken::new(),
             watch: None,
-            for_people: None,
+            on_record: None,
         };
         let performing = tokio::time::timeout(capability.spec().deadline, capability.perform(&attempt, &call.input));
         // Runs are tried on a thread of their own, which may wait.

@@ -55,6 +55,24 @@ const TERMS: &[&str] = &[
     "品质第一",
     "质量第一",
     "第一品牌",
+    "唯一",
+    "榜首",
+    "之王",
+    "之最",
+    "天花板",
+    "终极",
+    "无敌",
+    "殿堂级",
+    "史诗级",
+    "销量冠军",
+    "销售冠军",
+    "全国首家",
+    "全球首家",
+    "行业首家",
+    "全国首创",
+    "全球首创",
+    "遥遥领先",
+    "无人能及",
     "第一名牌",
     "领导品牌",
     "领袖品牌",
@@ -81,9 +99,32 @@ const TERMS: &[&str] = &[
     "top一",
 ];
 
-/// What may follow 最 without making it an absolute claim: time, order and bounds (最近, 最后, 最多).
-const AFTER_MOST: &[char] =
-    &['近', '后', '多', '少', '终', '初', '晚', '早', '迟', '快', '慢', '新', '长', '短', '先', '末', '为', '小'];
+/// What may follow 最 without making it an absolute claim: time, order and bounds (最近, 最后, 最多), and what people feel
+/// (最喜欢, 最在意, 最诚挚).
+const AFTER_MOST: &[char] = &[
+    '近', '后', '多', '少', '终', '初', '晚', '早', '迟', '快', '慢', '新', '长', '短', '先', '末', '为', '小', '喜',
+    '爱', '在', '想', '关', '担', '诚', '真', '需', '要', '难', '不', '怕', '适', '常',
+];
+
+/// Before 最好 these make it advice: 您最好保留包装.
+const ADVISED: &[char] = &['您', '你', '请', '也', '们'];
+
+/// After these nothing is the first of its kind: 第一 is then no rank.
+const FIRST_OF: &[&str] = &[
+    "第一时间",
+    "第一次",
+    "第一步",
+    "第一天",
+    "第一单",
+    "第一件",
+    "第一个",
+    "第一位",
+    "第一笔",
+    "第一份",
+    "第一批",
+    "第一页",
+    "第一次",
+];
 
 /// Characters that stand for others: traditional forms, numerals, look-alikes.
 const LOOK_ALIKES: &[(char, char)] = &[
@@ -134,8 +175,18 @@ pub(super) fn check(text: &str) -> Vec<Violation> {
     }
     for (at, (letter, _)) in letters.iter().enumerate() {
         let next = letters.get(at + 1).map(|(letter, _)| *letter);
-        if *letter == '最' && next.is_some_and(|next| is_han(next) && !AFTER_MOST.contains(&next)) {
+        let before = at.checked_sub(1).map(|before| letters[before].0);
+        let advice = next == Some('好') && before.is_some_and(|before| ADVISED.contains(&before));
+        if *letter == '最' && !advice && next.is_some_and(|next| is_han(next) && !AFTER_MOST.contains(&next)) {
             spans.push(at..at + 2);
+        }
+        // 茶中第一: a rank, where nothing is counted.
+        if *letter == '第' && next == Some('一') && before.is_some_and(is_han) {
+            let here: String = letters[at..].iter().take(4).map(|(letter, _)| *letter).collect();
+            let ends = letters.get(at + 2).is_none_or(|(_, span)| span.start > letters[at + 1].1.end);
+            if ends && !FIRST_OF.iter().any(|first| here.starts_with(first)) {
+                spans.push(at - 1..at + 2);
+            }
         }
     }
     spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));

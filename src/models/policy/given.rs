@@ -5,12 +5,14 @@
 //! for mail). What customers write (messages, notes, their own names and postal addresses) gives no fact.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use jiff::civil::Date;
-use jiff::{Timestamp, tz};
+use jiff::{Timestamp, ToSpan, tz};
 use rust_decimal::Decimal;
 
-use super::claims::{Claim, Day, claims};
+use super::claims::{Claim, Day, Unit, When, claims};
+use super::products::{Products, Titles};
 use super::{Policy, Violation};
 use crate::domain::{Facts, Inputs, Money, Record, Value};
 
@@ -50,6 +52,9 @@ const TEXTS: &[(&str, &str)] = &[
     ("dispute", "order_id"),
 ];
 
+/// The fields that name a product.
+const NAMES: &[(&str, &str)] = &[("line", "name"), ("return line", "name"), ("product", "title")];
+
 /// The fields that name an order: what may follow `#`.
 const ORDERS: &[(&str, &str)] =
     &[("order", "id"), ("order", "number"), ("order", "name"), ("return", "order_id"), ("refund", "order_id")];
@@ -65,11 +70,23 @@ pub struct GivenFacts {
     amounts: HashSet<(Decimal, String)>,
     orders: HashSet<String>,
     dates: HashSet<Date>,
+    /// The moments that `dates` are of.
+    moments: Vec<Timestamp>,
     days: Vec<Day>,
+    whens: HashSet<When>,
+    /// Lengths of time that texts of the shop state.
+    spans: HashSet<(Decimal, Unit)>,
+    /// Numbers that the merchant has put in, whatever they count.
+    inputs: HashSet<Decimal>,
+    now: Option<Timestamp>,
     links: HashSet<String>,
     emails: HashSet<String>,
     words: HashSet<String>,
+    products: Products,
 }
+
+/// Where most readers are it may be a day earlier or later: the offsets from UTC, in hours.
+const ZONES: [i8; 3] = [-8, 0, 11];
 
 impl GivenFacts {
     /// The facts of a run: its event, its context and its rule's inputs.
@@ -80,7 +97,15 @@ impl GivenFacts {
         given.add_inputs(&facts.inputs);
         given.add_time(facts.event.time);
         given.add_time(facts.now);
+        given.now = Some(facts.now);
         given
+    }
+
+    /// With the products that the shop has, the given ones among them: the others must not be named.
+    #[must_use]
+    pub fn with_catalogue(mut self, titles: Arc<Titles>) -> Self {
+        self.products.catalogue = Some(titles);
+        self
     }
 
     fn add_record(&mut self, record: &dyn Record, depth: usize) {
@@ -100,15 +125,12 @@ impl GivenFacts {
 
     fn add_input(&mut self, value: &Value) {
         match value {
-            Value::Text(text) => self.add_text(text),
-            Value::Int(number) => {
-                self.percents.insert(Decimal::from(*number).normalize());
-                self.add_number(Decimal::from(*number));
+            Value::Text(text) => {
+                self.add_text(text);
+                self.products.give(text);
             }
-            Value::Decimal(number) => {
-                self.percents.insert(number.normalize());
-                self.add_number(*number);
-            }
+            Value::Int(number) => self.add_input_number(Decimal::from(*number)),
+            Value::Decimal(number) => self.add_input_number(*number),
             Value::Money(money) => self.add_money(*money),
             Value::Time(time) => self.add_time(*time),
             Value::List(values) => values.iter().for_each(|value| self.add_input(value)),
@@ -116,12 +138,23 @@ impl GivenFacts {
         }
     }
 
+    fn add_input_number(&mut self, number: Decimal) {
+        self.percents.insert(number.normalize());
+        self.inputs.insert(number.normalize());
+        self.add_number(number);
+    }
+
     fn add_field(&mut self, field: (&str, &str), value: &Value, depth: usize) {
         match value {
             Value::Nothing | Value::Bool(_) => {}
             Value::Int(number) => self.add_number(Decimal::from(*number)),
             Value::Decimal(number) => self.add_number(*number),
-            Value::Money(money) => self.add_money(*money),
+            Value::Money(money) => {
+                if field == ("order", "shipping") && money.amount.is_zero() {
+                    self.words.extend(["FREE SHIPPING".into(), "FREE DELIVERY".into()]);
+                }
+                self.add_money(*money);
+            }
             Value::Time(time) => self.add_time(*time),
             Value::Text(text) => {
                 if ORDERS.contains(&field) {
@@ -129,6 +162,9 @@ impl GivenFacts {
                 }
                 if TEXTS.contains(&field) {
                     self.add_text(text.trim_start_matches('#'));
+                }
+                if NAMES.contains(&field) {
+                    self.products.give(text);
                 }
             }
             Value::List(values) => {
@@ -157,9 +193,10 @@ impl GivenFacts {
         self.amounts.insert((amount, money.currency.as_str().to_owned()));
     }
 
-    /// The day of a moment, wherever on earth the reader is.
+    /// The day of a moment, wherever the reader is.
     fn add_time(&mut self, time: Timestamp) {
-        for hours in [-12, 0, 14] {
+        self.moments.push(time);
+        for hours in ZONES {
             self.dates.insert(tz::offset(hours).to_datetime(time).date());
         }
     }
@@ -176,9 +213,13 @@ impl GivenFacts {
                 }
                 Claim::Percent(values) => self.percents.extend(values),
                 Claim::Date(days) => self.days.extend(days),
+                Claim::When(when) => {
+                    self.whens.insert(when);
+                }
                 Claim::Order(order) => {
                     self.orders.insert(order);
                 }
+                Claim::Span(values, unit) => self.spans.extend(values.into_iter().map(|value| (value, unit))),
                 Claim::Link(link) => {
                     self.links.insert(link);
                 }
@@ -200,12 +241,17 @@ impl GivenFacts {
                 .any(|value| currencies.iter().any(|code| self.amounts.contains(&(*value, (*code).to_owned())))),
             Claim::Percent(values) => values.iter().any(|value| self.percents.contains(value)),
             Claim::Date(days) => days.iter().any(|day| self.has_day(day)),
+            Claim::When(when) => self.whens.contains(when) || self.has_when(when),
             Claim::Order(order) => self.orders.contains(order),
             Claim::Link(link) => self.links.contains(link),
             Claim::Email(address) => self.emails.contains(address),
             Claim::Word(word, numbers) => {
                 self.words.contains(word)
                     || (!numbers.is_empty() && numbers.iter().all(|number| self.numbers.contains(number)))
+            }
+            // Two pieces are no two weeks.
+            Claim::Span(values, unit) => {
+                values.iter().any(|value| self.inputs.contains(value) || self.spans.contains(&(*value, *unit)))
             }
             Claim::Number(values) => values.iter().any(|value| self.numbers.contains(value)),
         }
@@ -219,6 +265,25 @@ impl GivenFacts {
             || self.days.iter().any(|given| fits(given.year.or(day.year).unwrap_or(0), given.month, given.day))
     }
 
+    /// Whether a given moment is so far from now, wherever the reader is. A day of the week is one of the week around.
+    fn has_when(&self, when: &When) -> bool {
+        let Some(now) = self.now else { return false };
+        ZONES.into_iter().any(|hours| {
+            let day = |time: Timestamp| tz::offset(hours).to_datetime(time).date();
+            let today = day(now);
+            let mut given = self.moments.iter().map(|moment| day(*moment));
+            match when {
+                When::Day(days) => today.checked_add(days.days()).is_ok_and(|wanted| given.any(|it| it == wanted)),
+                When::Weekday(weekday) => given.any(|it| {
+                    let apart = (it - today).get_days().abs();
+                    apart < 7 && it.weekday().to_monday_one_offset() == *weekday
+                }),
+                When::Month(month) => given.any(|it| it.month() == *month),
+                When::Words(_) => false,
+            }
+        })
+    }
+
     /// Everything in `text` that is not given.
     pub(super) fn not_given(&self, text: &str) -> Vec<Violation> {
         claims(text)
@@ -228,16 +293,18 @@ impl GivenFacts {
                 let what = match found.claim {
                     Claim::Amount(..) => "amount",
                     Claim::Percent(_) => "percentage",
-                    Claim::Date(_) => "date",
+                    Claim::Date(_) | Claim::When(_) => "date",
                     Claim::Order(_) => "order number",
                     Claim::Link(_) => "link",
                     Claim::Email(_) => "e-mail address",
+                    Claim::Span(..) => "length of time",
                     Claim::Word(..) | Claim::Number(_) => "number",
                 };
                 let shown = text.get(found.span.clone()).unwrap_or_default();
                 let message = format!("the {what} “{shown}” is not a given fact");
                 Violation { rule: Policy::GivenFactsOnly.name(), span: found.span, message }
             })
+            .chain(self.products.not_given(text))
             .collect()
     }
 }
@@ -319,7 +386,7 @@ mod tests {
             ("Write to bob@mail.example.", "bob@mail.example"),
             ("On 24 November.", "24 November"),
             ("2 % off", "2 %"),
-            ("Within 14 days.", "14"),
+            ("Within 14 days.", "14 days"),
         ] {
             let found = given.not_given(text);
             assert_eq!(found.len(), 1, "{text}: {found:?}");

@@ -9,6 +9,7 @@ mod claims;
 mod given;
 mod language;
 mod placeholder;
+mod products;
 mod promise;
 
 use std::ops::Range;
@@ -16,12 +17,14 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 pub use given::GivenFacts;
+pub use products::Titles;
 
 /// One rule that a text is held to, as rules write it: `given_facts_only`, `{ max_chars: 600 }`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// Every amount, percentage, date, order number, link, e-mail address and other number is a given fact.
+    /// Every amount, percentage, date, order number, link, e-mail address, product and other number is a given fact, in
+    /// digits or in words.
     GivenFactsOnly,
     /// Nothing promises money back, in English or Chinese.
     NoRefundPromise,

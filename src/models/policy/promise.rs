@@ -1,7 +1,7 @@
 //! Promises of money back, in English and Chinese.
 //!
-//! A promise is a word that promises, and soon after it in the same sentence one for money back; or a phrase that
-//! promises by itself. A refusal ("we cannot give a full refund") may be taken for a promise: it is held back too.
+//! A promise is, within one clause, a word that promises and soon after it one for money back; or a phrase that promises by
+//! itself. A clause that says no ("we cannot give a refund", 无法退款) promises nothing.
 
 use super::{Policy, Violation};
 
@@ -11,6 +11,8 @@ const PROMISES: &[&str] = &[
     "we'll",
     "i'll",
     "you'll",
+    "he'll",
+    "she'll",
     "shall",
     "going",
     "can",
@@ -24,6 +26,7 @@ const PROMISES: &[&str] = &[
     "issued",
     "issue",
     "issuing",
+    "process",
     "processed",
     "processing",
     "approved",
@@ -38,30 +41,141 @@ const PROMISES: &[&str] = &[
     "arrange",
     "arranged",
     "send",
+    "sent",
+    "sending",
     "full",
     "immediate",
+    "expect",
+    "expecting",
+    "initiated",
+    "started",
+    "begun",
+    "completed",
+    "due",
+    "owe",
+    "ensure",
+    "sure",
+    "automatically",
+    "instant",
 ];
 
 /// English: money back, by the beginning of the word.
-const REFUNDS: &[&str] = &["refund", "reimburse", "moneyback", "cashback", "repay"];
+const REFUNDS: &[&str] = &["refund", "reimburse", "moneyback", "cashback", "repay", "repaid"];
 
 /// After one of these the refund is only spoken of: "your refund request".
-const SPOKEN_OF: &[&str] =
-    &["request", "requests", "policy", "policies", "question", "questions", "form", "enquiry", "inquiry"];
+const SPOKEN_OF: &[&str] = &[
+    "request",
+    "requests",
+    "policy",
+    "policies",
+    "question",
+    "questions",
+    "form",
+    "enquiry",
+    "inquiry",
+    "decision",
+    "rules",
+    "conditions",
+    "terms",
+];
 
 /// Phrases that promise by themselves.
 const PHRASES: &[&str] = &[
     "money back",
+    "money will be back",
+    "money is on its way back",
+    "money returned",
+    "reverse the charge",
+    "charge will be reversed",
+    "returned to your card",
+    "returned to your account",
+    "return to your card",
+    "return to your account",
     "pay you back",
-    "paid back to you",
+    "paid back",
+    "pay back",
+    "paying you back",
+    "give it back to you",
+    "cent back",
+    "penny back",
+    "everything back",
+    "whole amount back",
+    "full amount back",
+    "amount back",
+    "amount will be returned",
+    "return your money",
+    "returning your money",
+    "return the money",
+    "return your payment",
+    "payment will be returned",
+    "payment back",
     "refund is on its way",
     "refund has been",
     "refund was",
+    "refund is being",
     "refund will",
+    "refunded to",
+    "refunding",
+    "get refunded",
+    "be refunded",
+    "been refunded",
     "credit your account",
+    "credit your card",
     "credited to your",
-    "we refund you",
-    "i refund you",
+    "back on your card",
+    "back in your account",
+    "back to your card",
+    "back to your account",
+    "back onto your card",
+    "make you whole",
+    "made whole",
+    "we refund",
+    "i refund",
+];
+
+/// Money, which may come back.
+const MONEY: &[&str] = &[
+    "money",
+    "cent",
+    "penny",
+    "amount",
+    "price",
+    "payment",
+    "paid",
+    "sum",
+    "cash",
+    "funds",
+    "cost",
+    "everything",
+    "dollar",
+    "euro",
+];
+
+/// Before these `back` is of no money.
+const BACK: &[&str] = &[
+    "get", "gets", "getting", "come", "comes", "coming", "write", "call", "hear", "send", "sent", "sending", "bring",
+    "ship", "mail", "look", "welcome", "be", "is", "are", "it's", "went", "go", "report", "shoes", "it", "them",
+    "item", "items", "parcel",
+];
+
+/// Words that say no. What `n't` ends is one too.
+const NO: &[&str] = &[
+    "no", "not", "never", "cannot", "without", "unable", "neither", "nor", "nothing", "whether", "decide", "decides",
+    "decided",
+];
+
+/// They say no to something else.
+const NOT_NO: &[&str] = &[
+    "cannot wait",
+    "can't wait",
+    "no problem",
+    "no worries",
+    "not only",
+    "no later",
+    "without delay",
+    "no doubt",
+    "without question",
+    "no questions",
 ];
 
 /// How many words may stand between promise and money.
@@ -82,23 +196,126 @@ const PROMISES_ZH: &[&str] = &[
     "为您",
     "给您",
     "帮您",
+    "为你",
+    "给你",
+    "帮你",
     "保证",
     "承诺",
     "同意",
     "安排",
     "全额",
     "无条件",
+    "一定",
+    "必定",
+    "原路",
+    "直接",
+    "包",
+    "秒",
+    "内",
+    "后",
+    "都",
+    "随时",
+    "优先",
+    "放心",
 ];
 
 /// Chinese: money back.
-const REFUNDS_ZH: &[&str] = &["退款", "退钱", "退还", "退回货款", "返还", "返现", "返款", "赔偿", "赔付"];
+const REFUNDS_ZH: &[&str] = &[
+    "退款",
+    "退全款",
+    "退钱",
+    "退还",
+    "退回",
+    "退您",
+    "退你",
+    "退给",
+    "返还",
+    "返现",
+    "返款",
+    "赔偿",
+    "赔付",
+    "还您",
+    "还给您",
+    "还你",
+    "全额退",
+    "原路退",
+    "退到",
+    "退至",
+    "回到您",
+    "回到你",
+    "打回",
+    "打给您",
+];
 
 /// After one of these the refund is only spoken of.
-const SPOKEN_OF_ZH: &[&str] = &["申请", "请求", "要求", "政策", "问题", "规则", "流程"];
+const SPOKEN_OF_ZH: &[&str] =
+    &["申请", "请求", "要求", "政策", "问题", "规则", "流程", "事宜", "事项", "的商品", "商品", "的包裹", "包裹", "货"];
 
 /// Phrases that promise by themselves.
-const PHRASES_ZH: &[&str] =
-    &["退款给您", "退款给你", "款项将", "款项会", "钱会退", "钱将退", "退到您", "退至您", "包退"];
+const PHRASES_ZH: &[&str] = &[
+    "退款给您",
+    "退款给你",
+    "款项将",
+    "款项会",
+    "钱会退",
+    "钱将退",
+    "钱退您",
+    "钱退你",
+    "退到您",
+    "退至您",
+    "退回您的账户",
+    "退回您账户",
+    "退回到您",
+    "回到您手里",
+    "包退",
+    "假一赔",
+    "一分不少",
+    "分文不少",
+    "给您退",
+    "给你退",
+    "为您退",
+    "帮您退款",
+    "钱款将",
+    "货款将",
+    "退您钱",
+    "全额退款",
+    "原路返还",
+    "原路退回",
+    "退款到账",
+    "退一赔",
+    "先行赔付",
+    "退了给您",
+    "钱给您退",
+    "把钱退",
+    "将钱退",
+    "退您",
+    "款会到",
+    "钱会回",
+    "钱就回",
+];
+
+/// Chinese: what says no.
+const NO_ZH: &[&str] = &[
+    "不能",
+    "无法",
+    "没有",
+    "无权",
+    "未",
+    "暂不",
+    "不会",
+    "不予",
+    "不支持",
+    "不可",
+    "恕",
+    "是否",
+    "能否",
+    "不接受",
+    "不承诺",
+    "不保证",
+    "不是",
+    "并非",
+    "不代表",
+];
 
 /// How many characters may stand between promise and money.
 const CHARS_BETWEEN: usize = 8;
@@ -108,7 +325,8 @@ pub(super) fn check(text: &str) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut at = 0;
     for sentence in text.split_inclusive(['.', '!', '?', '\n', '。', '！', '？', '；']) {
-        if promises_english(sentence) || promises_chinese(sentence) {
+        let promises = clauses(sentence).any(|clause| promises_english(clause) || promises_chinese(clause));
+        if promises {
             let start = at + (sentence.len() - sentence.trim_start().len());
             violations.push(Violation {
                 rule: Policy::NoRefundPromise.name(),
@@ -121,12 +339,27 @@ pub(super) fn check(text: &str) -> Vec<Violation> {
     violations
 }
 
-fn promises_english(sentence: &str) -> bool {
-    let lower = sentence.to_lowercase().replace(['’', '‘'], "'").replace("money-back", "money back");
+/// The parts of a sentence within which a word of denial counts.
+fn clauses(sentence: &str) -> impl Iterator<Item = &str> {
+    sentence.split([',', '，', ';', '；', ':', '：', '—', '–', '、']).flat_map(|part| part.split(" but "))
+}
+
+fn promises_english(clause: &str) -> bool {
+    let lower = clause.to_lowercase().replace(['’', '‘'], "'").replace("money-back", "money back");
     let words: Vec<&str> =
         lower.split(|c: char| !c.is_alphanumeric() && c != '\'').filter(|word| !word.is_empty()).collect();
-    let plain = words.join(" ");
-    if PHRASES.iter().any(|phrase| format!(" {plain} ").contains(&format!(" {phrase} "))) {
+    let plain = format!(" {} ", words.join(" "));
+    let has = |phrase: &&&str| plain.contains(&format!(" {phrase} "));
+    let denies = NO.iter().any(|no| has(&no)) || words.iter().any(|word| word.ends_with("n't"));
+    if denies && !NOT_NO.iter().any(|no| has(&no)) {
+        return false;
+    }
+    if PHRASES.iter().any(|phrase| has(&phrase)) {
+        return true;
+    }
+    // `every cent you paid, back on your card`, but not `back in stock at the same price`
+    let comes_back = words.windows(2).any(|pair| pair[1] == "back" && !BACK.contains(&pair[0]));
+    if comes_back && words.iter().any(|word| MONEY.contains(word)) {
         return true;
     }
     words.iter().enumerate().any(|(at, word)| {
@@ -136,15 +369,18 @@ fn promises_english(sentence: &str) -> bool {
     })
 }
 
-fn promises_chinese(sentence: &str) -> bool {
-    if PHRASES_ZH.iter().any(|phrase| sentence.contains(phrase)) {
+fn promises_chinese(clause: &str) -> bool {
+    let denied = |before: &str| NO_ZH.iter().any(|no| before.contains(no));
+    let phrase = PHRASES_ZH.iter().filter_map(|phrase| clause.find(phrase)).any(|at| !denied(&clause[..at]));
+    if phrase {
         return true;
     }
-    REFUNDS_ZH.iter().flat_map(|refund| sentence.match_indices(refund)).any(|(at, refund)| {
-        let after = &sentence[at + refund.len()..];
-        let start = sentence[..at].char_indices().rev().take(CHARS_BETWEEN + 2).last().map_or(at, |(start, _)| start);
+    REFUNDS_ZH.iter().flat_map(|refund| clause.match_indices(refund)).any(|(at, refund)| {
+        let after = &clause[at + refund.len()..];
+        let start = clause[..at].char_indices().rev().take(CHARS_BETWEEN + 2).last().map_or(at, |(start, _)| start);
         !SPOKEN_OF_ZH.iter().any(|word| after.starts_with(word))
-            && PROMISES_ZH.iter().any(|promise| sentence[start..at].contains(promise))
+            && !denied(&clause[..at])
+            && PROMISES_ZH.iter().any(|promise| clause[start..at].contains(promise))
     })
 }
 
@@ -163,16 +399,24 @@ mod tests {
             ("I have issued a refund to your card.", true),
             ("100% money-back guarantee!", true),
             ("You will be reimbursed for shipping.", true),
+            ("Your money is on its way back to you.", true),
+            ("There is no doubt that we will refund you.", true),
             ("We have received your refund request and answer today.", false),
             ("Please read our refund policy.", false),
             ("Thank you for your message. We look into it.", false),
             ("Your order will arrive soon.", false),
+            ("We cannot give you your money back.", false),
+            ("No refund has been approved so far.", false),
+            ("A colleague decides whether we can refund it.", false),
             ("我们会为您全额退款。", true),
             ("已经给您办理退款，请查收。", true),
             ("钱会退到您的账户。", true),
+            ("不满意，钱一分不少地还您。", true),
             ("我们已收到您的退款申请，今天答复您。", false),
             ("请查看我们的退款政策。", false),
             ("您的订单将于近日送达。", false),
+            ("我无权承诺退款，是否退款需要专人决定。", false),
+            ("已收到您退回的商品。", false),
         ] {
             assert_eq!(!check(text).is_empty(), promises, "{text}");
         }

@@ -191,6 +191,48 @@ fn a_text_that_breaks_the_policy_falls_back() {
     assert!(matches!(progress, Progress::Ended(Outcome::Failed(_))), "another failure is no violation");
 }
 
+#[test]
+fn a_text_that_was_held_back_is_shown_to_a_person() {
+    let approval = |fallback: Option<&str>| OnViolation::Approval {
+        to: "support".into(),
+        timeout: "2h".into(),
+        fallback: fallback.map(template),
+    };
+    let steps = |on_error, fallback| {
+        let on_violation = Some(approval(fallback));
+        let draft = Step { on_violation, on_error, ..step("draft", "model.write", json!({})) };
+        vec![draft, step("ok", "message.send", json!({ "it": "{{ steps.draft }}" }))]
+    };
+    let held = |code: &str| {
+        let mut failure = Failure::new(code, "it names 20 EUR");
+        failure.detail = json!({ "text": "That is 20 EUR." });
+        let mut door = TestDoor::default();
+        door.answers.insert("draft".into(), Answer::Failed(failure));
+        door
+    };
+    let (progress, door) = go(steps(None, None), held("policy_violation"));
+    assert_eq!(progress, Progress::Waiting);
+    let asked = json!({ "to": "support", "show": "That is 20 EUR.", "why": "it names 20 EUR", "timeout": "2h",
+                        "assume": "rejected" });
+    assert_eq!(door.input("draft/approval"), &asked);
+
+    let mut door = held("policy_violation");
+    let said = json!({ "decision": "approved", "text": "Dear Ana", "edited": true, "by": "bo" });
+    door.answers.insert("draft/approval".into(), Answer::Done(said));
+    let (_, door) = go(steps(None, None), door);
+    let answer = json!({ "text": "Dear Ana", "edited": true, "approved_by": "bo", "violation": "it names 20 EUR" });
+    assert_eq!(door.input("ok"), &json!({ "it": answer }));
+
+    let mut door = held("policy_violation");
+    door.answers.insert("draft/approval".into(), Answer::Failed(Failure::new("declined", "no")));
+    assert_eq!(go(steps(None, Some("Hello")), door).0, Progress::Ended(Outcome::Declined));
+    // Nobody wrote a text, so there is none to show.
+    let (_, door) = go(steps(None, Some("Hello")), failing("draft", "no_model"));
+    assert_eq!(door.input("ok")["it"]["text"], "Hello");
+    let (progress, _) = go(steps(Some(OnError::Stop), None), failing("draft", "no_model"));
+    assert_eq!(progress, done());
+}
+
 /// A step for each of a list, and one that shows what came of it.
 fn each(list: &str, when: Option<&str>, input: Json) -> Vec<Step> {
     let when = when.map(|when| in_step(when, Expr::compile));

@@ -1,28 +1,32 @@
-//! What waits for a person in a shop, out of the store: for a run that asks. What is written in the turn under way is not
-//! in it yet.
+//! What of a shop is on record, out of the store: for a run that asks. What is written in the turn under way is not in it
+//! yet.
 
 use async_trait::async_trait;
 
-use crate::domain::{Call, CallState, End, ForPeople, Open, OpenKind, Run, RunId, ShopId, Waiting};
+use crate::domain::{Call, CallState, End, OnRecord, Open, OpenKind, Run, RunId, ShopId, Waiting};
 use crate::store::{DeadFilter, Store, StoreError};
 
 /// Characters of what is asked, or of what went wrong.
 const TEXT: usize = 200;
 
 /// See the head of this file.
-pub(super) struct OnRecord {
+pub(super) struct FromStore {
     pub(super) store: Store,
     pub(super) shop: ShopId,
 }
 
 #[async_trait]
-impl ForPeople for OnRecord {
+impl OnRecord for FromStore {
     async fn waiting(&self, most: usize) -> Result<Waiting, String> {
         self.read(most).await.map_err(|error| error.to_string())
     }
+
+    async fn product_titles(&self, most: usize) -> Result<Vec<String>, String> {
+        self.store.product_titles(&self.shop, most).await.map_err(|error| error.to_string())
+    }
 }
 
-impl OnRecord {
+impl FromStore {
     async fn read(&self, most: usize) -> Result<Waiting, StoreError> {
         let Self { store, shop } = self;
         let all = DeadFilter::default();

@@ -1,4 +1,4 @@
-//! What waits for a person in a shop, as the engine has it on record: a run may ask for it.
+//! What the engine has on record of a shop, and a run may ask for.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -6,14 +6,20 @@ use jiff::Timestamp;
 use super::ids::RunId;
 use super::record::Text;
 
-/// Tells what of one shop waits for a person.
+/// Tells what is on record of one shop.
 #[async_trait]
-pub trait ForPeople: Send + Sync {
+pub trait OnRecord: Send + Sync {
     /// How much waits, and of it the `most` that have waited longest.
     ///
     /// # Errors
     /// Why it cannot be told now.
     async fn waiting(&self, most: usize) -> Result<Waiting, String>;
+
+    /// The titles of the products that the shop has, `most` of them at the most.
+    ///
+    /// # Errors
+    /// Why it cannot be told now.
+    async fn product_titles(&self, most: usize) -> Result<Vec<String>, String>;
 }
 
 /// What waits for a person.

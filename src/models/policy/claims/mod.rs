@@ -1,11 +1,20 @@
-//! What a text states that can be looked up: amounts, percentages, dates, order numbers, links, e-mail addresses and
-//! other numbers.
-//!
-//! Numbers in words ("twenty euros", 二十元) are not seen.
+//! What a text states that can be looked up: amounts, percentages, dates, order numbers, links, e-mail addresses, codes
+//! and other numbers, in digits or in words.
+
+mod dates;
+mod numerals;
+mod offers;
+mod readings;
+mod units;
+mod when;
+mod worded;
 
 use std::ops::Range;
 
 use rust_decimal::Decimal;
+
+use self::readings::readings;
+use self::units::{SPANS, SPANS_ZH, UNITS};
 
 /// Something that a text states.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +24,17 @@ pub(super) enum Claim {
     Percent(Vec<Decimal>),
     /// Every day that it may mean: `3/4` is two.
     Date(Vec<Day>),
+    /// A time by where it is from today: `tomorrow`, 下周五.
+    When(When),
     /// After `#`, in capitals.
     Order(String),
     /// Without scheme, in small letters.
     Link(String),
     Email(String),
-    /// Letters and digits together, in capitals, and the numbers in it: `SKU-12A`.
+    /// Letters and digits together, in capitals, and the numbers in it: `SKU-12A`. A code, or the name of an offer.
     Word(String, Vec<Decimal>),
+    /// A length of time, or how many times.
+    Span(Vec<Decimal>, Unit),
     /// Any other number; nothing where it cannot be read.
     Number(Vec<Decimal>),
 }
@@ -34,90 +47,37 @@ pub(super) struct Day {
     pub(super) day: i8,
 }
 
+/// What a span is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Unit {
+    Minutes,
+    Hours,
+    Days,
+    Weeks,
+    Months,
+    Years,
+    Times,
+}
+
+/// A time that is counted from today.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum When {
+    /// So many days after today.
+    Day(i64),
+    /// 1 for Monday.
+    Weekday(i8),
+    /// 1 for January.
+    Month(i8),
+    /// What no day is told of: `next week`, 月底; as it is written, in small letters.
+    Words(String),
+}
+
 /// A claim, and where it stands in the text, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) span: Range<usize>,
     pub(super) claim: Claim,
 }
-
-const EURO: &[&str] = &["EUR"];
-const DOLLAR: &[&str] = &["USD", "CAD", "AUD", "NZD", "SGD", "HKD", "TWD", "MXN"];
-const YUAN: &[&str] = &["CNY"];
-const POUND: &[&str] = &["GBP"];
-const YEN: &[&str] = &["JPY"];
-const CROWN: &[&str] = &["SEK", "NOK", "DKK"];
-
-/// What stands before or after an amount, longest first where one begins or ends another; in small letters.
-const UNITS: &[(&str, &[&str])] = &[
-    ("us$", &["USD"]),
-    ("a$", &["AUD"]),
-    ("c$", &["CAD"]),
-    ("hk$", &["HKD"]),
-    ("$", DOLLAR),
-    ("€", EURO),
-    ("£", POUND),
-    ("¥", &["CNY", "JPY"]),
-    ("₹", &["INR"]),
-    ("₩", &["KRW"]),
-    ("人民币", YUAN),
-    ("欧元", EURO),
-    ("美元", &["USD"]),
-    ("日元", YEN),
-    ("英镑", POUND),
-    ("港元", &["HKD"]),
-    ("元", &["CNY", "HKD", "TWD"]),
-    ("块", YUAN),
-    ("euros", EURO),
-    ("euro", EURO),
-    ("dollars", DOLLAR),
-    ("dollar", DOLLAR),
-    ("pounds", POUND),
-    ("pound", POUND),
-    ("yuan", YUAN),
-    ("rmb", YUAN),
-    ("yen", YEN),
-    ("kr", CROWN),
-    ("zł", &["PLN"]),
-    ("eur", EURO),
-    ("usd", &["USD"]),
-    ("gbp", POUND),
-    ("cny", YUAN),
-    ("jpy", YEN),
-    ("chf", &["CHF"]),
-    ("cad", &["CAD"]),
-    ("aud", &["AUD"]),
-    ("nzd", &["NZD"]),
-    ("sek", &["SEK"]),
-    ("nok", &["NOK"]),
-    ("dkk", &["DKK"]),
-    ("pln", &["PLN"]),
-    ("czk", &["CZK"]),
-    ("huf", &["HUF"]),
-    ("inr", &["INR"]),
-    ("krw", &["KRW"]),
-    ("hkd", &["HKD"]),
-    ("twd", &["TWD"]),
-    ("sgd", &["SGD"]),
-    ("mxn", &["MXN"]),
-    ("brl", &["BRL"]),
-];
-
-const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const MONTHS_WHOLE: &[&str] = &[
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
 
 /// Everything that `text` states, in order.
 pub(super) fn claims(text: &str) -> Vec<Found> {
@@ -133,7 +93,7 @@ pub(super) fn claims(text: &str) -> Vec<Found> {
     found
 }
 
-/// A text as characters, full-width forms made plain, with the bytes at which they begin.
+/// A text as it is [read](worded::read).
 struct Scan {
     chars: Vec<char>,
     bytes: Vec<usize>,
@@ -142,14 +102,8 @@ struct Scan {
 
 impl Scan {
     fn new(text: &str) -> Self {
-        let plain = |c: char| match c {
-            '￥' => '¥',
-            '\u{FF01}'..='\u{FF5E}' => char::from_u32(u32::from(c) - 0xFEE0).unwrap_or(c),
-            other => other,
-        };
-        let mut bytes: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-        bytes.push(text.len());
-        Self { chars: text.chars().map(plain).collect(), bytes, at: 0 }
+        let (chars, bytes) = worded::read(text);
+        Self { chars, bytes, at: 0 }
     }
 
     fn byte(&self, at: usize) -> usize {
@@ -190,6 +144,14 @@ impl Scan {
             self.at = from + 1;
             return Some((from, Claim::Number(Vec::new())));
         }
+        if let Some((end, when)) = self.when(from) {
+            self.at = end;
+            return Some((from, Claim::When(when)));
+        }
+        if let Some((end, offer)) = self.offer(from) {
+            self.at = end;
+            return Some((from, Claim::Word(offer, Vec::new())));
+        }
         if here.is_ascii_alphabetic() { self.word(from) } else { None }
     }
 
@@ -228,6 +190,9 @@ impl Scan {
         let host = self.run(from, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
         let name = self.text(from..host);
         let name = name.trim_end_matches(['.', '-']);
+        if let Some(link) = self.disguised_link(from) {
+            return Some(link);
+        }
         let looks_like_one = name.rsplit_once('.').is_some_and(|(before, last)| {
             last.len() >= 2 && last.bytes().all(|b| b.is_ascii_alphabetic()) && before.split('.').all(|it| it.len() > 1)
         });
@@ -268,7 +233,12 @@ impl Scan {
         if self.is_list_marker(from, end) {
             return None;
         }
-        let values = readings(&raw);
+        let (values, end) = self.scaled(readings(&raw), end);
+        self.at = end;
+        if let Some(values) = self.discount(&values, end) {
+            self.at = end + 1;
+            return Some((from, Claim::Percent(values)));
+        }
         let space_after = usize::from(self.peek(end) == ' ');
         if let Some(length) = ["%", "percent", "per cent", "per-cent"]
             .iter()
@@ -284,6 +254,21 @@ impl Scan {
             self.at = stop;
             return Some((start, Claim::Amount(values, currencies)));
         }
+        if self.peek(end) == '月'
+            && let [month] = values[..]
+            && let Ok(month @ 1..=12) = i8::try_from(month)
+        {
+            self.at = end + 1;
+            return Some((from, Claim::When(When::Month(month))));
+        }
+        if let Some(stop) = self.time_of_day(end) {
+            self.at = stop;
+            return Some((from, Claim::Word(self.text(from..stop).to_ascii_uppercase(), Vec::new())));
+        }
+        if let Some((stop, unit)) = self.span_unit(end) {
+            self.at = stop;
+            return Some((from, Claim::Span(values, unit)));
+        }
         if self.peek(end).is_ascii_alphabetic() {
             self.at = self.run(from, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | ',' | '-' | '_'));
             let word = self.text(from..self.at);
@@ -292,6 +277,60 @@ impl Scan {
             return Some((from, mixed(word)));
         }
         Some((from, Claim::Number(values)))
+    }
+
+    /// Where a time of day ends whose number ends at `end`: `6 pm`, 6点.
+    fn time_of_day(&self, end: usize) -> Option<usize> {
+        let start = self.run(end, |c| c == ' ');
+        let word_end = self.run(start, |c| c.is_ascii_alphabetic() || matches!(c, '.' | '\''));
+        let word = self.text(start..word_end).to_ascii_lowercase();
+        let is_time = matches!(word.trim_end_matches('.'), "am" | "pm" | "a.m" | "p.m" | "o'clock");
+        let is_hour = self.peek(end) == '点' && !self.peek(end + 1).is_ascii_alphanumeric();
+        if is_time { Some(word_end) } else { is_hour.then_some(end + 1) }
+    }
+
+    /// What the number that ends at `end` counts, where that is time, and where its name ends.
+    fn span_unit(&self, end: usize) -> Option<(usize, Unit)> {
+        let mut at = end;
+        for _ in 0..3 {
+            let start = self.run(at, |c| matches!(c, ' ' | '-' | '\u{A0}' | '‑'));
+            let word_end = self.run(start, |c| c.is_ascii_alphabetic());
+            let word = self.text(start..word_end).to_ascii_lowercase();
+            if matches!(word.as_str(), "working" | "business" | "full" | "more") {
+                at = word_end;
+                continue;
+            }
+            if let Some((_, unit)) =
+                SPANS.iter().find(|(name, _)| *name == word || word.strip_suffix('s') == Some(name))
+            {
+                return Some((word_end, *unit));
+            }
+            let found = SPANS_ZH.iter().find(|(name, _)| self.is_at(start, name));
+            return found.map(|(name, unit)| (start + name.chars().count(), *unit));
+        }
+        None
+    }
+
+    /// The number with the scale after it, `3万`, and where it ends. `3千克` is a weight.
+    fn scaled(&self, values: Vec<Decimal>, end: usize) -> (Vec<Decimal>, usize) {
+        match numerals::scale(self.peek(end)).map(Decimal::from) {
+            Some(scale) if !matches!(self.peek(end + 1), '克' | '米' | '瓦' | '分') => {
+                (values.iter().filter_map(|value| value.checked_mul(scale)).map(|it| it.normalize()).collect(), end + 1)
+            }
+            _ => (values, end),
+        }
+    }
+
+    /// What a Chinese discount takes off, in percent: 8折 and 85折 tell what is paid, 3成 is three tenths.
+    fn discount(&self, values: &[Decimal], end: usize) -> Option<Vec<Decimal>> {
+        let (ten, hundred) = (Decimal::TEN, Decimal::ONE_HUNDRED);
+        let of =
+            |take: &dyn Fn(Decimal) -> Decimal| Some(values.iter().map(|value| take(*value).normalize()).collect());
+        match self.peek(end) {
+            '折' => of(&|value| hundred - if value < ten { value * ten } else { value }),
+            '成' if values.iter().all(|value| *value <= ten) => of(&|value| value * ten),
+            _ => None,
+        }
     }
 
     /// `1.` or `2)` at the beginning of a line.
@@ -326,89 +365,6 @@ impl Scan {
         }
         None
     }
-
-    /// A number of at most `most` digits at `at`, and where it ends.
-    fn digits(&self, at: usize, most: usize) -> Option<(i16, usize)> {
-        let end = self.run(at, |c| c.is_ascii_digit());
-        let value = (end > at && end - at <= most).then(|| self.text(at..end).parse().ok())??;
-        Some((value, end))
-    }
-
-    /// A date that begins with digits.
-    fn day_first(&self, from: usize) -> Option<(usize, Vec<Day>)> {
-        let (first, end) = self.digits(from, 4)?;
-        let separator = self.peek(end);
-        if end - from == 4 {
-            let (month, end) = self.digits(end + usize::from(matches!(separator, '-' | '/' | '.' | '年')), 2)?;
-            let (day, end) = self.digits(end + usize::from(matches!(self.peek(end), '-' | '/' | '.' | '月')), 2)?;
-            let end = end + usize::from(matches!(self.peek(end), '日' | '号'));
-            return matches!(separator, '-' | '/' | '.' | '年')
-                .then(|| Some((end, vec![day_of(Some(first), month, day)?])))?;
-        }
-        if separator == '月' {
-            let (day, end) = self.digits(end + 1, 2)?;
-            let end = end + usize::from(matches!(self.peek(end), '日' | '号'));
-            return Some((end, vec![day_of(None, first, day)?]));
-        }
-        if matches!(separator, '/' | '.' | '-')
-            && let Some((second, end)) = self.digits(end + 1, 2)
-        {
-            let year = (self.peek(end) == separator)
-                .then(|| self.digits(end + 1, 4))
-                .flatten()
-                .filter(|(_, stop)| matches!(stop - end - 1, 2 | 4));
-            // `3.4` is a number and `3-4` a range; `3/4` and `3.4.2026` are days.
-            if year.is_some() || separator == '/' {
-                let (year, end) = year.map_or((None, end), |(year, end)| (Some(year), end));
-                let days: Vec<Day> =
-                    [day_of(year, second, first), day_of(year, first, second)].into_iter().flatten().collect();
-                return (!days.is_empty()).then_some((end, days));
-            }
-        }
-        let end = self.ordinal(end);
-        let end = end + usize::from(self.peek(end) == '.');
-        let end = self.run(end, |c| c == ' ');
-        let end = if self.is_at(end, "of ") { end + 3 } else { end };
-        let (month, end) = self.month(end)?;
-        let (year, end) = self.year_after(end);
-        Some((end, vec![day_of(year, month, first)?]))
-    }
-
-    /// A date that begins with a month's name.
-    fn month_first(&self, from: usize) -> Option<(usize, Vec<Day>)> {
-        let (month, end) = self.month(from)?;
-        let end = self.run(end, |c| c == ' ' || c == '.');
-        let (day, end) = self.digits(end, 2)?;
-        let (year, end) = self.year_after(self.ordinal(end));
-        Some((end, vec![day_of(year, month, day)?]))
-    }
-
-    fn month(&self, at: usize) -> Option<(i16, usize)> {
-        let end = self.run(at, |c| c.is_ascii_alphabetic());
-        let word = self.text(at..end).to_ascii_lowercase();
-        let found = MONTHS.iter().position(|m| *m == word || (*m == "sep" && word == "sept"));
-        let month = found.or_else(|| MONTHS_WHOLE.iter().position(|m| *m == word))?;
-        Some((i16::try_from(month).ok()? + 1, end))
-    }
-
-    fn ordinal(&self, at: usize) -> usize {
-        let found = ["st", "nd", "rd", "th"].iter().any(|it| self.is_at(at, it));
-        if found && !self.peek(at + 2).is_ascii_alphanumeric() { at + 2 } else { at }
-    }
-
-    fn year_after(&self, at: usize) -> (Option<i16>, usize) {
-        let start = self.run(at, |c| matches!(c, ' ' | ',' | '.'));
-        match self.digits(start, 4) {
-            Some((year, end)) if start > at && end - start == 4 => (Some(year), end),
-            _ => (None, at),
-        }
-    }
-}
-
-fn day_of(year: Option<i16>, month: i16, day: i16) -> Option<Day> {
-    let year = year.map(|year| if year < 100 { year + 2000 } else { year });
-    ((1..=12).contains(&month) && (1..=31).contains(&day))
-        .then(|| Some(Day { year, month: i8::try_from(month).ok()?, day: i8::try_from(day).ok()? }))?
 }
 
 /// A word of letters and digits, with the numbers in it.
@@ -422,44 +378,6 @@ pub(super) fn plain_link(link: &str) -> String {
     let lower = link.to_lowercase();
     let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://")).unwrap_or(&lower);
     rest.trim_end_matches('/').to_owned()
-}
-
-/// What a number with separators may mean: `1,234` is 1234 or 1.234, `1.234,50` only 1234.50.
-fn readings(raw: &str) -> Vec<Decimal> {
-    let separators: Vec<char> = raw.chars().filter(|c| !c.is_ascii_digit()).collect();
-    let groups: Vec<&str> = raw.split(|c: char| !c.is_ascii_digit()).collect();
-    let in_thousands = |groups: &[&str]| {
-        groups.first().is_some_and(|first| first.len() <= 3) && groups[1..].iter().all(|group| group.len() == 3)
-    };
-    let whole = || groups.concat();
-    let (last, before) = (groups.len() - 1, separators.len().saturating_sub(1));
-    let with_point = || format!("{}.{}", groups[..last].concat(), groups[last]);
-    let is_point = |c: Option<&char>| matches!(c, Some('.' | ','));
-    let mut texts = Vec::new();
-    match separators.len() {
-        0 => texts.push(whole()),
-        1 => {
-            if is_point(separators.last()) {
-                texts.push(with_point());
-            }
-            if in_thousands(&groups) {
-                texts.push(whole());
-            }
-        }
-        _ => {
-            let grouped_alike = separators[..before].iter().all(|c| *c == separators[0]);
-            if grouped_alike && separators[before] == separators[0] && in_thousands(&groups) {
-                texts.push(whole());
-            } else if grouped_alike
-                && separators[before] != separators[0]
-                && is_point(separators.last())
-                && in_thousands(&groups[..last])
-            {
-                texts.push(with_point());
-            }
-        }
-    }
-    texts.iter().filter_map(|text| Decimal::from_str_exact(text).ok()).map(|number| number.normalize()).collect()
 }
 
 #[cfg(test)]
@@ -480,6 +398,8 @@ mod tests {
                         format!("date {}", days.join(" or "))
                     }
                     Claim::Order(order) => format!("order {order}"),
+                    Claim::When(when) => format!("when {when:?}"),
+                    Claim::Span(values, unit) => format!("span {values:?} {unit:?}"),
                     Claim::Link(link) => format!("link {link}"),
                     Claim::Email(address) => format!("email {address}"),
                     Claim::Word(word, numbers) => format!("word {word} {numbers:?}"),
@@ -512,7 +432,16 @@ mod tests {
             ("Nov. 23 it is", &["Nov. 23 = date None-11-23"]),
             ("11月23日前", &["11月23日 = date None-11-23"]),
             ("2026年11月23日", &["2026年11月23日 = date Some(2026)-11-23"]),
-            ("within 30 days", &["30 = number [30]"]),
+            ("within 30 days", &["30 days = span [30] Days"]),
+            ("三个工作日内，24小时", &["三个工作日 = span [3] Days", "24小时 = span [24] Hours"]),
+            ("in 3 working days, every two weeks", &["3 working days = span [3] Days", "two weeks = span [2] Weeks"]),
+            ("tomorrow or next Friday", &["tomorrow = when Day(1)", "next Friday = when Words(\"next friday\")"]),
+            (
+                "明天，下周五，周六",
+                &["明天 = when Day(1)", "下周五 = when Words(\"下周五\")", "周六 = when Weekday(6)"],
+            ),
+            ("买一送一, code FREESHIP", &["买一送一 = word 买一送一 []", "FREESHIP = word FREESHIP []"]),
+            ("满三百减五十，八五折", &["三百 = number [300]", "五十 = number [50]", "八五折 = percent [15]"]),
             ("1,234 pieces", &["1,234 = number [1.234, 1234]"]),
             ("1.2.3.4", &["1.2.3.4 = number []"]),
             ("½ now", &["½ = number []"]),
