@@ -10,16 +10,14 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::read;
+use super::{asked_model, read};
 use crate::domain::{Attempt, Capability, Example, Facts, Failure, Kind, Shape, Spec, Verdict};
 use crate::models::policy::{self, GivenFacts, Policy};
-use crate::models::{ChatMessage, Class, Finish, Generated, Model, ModelError, Prompt, Request, Sampling};
+use crate::models::{Again, ChatMessage, Class, Finish, Generated, ModelError, Models, Prompt, Request, Sampling};
 
 pub(super) struct ModelWrite {
     spec: Spec,
-    model: Option<Model>,
-    /// Languages that the model writes; empty: any.
-    languages: Vec<String>,
+    models: Models,
 }
 
 #[derive(Deserialize)]
@@ -31,10 +29,11 @@ struct Input {
     max_tokens: Option<usize>,
     temperature: Option<f32>,
     seed: Option<u64>,
+    model: Option<String>,
 }
 
 impl ModelWrite {
-    pub(super) fn new(model: Option<Model>, languages: Vec<String>) -> Self {
+    pub(super) fn new(models: Models) -> Self {
         let words = [Policy::GivenFactsOnly, Policy::NoRefundPromise, Policy::Language, Policy::ChinaAdvertisingLaw];
         let words = words.map(|policy| policy.name());
         let rule = json!({ "anyOf": [
@@ -82,6 +81,7 @@ impl ModelWrite {
                             "The same seed draws the same words. Default: one of the call's own.",
                         ),
                     ),
+                    ("model", asked_model::shape(&models)),
                 ],
             ),
             output: Shape::object(
@@ -92,8 +92,9 @@ impl ModelWrite {
                         "cut",
                         Shape::flag("Whether it reached `max_tokens`; its last, unfinished sentence is left out then."),
                     ),
-                    ("model", Shape::text(200, "The model, with the digest of its files.")),
+                    ("model", asked_model::recorded()),
                     ("seed", Shape::whole(0, i64::MAX, "The seed it drew with.")),
+                    ("prompt_digest", asked_model::prompt_digest()),
                     ("prompt_tokens", Shape::whole(0, i64::MAX, "Tokens read.")),
                     ("completion_tokens", Shape::whole(0, i64::MAX, "Tokens written.")),
                 ],
@@ -101,23 +102,27 @@ impl ModelWrite {
             example: Example {
                 input: json!({ "prompt": "Thank Ana for order #1042 in two sentences.",
                                "policy": ["given_facts_only", { "max_chars": 600 }], "language": "en" }),
-                answer: json!({ "text": "Dear Ana, thank you for your order #1042.", "cut": false, "model": "demo",
-                                "seed": 7, "prompt_tokens": 61, "completion_tokens": 14 }),
+                answer: json!({ "text": "Dear Ana, thank you for your order #1042.", "cut": false,
+                                "model": "demo@3fa41c0b9d2e4f60a1b2c3d4e5f60718", "seed": 7,
+                                "prompt_digest": "9f86d081884c7d659a2feaa0c55ad015", "prompt_tokens": 61, "completion_tokens": 14 }),
             },
             deadline: Duration::from_secs(180),
             ..Spec::of("model.write", Kind::Read)
         };
-        Self { spec, model, languages }
+        Self { spec, models }
     }
 
     async fn write(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let input: Input = read(input)?;
-        let model = needed(self.model.as_ref())?;
+        let known = asked_model::find(&self.models, input.model.as_deref())?;
+        let model = &known.model;
         let language = input.language.clone().or_else(|| language(attempt));
         if let Some(language) = &language
-            && !writes(&self.languages, language)
+            && !writes(&known.languages, language)
         {
-            let message = format!("the model {} does not write `{language}` (`model.languages`)", model.name());
+            let name = model.name();
+            let setting = if model.is_upstream() { format!("upstreams.{name}.languages") } else { "languages".into() };
+            let message = format!("the model {name} does not write `{language}` (`model.{setting}`)");
             return Err(Verdict::refused("policy_violation", message));
         }
         let seed = input.seed.unwrap_or_else(|| seed(&attempt.key));
@@ -145,10 +150,23 @@ impl ModelWrite {
             }
         };
         let written = model.generate(request, &attempt.cancelled, watched).await.map_err(not_answered)?;
-        let mut answer = judge(&written, &input.policy, &attempt.facts, language.as_deref())?;
-        answer["model"] = json!(format!("{} {}", model.name(), model.digest()));
-        answer["seed"] = json!(seed);
-        Ok(Verdict::Done(answer))
+        let record = |answer: &mut Json| {
+            answer["model"] = json!(model.full_name());
+            answer["seed"] = json!(seed);
+            answer["prompt_digest"] = json!(written.prompt_digest);
+        };
+        match judge(&written, &input.policy, &attempt.facts, language.as_deref()) {
+            Ok(mut answer) => {
+                record(&mut answer);
+                Ok(Verdict::Done(answer))
+            }
+            // What was held back is on record as well, with what made it.
+            Err(Verdict::Refused(mut failure)) => {
+                record(&mut failure.detail);
+                Err(Verdict::Refused(failure))
+            }
+            Err(other) => Err(other),
+        }
     }
 }
 
@@ -196,21 +214,17 @@ fn seed(key: &str) -> u64 {
     digest.iter().take(6).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
-/// The language model, where there is one.
-pub(super) fn needed(model: Option<&Model>) -> Result<&Model, Verdict> {
-    model.ok_or_else(|| {
-        let problem = "there is no language model; `storehand model fetch` gets one, `model.folder` names another";
-        Verdict::refused("no_model", problem)
-    })
-}
-
 /// What a call comes to that a model has not answered.
 pub(super) fn not_answered(error: ModelError) -> Verdict {
     match error {
-        ModelError::QueueFull { retry_after, .. } => Verdict::RetryAfter(Some(retry_after), error.to_string()),
-        ModelError::Failed(_) | ModelError::Stopped | ModelError::TooLate { .. } => {
-            Verdict::RetryAfter(None, error.to_string())
+        ModelError::QueueFull { retry_after, .. } | ModelError::Upstream { again: Again::After(retry_after), .. } => {
+            Verdict::RetryAfter(Some(retry_after), error.to_string())
         }
+        ModelError::Failed(_)
+        | ModelError::Stopped
+        | ModelError::TooLate { .. }
+        | ModelError::Upstream { again: Again::Later, .. } => Verdict::RetryAfter(None, error.to_string()),
+        ModelError::NotInForm { .. } => Verdict::refused("invalid_answer", error.to_string()),
         ModelError::Unfinished { .. } => Verdict::refused("length", error.to_string()),
         ModelError::PromptTooLong { .. } => Verdict::refused("prompt_too_long", error.to_string()),
         ModelError::Request(_) => Verdict::refused("invalid_input", error.to_string()),

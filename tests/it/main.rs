@@ -42,6 +42,7 @@ mod tidy;
 mod trying;
 mod tutorials;
 mod undo;
+mod upstream;
 mod versions;
 mod waits;
 mod world;
