@@ -22,6 +22,7 @@ mod licences;
 mod limits;
 mod many_waiting;
 mod migrating;
+mod model_eval;
 mod models;
 mod openai;
 mod pages;
