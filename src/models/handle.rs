@@ -65,6 +65,14 @@ impl Model {
         matches!(self.0, Place::There(_))
     }
 
+    /// Whether it can be told of tools: its chat template writes them. An upstream is not.
+    pub fn knows_tools(&self) -> bool {
+        match &self.0 {
+            Place::Here(model) => model.knows_tools(),
+            Place::There(_) => false,
+        }
+    }
+
     /// Tokens that prompt and answer may have together, where that is known: an upstream does not tell.
     pub fn context_tokens(&self) -> Option<usize> {
         match &self.0 {

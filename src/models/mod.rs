@@ -52,6 +52,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tokens;
+pub mod tools;
 mod upstream;
 mod writing;
 

@@ -102,6 +102,11 @@ impl InProcess {
         &self.0.digest
     }
 
+    /// Whether it can be told of tools.
+    pub(crate) fn knows_tools(&self) -> bool {
+        self.0.template.knows_tools()
+    }
+
     /// Tokens that prompt and answer may have together.
     pub(crate) fn context_tokens(&self) -> usize {
         self.0.context
@@ -146,6 +151,9 @@ impl InProcess {
         }
         let prompt = match &request.prompt {
             Prompt::Chat(messages) => inner.template.render(messages, &inner.tokens)?,
+            Prompt::WithTools { messages, tools, must } => {
+                inner.template.render_with_tools(messages, tools, *must, &inner.tokens)?
+            }
             Prompt::Text(text) => inner.tokens.plain(text),
         };
         let prompt_digest = hex::encode(&Sha256::digest(&prompt)[..16]);

@@ -15,6 +15,7 @@ mod completions;
 mod embeddings;
 mod refused;
 mod stream;
+mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;

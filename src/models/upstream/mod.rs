@@ -244,7 +244,7 @@ impl Upstream {
 /// SHA-256 in hex, 32 digits kept, of what is sent: how the server turns it into a prompt is its own.
 fn digest(prompt: &Prompt) -> String {
     let text = match prompt {
-        Prompt::Chat(messages) => {
+        Prompt::Chat(messages) | Prompt::WithTools { messages, .. } => {
             serde_json::to_string(messages).unwrap_or_default()
         }
         Prompt::Text(text) => text.clone(),

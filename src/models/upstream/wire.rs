@@ -33,6 +33,7 @@ pub(super) fn body(
             body.insert("messages".into(), messages.iter().map(message).collect());
             "chat/completions"
         }
+        Prompt::WithTools { .. } => return no("`tools`"),
         Prompt::Text(text) => {
             body.insert("prompt".into(), json!(text));
             "completions"
