@@ -419,14 +419,13 @@ name: { en: Thanks, zh: 致谢 }
 status: live
 triggers:
   - event: order.created
-allow: [message.send]
 steps:
   - id: draft
     uses: model.write
     with: { prompt: Thank Ana., policy: [given_facts_only], model: MODEL }
     on_violation: { fallback: Thank you. }
   - uses: log
-    with: { text: '{{ steps.draft.text }}' }
+    with: { message: '{{ steps.draft.text }}' }
 ";
 
 #[tokio::test(flavor = "multi_thread")]
