@@ -38,7 +38,7 @@ use crate::http::{self, Http, NewToken, Tokens};
 use crate::models::Model;
 use crate::models::encoder::Encoder;
 use crate::store::{self, Store};
-pub use models::{encoder_settings, heads, load_encoder, model_settings};
+pub use models::{encoder_settings, heads, load_encoder, model_settings, models as language_models};
 pub(crate) use moments::{NotAMoment, moment};
 pub use reference::reference;
 pub use registry::{unconnected, unconnected_with, unconnected_with_model, unconnected_with_plugins};
@@ -102,7 +102,9 @@ impl App {
             None => load_encoder(config).await?,
         };
         let plugins = registry::plugins(config)?;
-        let registry = Arc::new(registry::registry(registry::deps(config, model.clone(), encoder.clone()), &plugins)?);
+        let language = models::models(config, model.clone())?;
+        let deps = registry::deps(config, language.clone(), encoder.clone());
+        let registry = Arc::new(registry::registry(deps, &plugins)?);
 
         let (mut shops, mut books) = (Vec::new(), BTreeMap::new());
         for (id, settings) in &config.shops {
@@ -183,7 +185,7 @@ impl App {
             rules: Arc::new(answers),
             tokens,
             clock,
-            models: http::Models { language: model.clone(), encoder: encoder.clone() },
+            models: http::Models { language, encoder: encoder.clone() },
             metrics: http::Metrics::default(),
             body_limit: config.server.body_limit,
             read_timeout: config.server.read_timeout,

@@ -26,7 +26,7 @@ use serde_json::Value as Json;
 use crate::domain::{Currency, Fuses, Limits, Secret, Secrets, ShopId};
 pub use layers::Origin;
 use layers::{Node, Resolve, Surroundings};
-pub use model::{Enabled, Model};
+pub use model::{Enabled, Model, Upstream};
 use reader::{Notes, Section, nearest};
 use values::{InboxUrl, Keep, MailUrl, MaybePath, MoneyFuse, Often, OrOff, StoreUrl, TimeZone};
 
@@ -388,7 +388,7 @@ fn read_store(store: &mut Section<'_, '_>) -> Store {
 }
 
 fn read_model(model: &mut Section<'_, '_>) -> Model {
-    Model {
+    let read = Model {
         enabled: model.required("enabled").unwrap_or(Enabled::Off),
         folder: model.get("folder"),
         name: model.get("name"),
@@ -402,7 +402,15 @@ fn read_model(model: &mut Section<'_, '_>) -> Model {
         max_new_tokens: model.whole("max_new_tokens", 1..=32_768),
         languages: model.get("languages"),
         context_tokens: model.whole("context_tokens", 64..=1_000_000),
+        upstreams: model.each("upstreams", Upstream::read),
+    };
+    let encoder = read.encoder.as_deref().and_then(Path::to_str);
+    let taken = [Some(read.name.as_str()), encoder];
+    if let Some(name) = read.upstreams.keys().find(|name| taken.contains(&Some(name.as_str()))) {
+        let what = "a model in this process has this name already";
+        model.mistake(&format!("upstreams.{name}"), what, "call the upstream otherwise");
     }
+    read
 }
 
 fn read_engine(engine: &mut Section<'_, '_>) -> Engine {

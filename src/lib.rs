@@ -10,6 +10,7 @@ pub mod domain;
 pub mod engine;
 pub mod http;
 pub mod models;
+mod outgoing;
 pub mod plugins;
 pub mod rules;
 pub mod shops;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::config::{Config, Enabled};
+use crate::config::{self, Config, Enabled};
 use crate::models::encoder::{self, Encoder};
 use crate::models::intents::Heads;
-use crate::models::{self, Model, ModelError};
+use crate::models::{self, Known, Model, ModelError, Models, UpstreamSettings};
 
 /// The model's settings, with what `STOREHAND_MODEL_LIBRARY` and `STOREHAND_MODEL_FOLDER` say in their place.
 pub fn model_settings(config: &Config) -> models::Settings {
@@ -47,6 +47,28 @@ pub(super) async fn load_model(config: &Config) -> anyhow::Result<Option<Model>>
         return Ok(None);
     }
     load("the language model cannot be used", move || Model::load(&settings)).await
+}
+
+/// The models that may be asked: this one, where it is there, and the configured upstreams.
+///
+/// # Errors
+/// An upstream that cannot be used.
+pub fn models(config: &Config, model: Option<Model>) -> anyhow::Result<Models> {
+    let usual = model.map(|model| Known { model, languages: config.model.languages.clone() });
+    let upstream = |(name, it): (&String, &config::Upstream)| {
+        let settings = UpstreamSettings {
+            name: name.clone(),
+            url: it.url.clone(),
+            model: it.model.clone(),
+            api_key: it.api_key.clone(),
+            timeout: it.timeout,
+            max_in_flight: it.max_in_flight,
+            max_new_tokens: config.model.max_new_tokens,
+        };
+        Ok(Known { model: Model::upstream(settings)?, languages: it.languages.clone() })
+    };
+    let others = config.model.upstreams.iter().map(upstream).collect::<Result<_, ModelError>>()?;
+    Ok(Models::new(&config.model.name, usual, others))
 }
 
 /// The encoder, unless it is off, or not there and not demanded.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::models::{heads, load_encoder, load_model};
+use super::models::{heads, load_encoder, load_model, models};
 use crate::capabilities;
 use crate::config::Config;
 use crate::domain::Kind;
 use crate::engine::Registry;
-use crate::models::Model;
+use crate::models::Models;
 use crate::models::encoder::Encoder;
 use crate::plugins::{Folder, Grant, Grants, Plugins};
 
@@ -30,7 +30,8 @@ pub fn unconnected() -> anyhow::Result<Arc<Registry>> {
 pub fn unconnected_with_plugins(config: &Config) -> anyhow::Result<Arc<Registry>> {
     // Nobody is asked and nothing leaves the building, so what is wanted counts as granted.
     let plugins = Plugins::open(Folder::within(config.store.folder()), Grants::default())?;
-    Ok(Arc::new(registry(capabilities::Deps::default(), &plugins)?))
+    let deps = capabilities::Deps { models: Models::named(config.model.names()), ..capabilities::Deps::default() };
+    Ok(Arc::new(registry(deps, &plugins)?))
 }
 
 /// What rules are checked against and tried with where these plugins are there.
@@ -49,11 +50,11 @@ pub async fn unconnected_with_model(config: &Config) -> anyhow::Result<Arc<Regis
     let model = load_model(config).await?.context("there is no model\n  hint: `storehand model fetch` gets one")?;
     let encoder = load_encoder(config).await?;
     let plugins = Plugins::open(Folder::within(config.store.folder()), Grants::default())?;
-    Ok(Arc::new(registry(deps(config, Some(model), encoder), &plugins)?))
+    Ok(Arc::new(registry(deps(config, models(config, Some(model))?, encoder), &plugins)?))
 }
 
-pub(super) fn deps(config: &Config, model: Option<Model>, encoder: Option<Encoder>) -> capabilities::Deps {
-    capabilities::Deps { model, languages: config.model.languages.clone(), encoder, heads: Some(heads(config)) }
+pub(super) fn deps(config: &Config, models: Models, encoder: Option<Encoder>) -> capabilities::Deps {
+    capabilities::Deps { models, encoder, heads: Some(heads(config)) }
 }
 
 pub(super) fn registry(deps: capabilities::Deps, plugins: &Arc<Plugins>) -> anyhow::Result<Registry> {

@@ -12,7 +12,7 @@ use reqwest::{Client, Url};
 
 use super::public_address::{NotPublic, PublicResolver, is_public};
 use crate::domain::{Shop, Verdict};
-use crate::shops::outgoing;
+use crate::outgoing;
 
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 use super::guarded::{Guarded, TIMEOUT, destination};
 use super::read;
 use crate::domain::{Attempt, Capability, Example, Failure, Kind, Repeat, Shape, Spec, Verdict};
-use crate::shops::outgoing;
+use crate::outgoing;
 
 const MOST_OUT: usize = 64 << 10;
 const MOST_IN: usize = 256 << 10;

@@ -12,6 +12,7 @@
 
 mod approval_list;
 mod approval_request;
+mod asked_model;
 mod catalogues;
 mod customer_get;
 mod customer_note;
@@ -57,17 +58,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use crate::domain::{Capability, Catalog, Verdict};
-use crate::models::Model;
+use crate::models::Models;
 use crate::models::encoder::Encoder;
 use crate::models::intents::Heads;
 
 /// What capabilities share, whatever the shop.
 #[derive(Default)]
 pub struct Deps {
-    /// The language model, where there is one.
-    pub model: Option<Model>,
-    /// Languages that it writes (BCP 47); empty: any.
-    pub languages: Vec<String>,
+    /// The language models.
+    pub models: Models,
     /// The encoder, where there is one.
     pub encoder: Option<Encoder>,
     /// What shops have trained it for.
@@ -92,8 +91,8 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(memory::Set::new()),
         Arc::new(message_send::MessageSend::new()),
         Arc::new(model_classify::ModelClassify::new(deps.encoder, deps.heads)),
-        Arc::new(model_extract::ModelExtract::new(deps.model.clone())),
-        Arc::new(model_write::ModelWrite::new(deps.model, deps.languages)),
+        Arc::new(model_extract::ModelExtract::new(deps.models.clone())),
+        Arc::new(model_write::ModelWrite::new(deps.models)),
         Arc::new(order_cancel::OrderCancel::new()),
         Arc::new(order_get::OrderGet::new()),
         Arc::new(order_hold::OrderHold::new()),

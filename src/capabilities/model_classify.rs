@@ -99,7 +99,7 @@ impl ModelClassify {
                     ("confidence", share("How likely the likeliest intent is the right one.")),
                     ("abstained", Shape::flag("Whether it was in doubt.")),
                     ("ranking", Shape::list(ranked, LISTED, "The likeliest intents.")),
-                    ("model", Shape::text(200, "The encoder, with the digest of its files.")),
+                    ("model", Shape::text(200, "The encoder: `NAME@DIGEST`, of its files.")),
                     ("head", Shape::text(200, "The head, with its version.")),
                     ("truncated", Shape::flag("Whether the text was too long and only its beginning counted.")),
                 ],
@@ -109,7 +109,7 @@ impl ModelClassify {
                 answer: json!({ "intent": "where-is-my-order", "confidence": 0.97, "abstained": false,
                                 "ranking": [{ "intent": "where-is-my-order", "score": 0.91 },
                                             { "intent": "refund-status", "score": 0.06 }],
-                                "model": "multilingual-e5-small 3f1c", "head": "customer-service 2",
+                                "model": "multilingual-e5-small@3f1c20aa9d0e4b7f8c6d5e4f3a2b1c0d", "head": "customer-service 2",
                                 "truncated": false }),
             },
             deadline: Duration::from_secs(60),
@@ -146,7 +146,7 @@ impl ModelClassify {
             "confidence": rounded(judged.confidence),
             "abstained": judged.intent.is_none(),
             "ranking": ranking,
-            "model": format!("{} {}", encoder.name(), encoder.digest()),
+            "model": format!("{}@{}", encoder.name(), encoder.digest()),
             "truncated": truncated,
         });
         if let Some(head) = head {

@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::model_write::{needed, not_answered};
-use super::read;
+use super::model_write::not_answered;
+use super::{asked_model, read};
 use crate::domain::{Answer, Attempt, Capability, Example, Kind, Shape, Spec, Verdict, validate};
-use crate::models::{ChatMessage, Class, Finish, Format, Model, Prompt, Request, Sampling};
+use crate::models::{ChatMessage, Class, Finish, Format, Models, Prompt, Request, Sampling};
 
 pub(super) struct ModelExtract {
     spec: Spec,
-    model: Option<Model>,
+    models: Models,
 }
 
 #[derive(Deserialize)]
@@ -25,10 +25,11 @@ struct Input {
     schema: Json,
     prompt: Option<String>,
     max_tokens: Option<usize>,
+    model: Option<String>,
 }
 
 impl ModelExtract {
-    pub(super) fn new(model: Option<Model>) -> Self {
+    pub(super) fn new(models: Models) -> Self {
         let mut text = Shape::text(8000, "What to read: a customer's message, for example.");
         text["minLength"] = json!(1);
         let schema = json!({ "type": "object", "description":
@@ -51,13 +52,16 @@ impl ModelExtract {
                              Default: 256.",
                         ),
                     ),
+                    ("model", asked_model::shape(&models)),
                 ],
             ),
             output: Shape::object(
                 &["data"],
                 &[
                     ("data", Shape::any("What was found, in the form that the schema gives.")),
-                    ("model", Shape::text(200, "The model, with the digest of its files.")),
+                    ("model", asked_model::recorded()),
+                    ("seed", Shape::whole(0, i64::MAX, "The seed; the likeliest words are taken, whatever it is.")),
+                    ("prompt_digest", asked_model::prompt_digest()),
                     ("prompt_tokens", Shape::whole(0, i64::MAX, "Tokens read.")),
                     ("completion_tokens", Shape::whole(0, i64::MAX, "Tokens written.")),
                 ],
@@ -76,24 +80,27 @@ impl ModelExtract {
                     },
                     "prompt": "Which order is it about, and what is wrong?",
                 }),
-                answer: json!({ "data": { "order": "#1042", "problem": "broken" }, "model": "demo",
+                answer: json!({ "data": { "order": "#1042", "problem": "broken" },
+                                "model": "demo@3fa41c0b9d2e4f60a1b2c3d4e5f60718", "seed": 0,
+                                "prompt_digest": "60303ae22b998861bce3b28f33eec1be",
                                 "prompt_tokens": 96, "completion_tokens": 17 }),
             },
             deadline: Duration::from_secs(180),
             ..Spec::of("model.extract", Kind::Read)
         };
-        Self { spec, model }
+        Self { spec, models }
     }
 
     async fn extract(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let input: Input = read(input)?;
-        let model = needed(self.model.as_ref())?;
+        let model = &asked_model::find(&self.models, input.model.as_deref())?.model;
+        let sampling = Sampling { max_tokens: input.max_tokens.unwrap_or(256), ..Sampling::default() };
         let request = Request {
             prompt: Prompt::Chat(vec![
                 ChatMessage::system(instructions(&input.schema, input.prompt.as_deref())),
                 ChatMessage::user(input.text),
             ]),
-            sampling: Sampling { max_tokens: input.max_tokens.unwrap_or(256), ..Sampling::default() },
+            sampling: sampling.clone(),
             format: Some(Format::Json(input.schema.clone())),
             class: Class::Rule,
             shop: attempt.shop.id.to_string(),
@@ -112,7 +119,9 @@ impl ModelExtract {
             })?;
         Ok(Verdict::Done(json!({
             "data": data,
-            "model": format!("{} {}", model.name(), model.digest()),
+            "model": model.full_name(),
+            "seed": sampling.seed,
+            "prompt_digest": written.prompt_digest,
             "prompt_tokens": written.prompt_tokens,
             "completion_tokens": written.completion_tokens,
         })))
@@ -178,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_stand_in_has_the_schemas_form() {
-        let capability = ModelExtract::new(None);
+        let capability = ModelExtract::new(Models::default());
         let Answer::Done(answer) = capability.stand_in(&capability.spec().example.input) else { panic!("an answer") };
         assert_eq!(answer["data"], json!({ "order": "", "problem": "broken" }));
         let schema = json!({ "type": "object", "required": ["n", "l", "o", "c"], "properties": {

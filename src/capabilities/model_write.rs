@@ -12,16 +12,14 @@ use sha2::{Digest, Sha256};
 
 use super::catalogues::Catalogues;
 use super::held_text::{Bad, BrokenOff, Good, HeldTo, Showing, what_to_mend};
-use super::read;
-use crate::domain::{Attempt, Capability, Example, Kind, Shape, Spec, Verdict};
+use super::{asked_model, read};
+use crate::domain::{Attempt, Capability, Example, Failure, Kind, Shape, Spec, Verdict};
 use crate::models::policy::{GivenFacts, Policy};
-use crate::models::{ChatMessage, Class, Model, ModelError, Prompt, Request, Sampling};
+use crate::models::{Again, ChatMessage, Class, Model, ModelError, Models, Prompt, Request, Sampling};
 
 pub(super) struct ModelWrite {
     spec: Spec,
-    model: Option<Model>,
-    /// Languages that the model writes; empty: any.
-    languages: Vec<String>,
+    models: Models,
     catalogues: Catalogues,
 }
 
@@ -34,10 +32,11 @@ struct Input {
     max_tokens: Option<usize>,
     temperature: Option<f32>,
     seed: Option<u64>,
+    model: Option<String>,
 }
 
 impl ModelWrite {
-    pub(super) fn new(model: Option<Model>, languages: Vec<String>) -> Self {
+    pub(super) fn new(models: Models) -> Self {
         let words = [Policy::GivenFactsOnly, Policy::NoRefundPromise, Policy::Language, Policy::ChinaAdvertisingLaw];
         let words = words.map(|policy| policy.name());
         let rule = json!({ "anyOf": [
@@ -86,6 +85,7 @@ impl ModelWrite {
                             "The same seed draws the same words. Default: one of the call's own.",
                         ),
                     ),
+                    ("model", asked_model::shape(&models)),
                 ],
             ),
             output: Shape::object(
@@ -100,8 +100,9 @@ impl ModelWrite {
                         "repaired",
                         Shape::flag("Whether a first text broke the policy, and this one was written in its place."),
                     ),
-                    ("model", Shape::text(200, "The model, with the digest of its files.")),
+                    ("model", asked_model::recorded()),
                     ("seed", Shape::whole(0, i64::MAX, "The seed it drew with.")),
+                    ("prompt_digest", asked_model::prompt_digest()),
                     ("prompt_tokens", Shape::whole(0, i64::MAX, "Tokens read.")),
                     ("completion_tokens", Shape::whole(0, i64::MAX, "Tokens written.")),
                 ],
@@ -109,23 +110,27 @@ impl ModelWrite {
             example: Example {
                 input: json!({ "prompt": "Thank Ana for order #1042 in two sentences.",
                                "policy": ["given_facts_only", { "max_chars": 600 }], "language": "en" }),
-                answer: json!({ "text": "Dear Ana, thank you for your order #1042.", "cut": false, "repaired": false, "model": "demo",
-                                "seed": 7, "prompt_tokens": 61, "completion_tokens": 14 }),
+                answer: json!({ "text": "Dear Ana, thank you for your order #1042.", "cut": false, "repaired": false,
+                                "model": "demo@3fa41c0b9d2e4f60a1b2c3d4e5f60718", "seed": 7,
+                                "prompt_digest": "9f86d081884c7d659a2feaa0c55ad015", "prompt_tokens": 61, "completion_tokens": 14 }),
             },
             deadline: Duration::from_secs(180),
             ..Spec::of("model.write", Kind::Read)
         };
-        Self { spec, model, languages, catalogues: Catalogues::default() }
+        Self { spec, models, catalogues: Catalogues::default() }
     }
 
     async fn write(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let input: Input = read(input)?;
-        let model = needed(self.model.as_ref())?;
+        let known = asked_model::find(&self.models, input.model.as_deref())?;
+        let model = &known.model;
         let language = input.language.clone().or_else(|| language(attempt));
         if let Some(language) = &language
-            && !writes(&self.languages, language)
+            && !writes(&known.languages, language)
         {
-            let message = format!("the model {} does not write `{language}` (`model.languages`)", model.name());
+            let name = model.name();
+            let setting = if model.is_upstream() { format!("upstreams.{name}.languages") } else { "languages".into() };
+            let message = format!("the model {name} does not write `{language}` (`model.{setting}`)");
             return Err(Verdict::refused("policy_violation", message));
         }
         let seed = input.seed.unwrap_or_else(|| seed(&attempt.key));
@@ -155,45 +160,70 @@ impl ModelWrite {
             facts = facts.with_catalogue(titles);
         }
         let held = HeldTo { rules: input.policy, facts, language };
+        let record = |of: &Written| {
+            json!({
+                "model": model.full_name(), "seed": seed, "prompt_digest": of.prompt_digest,
+                "prompt_tokens": of.prompt_tokens, "completion_tokens": of.completion_tokens,
+            })
+        };
         let first = written(model, request(&messages), attempt, &held).await.map_err(NotWritten::verdict)?;
-        let (good, repaired, tokens) = match first {
-            (Ok(good), tokens) => (good, false, tokens),
-            (Err(bad), tokens) => {
-                // Once, and told why: a small model often leaves out what it is told to.
-                messages.push(ChatMessage::assistant(bad.text.as_str()));
-                messages.push(ChatMessage::user(what_to_mend(&bad)));
-                match written(model, request(&messages), attempt, &held).await {
-                    Ok((Ok(good), more)) => (good, true, tokens.and(more)),
-                    Ok((Err(again), _)) => return Err(Verdict::Refused(again.failure(Some(&bad)))),
-                    Err(NotWritten::Model(
-                        ModelError::PromptTooLong { .. } | ModelError::Request(_) | ModelError::TooLate { .. },
-                    )) => return Err(Verdict::Refused(bad.failure(None))),
-                    Err(other) => return Err(other.verdict()),
+        let bad = match &first.judged {
+            Ok(good) => return Ok(Verdict::Done(with(record(&first), good, false))),
+            Err(bad) => bad,
+        };
+        // Once, and told why: a small model often leaves out what it is told to.
+        messages.push(ChatMessage::assistant(bad.text.as_str()));
+        messages.push(ChatMessage::user(what_to_mend(bad)));
+        let (failure, of) = match written(model, request(&messages), attempt, &held).await {
+            Ok(again) => {
+                let all = first.and(again);
+                match &all.judged {
+                    Ok(good) => return Ok(Verdict::Done(with(record(&all), good, true))),
+                    Err(again) => (again.failure(Some(bad)), record(&all)),
                 }
             }
+            // It had no room or no time for a second one.
+            Err(NotWritten::Model(
+                ModelError::PromptTooLong { .. } | ModelError::Request(_) | ModelError::TooLate { .. },
+            )) => (bad.failure(None), record(&first)),
+            Err(other) => return Err(other.verdict()),
         };
-        Ok(Verdict::Done(json!({
-            "text": good.text,
-            "cut": good.cut,
-            "repaired": repaired,
-            "model": format!("{} {}", model.name(), model.digest()),
-            "seed": seed,
-            "prompt_tokens": tokens.prompt,
-            "completion_tokens": tokens.completion,
-        })))
+        // What was held back is on record as well, with what made it.
+        Err(Verdict::Refused(recorded(failure, of)))
     }
 }
 
-/// Tokens read and written.
-#[derive(Clone, Copy)]
-struct Spent {
-    prompt: usize,
-    completion: usize,
+/// The answer: the text, and how it came about.
+fn with(mut record: Json, good: &Good, repaired: bool) -> Json {
+    record["text"] = json!(good.text);
+    record["cut"] = json!(good.cut);
+    record["repaired"] = json!(repaired);
+    record
 }
 
-impl Spent {
-    fn and(self, more: Self) -> Self {
-        Self { prompt: self.prompt + more.prompt, completion: self.completion + more.completion }
+fn recorded(mut failure: Failure, record: Json) -> Failure {
+    if let (Some(detail), Json::Object(record)) = (failure.detail.as_object_mut(), record) {
+        detail.extend(record);
+    }
+    failure
+}
+
+/// A text that was written and judged, and what it took.
+struct Written {
+    judged: Result<Good, Bad>,
+    prompt_digest: String,
+    prompt_tokens: usize,
+    completion_tokens: usize,
+}
+
+impl Written {
+    /// The second one, with what both took.
+    fn and(&self, second: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens + second.prompt_tokens,
+            completion_tokens: self.completion_tokens + second.completion_tokens,
+            ..second
+        }
     }
 }
 
@@ -213,12 +243,7 @@ impl NotWritten {
 }
 
 /// Has one text written and judged. At the first sentence that may not go out the writing ends.
-async fn written(
-    model: &Model,
-    request: Request,
-    attempt: &Attempt,
-    held: &HeldTo,
-) -> Result<(Result<Good, Bad>, Spent), NotWritten> {
+async fn written(model: &Model, request: Request, attempt: &Attempt, held: &HeldTo) -> Result<Written, NotWritten> {
     let enough = attempt.cancelled.child_token();
     let mut showing = Showing::new(held, attempt.watch.clone());
     let show = |piece: &str| {
@@ -227,7 +252,6 @@ async fn written(
         }
     };
     let written = model.generate(request, &enough, show).await.map_err(NotWritten::Model)?;
-    let spent = Spent { prompt: written.prompt_tokens, completion: written.completion_tokens };
     let judged = match showing.bad() {
         Some(bad) => Err(bad),
         None => held.judge(&written).map_err(|BrokenOff| NotWritten::BrokenOff)?,
@@ -236,7 +260,12 @@ async fn written(
         Ok(good) => showing.finish(good),
         Err(_) => showing.anew(),
     }
-    Ok((judged, spent))
+    Ok(Written {
+        judged,
+        prompt_digest: written.prompt_digest,
+        prompt_tokens: written.prompt_tokens,
+        completion_tokens: written.completion_tokens,
+    })
 }
 
 #[async_trait]
@@ -283,21 +312,17 @@ fn seed(key: &str) -> u64 {
     digest.iter().take(6).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
-/// The language model, where there is one.
-pub(super) fn needed(model: Option<&Model>) -> Result<&Model, Verdict> {
-    model.ok_or_else(|| {
-        let problem = "there is no language model; `storehand model fetch` gets one, `model.folder` names another";
-        Verdict::refused("no_model", problem)
-    })
-}
-
 /// What a call comes to that a model has not answered.
 pub(super) fn not_answered(error: ModelError) -> Verdict {
     match error {
-        ModelError::QueueFull { retry_after, .. } => Verdict::RetryAfter(Some(retry_after), error.to_string()),
-        ModelError::Failed(_) | ModelError::Stopped | ModelError::TooLate { .. } => {
-            Verdict::RetryAfter(None, error.to_string())
+        ModelError::QueueFull { retry_after, .. } | ModelError::Upstream { again: Again::After(retry_after), .. } => {
+            Verdict::RetryAfter(Some(retry_after), error.to_string())
         }
+        ModelError::Failed(_)
+        | ModelError::Stopped
+        | ModelError::TooLate { .. }
+        | ModelError::Upstream { again: Again::Later, .. } => Verdict::RetryAfter(None, error.to_string()),
+        ModelError::NotInForm { .. } => Verdict::refused("invalid_answer", error.to_string()),
         ModelError::Unfinished { .. } => Verdict::refused("length", error.to_string()),
         ModelError::PromptTooLong { .. } => Verdict::refused("prompt_too_long", error.to_string()),
         ModelError::Request(_) => Verdict::refused("invalid_input", error.to_string()),

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::guarded::{Guarded, destination};
 use super::{mark, read};
 use crate::domain::{Attempt, Capability, Example, Kind, Repeat, Secret, Shape, Spec, Verdict};
-use crate::shops::outgoing;
+use crate::outgoing;
 use crate::shops::signature::sign_standard;
 
 const MOST_OUT: usize = 64 << 10;

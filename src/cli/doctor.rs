@@ -62,6 +62,7 @@ pub(super) async fn run(args: &DoctorArgs, global: &Global) -> anyhow::Result<Ex
     let (settings, findings) = match global.load() {
         Ok(config) => {
             let mut findings = look(&config);
+            findings.extend(upstreams(&config).await);
             findings.extend(inboxes(&config).await);
             (config.settings, findings)
         }
@@ -253,6 +254,26 @@ fn heads(config: &Config) -> Vec<Finding> {
                 Finding::note(&what, format!("{detail}, which is not the encoder in use: it answers nothing"), hint)
             });
         }
+    }
+    findings
+}
+
+/// Asks the models on other servers whether they are there, and says what they mean for what customers write.
+async fn upstreams(config: &Config) -> Vec<Finding> {
+    let models = match crate::app::language_models(config, None) {
+        Ok(models) => models,
+        Err(error) => return vec![Finding::wrong("model.upstreams", error.to_string(), "correct the setting")],
+    };
+    let mut findings = Vec::new();
+    for model in models.all().map(|known| &known.model) {
+        let what = format!("model.upstreams.{}", model.name());
+        let hint = "tell your customers that their messages may be read there, or take the upstream out";
+        let leaves = "what it is asked leaves this building, customers' words and names with it";
+        findings.push(match model.look().await {
+            Ok(true) => Finding::note(what, format!("it is there; {leaves}"), hint),
+            Ok(false) => Finding::note(what, format!("it is there and does not list its `model`; {leaves}"), hint),
+            Err(error) => Finding::wrong(what, error.to_string(), "correct the setting, or try again later"),
+        });
     }
     findings
 }

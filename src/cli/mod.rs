@@ -24,6 +24,7 @@ mod doctor;
 mod events;
 mod load;
 mod model;
+mod model_eval;
 mod model_train;
 mod out;
 mod pauses;
@@ -93,7 +94,7 @@ enum Command {
     Events(events::EventsArgs),
     /// Check rule files and run their tests; list rules, compare their versions, put one live or go back
     Rules(rules::RulesArgs),
-    /// Get, convert, and talk to the language model; train what tells customers' wishes apart
+    /// Get, convert, talk to and try out the language model; train what tells customers' wishes apart
     Model(model::ModelArgs),
     /// Make a plugin, check and test it, pack and install it, see what it wants
     Plugin(plugin::PluginArgs),

@@ -1,4 +1,4 @@
-//! `storehand model`: get, convert, and talk to the language model.
+//! `storehand model`: get, convert, talk to and try out the language model.
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Global, model_train, say};
+use super::{Global, model_eval, model_train, say};
 use crate::app;
 use crate::config::Config;
 use crate::models::convert::{Agreement, Progress, check, convert};
@@ -34,6 +34,8 @@ enum Command {
     Convert(ConvertArgs),
     /// Talk to the model
     Chat(ChatArgs),
+    /// Ask another model what rules have asked theirs, and see what changes
+    Eval(model_eval::EvalArgs),
     /// Learn from a shop's examples to tell what customers want
     Train(model_train::TrainArgs),
     /// What was trained: list the versions, go back to one
@@ -101,6 +103,7 @@ pub(super) async fn run(args: ModelArgs, global: &Global) -> anyhow::Result<Exit
             tokio::task::spawn_blocking(move || run_convert(&args, settings)).await?
         }
         Command::Chat(args) => chat(args, settings()?).await,
+        Command::Eval(args) => model_eval::run(args, global).await,
         Command::Train(args) => model_train::train(args, global).await,
         Command::Heads(args) => model_train::heads(args, global),
     }

@@ -100,6 +100,15 @@ impl<'n, 'a> Section<'n, 'a> {
         self.within(key, &range, |number: &i64| usize::try_from(*number).ok(), |edge| edge.to_string())
     }
 
+    /// The same of a setting that may be missing.
+    pub(super) fn whole_or(&mut self, key: &'static str, usual: usize, range: RangeInclusive<usize>) -> usize {
+        if self.left.contains_key(key) {
+            return self.whole(key, range);
+        }
+        self.asked.push(key);
+        usual
+    }
+
     /// A size in bytes within bounds.
     pub(super) fn bytes(&mut self, key: &'static str, range: RangeInclusive<usize>) -> usize {
         self.within(key, &range, |bytes: &Bytes| Some(bytes.0), |edge| format!("{edge} bytes"))

@@ -211,3 +211,40 @@ fn a_variable_that_sets_nothing_is_a_mistake() {
     assert!(told.contains("did you mean `listen`?"), "{told}");
     assert!(read(SHOP, &[("S", "x"), ("STOREHAND_TEST_MODELS", "x"), ("STOREHAND_TOKEN", "x")]).is_ok());
 }
+
+#[test]
+fn an_upstream_is_off_until_it_is_written_and_its_key_is_a_secret() {
+    assert!(read(SHOP, &[("S", "x")]).expect("config").model.upstreams.is_empty());
+    let text = format!(
+        "{SHOP}[model.upstreams.large]\nurl = \"http://10.0.0.5:8000/v1\"\nmodel = \"m\"\napi_key = \"env:K\"\n\
+         [model.upstreams.bare]\nurl = \"https://models.example.com/v1\"\nmodel = \"m\"\nmax_in_flight = 9\n"
+    );
+    let config = read(&text, &[("S", "x"), ("K", "sk-1")]).expect("config");
+    let large = &config.model.upstreams["large"];
+    assert_eq!(large.api_key.as_ref().map(Secret::reveal), Some("sk-1"));
+    assert_eq!((large.timeout, large.max_in_flight, large.languages.len()), (Duration::from_secs(60), 4, 0));
+    assert_eq!(config.model.upstreams["bare"].max_in_flight, 9);
+    let shown: Vec<&str> = config.settings.iter().map(|setting| setting.value.as_str()).collect();
+    assert!(shown.contains(&"••• (env:K)") && !shown.iter().any(|value| value.contains("sk-1")), "{shown:?}");
+    let names = config.model.names();
+    assert_eq!(names, ["smollm2-135m-instruct", "bare", "large"]);
+
+    for (settings, wanted) in [
+        ("[model.upstreams.large]\nmodel = \"m\"\n", "model.upstreams.large.url: this setting is missing"),
+        ("[model.upstreams.x]\nurl = \"http://models.example.com/v1\"\nmodel = \"m\"\n", "in the clear"),
+        ("[model.upstreams.x]\nurl = \"https://u:secret@h/v1\"\nmodel = \"m\"\n", "write it as `api_key"),
+        ("[model.upstreams.x]\nurl = \"ftp://h/v1\"\nmodel = \"m\"\n", "`ftp` is not a way"),
+        ("[model.upstreams.x]\nurl = \"https://h/v1?a=b\"\nmodel = \"m\"\n", "nothing may stand"),
+        ("[model.upstreams.x]\nurl = \"https://h/v1\"\nmodel = \"m\"\nmax_in_flight = 0\n", "out of bounds"),
+        ("[model.upstreams.x]\nurl = \"https://h/v1\"\nmodel = \"m\"\napi_kee = \"k\"\n", "did you mean `api_key`?"),
+        ("[model.upstreams.\"A b\"]\nurl = \"https://h/v1\"\nmodel = \"m\"\n", "cannot be an upstream's name"),
+        (
+            "[model.upstreams.\"multilingual-e5-small\"]\nurl = \"https://h/v1\"\nmodel = \"m\"\n",
+            "has this name already",
+        ),
+    ] {
+        let told = mistakes(&format!("{SHOP}{settings}"));
+        assert!(told.contains(wanted), "{wanted}\n---\n{told}");
+        assert!(!told.contains("secret@"), "{told}");
+    }
+}

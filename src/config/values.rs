@@ -375,6 +375,39 @@ impl Readable for InboxUrl {
     }
 }
 
+/// Where an upstream's API is.
+#[derive(Default)]
+pub(super) struct UpstreamUrl(pub(super) String);
+
+impl Readable for UpstreamUrl {
+    const WANTED: &str = "where its API is, such as \"https://models.example.com/v1\" or \"http://127.0.0.1:8080/v1\"";
+    fn read(node: &Node, _: &Surroundings<'_>) -> Result<Self, String> {
+        let text = text_of(node)?;
+        let url = reqwest::Url::parse(text).map_err(|error| format!("this is no address: {error}"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("a password stands in the address; write it as `api_key = \"env:NAME\"`".to_owned());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("it goes on behind its path, where nothing may stand".to_owned());
+        }
+        match url.scheme() {
+            "https" => Ok(Self(text.to_owned())),
+            "http" if is_near(url.host_str().unwrap_or_default()) => Ok(Self(text.to_owned())),
+            "http" => Err("what customers wrote would cross the internet in the clear; write `https://`".to_owned()),
+            other => Err(format!("`{other}` is not a way to ask a model")),
+        }
+    }
+}
+
+/// Whether a host is this machine or on a network of one's own: a private address, or a name without a point.
+fn is_near(host: &str) -> bool {
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private() || address.is_link_local(),
+        Ok(IpAddr::V6(it)) => it.is_loopback() || it.is_unique_local() || it.is_unicast_link_local(),
+        Err(_) => !host.is_empty() && !host.contains('.'),
+    }
+}
+
 impl MailUrl {
     /// An address with one of these schemes, each with whether it means TLS and with its port. A password in it is
     /// refused without being repeated.

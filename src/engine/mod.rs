@@ -39,6 +39,7 @@ mod redact;
 mod registry;
 mod rehearse;
 pub mod replay;
+pub mod reruns;
 pub mod rule_tests;
 mod schedules;
 mod shadow;

@@ -70,6 +70,24 @@ pub enum ModelError {
     /// What was asked makes no sense: a sampling number out of its range, messages that the chat template refuses.
     #[error("the model cannot be asked this: {0}")]
     Request(String),
+    /// An upstream gave no answer that can be used.
+    #[error("the upstream `{name}` {why}")]
+    Upstream {
+        /// What the configuration calls it.
+        name: String,
+        /// What happened, and what to do; never its key.
+        why: String,
+        /// Whether another try may go better.
+        again: Again,
+    },
+    /// An upstream's answer is not what it was to look like. Nothing of it is given out.
+    #[error("what the upstream `{name}` answered is not in the form that was asked for: {why}")]
+    NotInForm {
+        /// What the configuration calls it.
+        name: String,
+        /// Where it is not.
+        why: String,
+    },
     /// ONNX Runtime failed while it ran.
     #[error("the model failed: {0}")]
     Failed(String),
@@ -94,6 +112,17 @@ pub enum ModelError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+/// Whether another try may go better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Not before so long.
+    After(Duration),
+    /// Whenever.
+    Later,
+    /// Not as things are.
+    Never,
 }
 
 impl ModelError {

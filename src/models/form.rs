@@ -75,15 +75,21 @@ fn limits() -> ParserLimits {
     }
 }
 
+/// Whether a schema is small enough to be followed.
+pub(crate) fn bounded(schema: &Json) -> Result<(), String> {
+    if schema.to_string().len() > LARGEST_SCHEMA_BYTES {
+        return Err(format!("the schema has more than {LARGEST_SCHEMA_BYTES} bytes"));
+    }
+    if deeper_than(schema, DEEPEST_SCHEMA) {
+        return Err(format!("the schema is more than {DEEPEST_SCHEMA} levels deep"));
+    }
+    Ok(())
+}
+
 fn grammar(format: &Format) -> Result<TopLevelGrammar, String> {
     match format {
         Format::Json(schema) => {
-            if schema.to_string().len() > LARGEST_SCHEMA_BYTES {
-                return Err(format!("the schema has more than {LARGEST_SCHEMA_BYTES} bytes"));
-            }
-            if deeper_than(schema, DEEPEST_SCHEMA) {
-                return Err(format!("the schema is more than {DEEPEST_SCHEMA} levels deep"));
-            }
+            bounded(schema)?;
             let mut schema = match schema {
                 Json::Object(_) => schema.clone(),
                 Json::Bool(_) => json!({ "allOf": [schema] }),

@@ -1,6 +1,7 @@
 //! The language model, in the process: what it is asked, how it is run, and what its text may say.
 //!
-//! - [`Model`] answers [`Request`]s: a decoder in the Hugging Face ONNX layout, run by ONNX Runtime on the CPU.
+//! - [`Model`] answers [`Request`]s: a decoder in the Hugging Face ONNX layout, run by ONNX Runtime on the CPU; or an
+//!   upstream, asked by OpenAI's API. [`Models`] are those that may be asked, by name.
 //! - [`encoder`] makes vectors of texts; what customers want is told by them.
 //! - [`intents`] learns from a shop's examples what its customers want.
 //! - [`fetch`] gets the library and the default model; [`convert`] makes models of GGUF files.
@@ -28,7 +29,9 @@ mod form;
 #[cfg(test)]
 mod form_tests;
 mod gguf;
+mod handle;
 pub mod intents;
+mod known;
 mod model;
 mod onnx;
 pub mod policy;
@@ -49,12 +52,16 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod tokens;
+pub mod tools;
+mod upstream;
 mod writing;
 
-pub use error::ModelError;
-pub use model::Model;
+pub use error::{Again, ModelError};
+pub use handle::Model;
+pub use known::{Known, Models, NoModel};
 pub use request::{
     ChatMessage, Choice, Class, Finish, Format, Generated, Prompt, Request, Role, Sampling, TokenBytes, TokenChance,
 };
 pub use settings::Settings;
 pub use stats::{FIRST_TOKEN_EDGES_MS, Stats};
+pub use upstream::UpstreamSettings;

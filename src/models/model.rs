@@ -1,4 +1,4 @@
-//! The model's handle: what may be asked is checked here, on the asker's side; the rest is the
+//! A model in this process: what may be asked is checked here, on the asker's side; the rest is the
 //! [scheduler](super::scheduler)'s.
 
 use std::sync::{Arc, mpsc};
@@ -25,7 +25,7 @@ use super::tokens::Tokens;
 
 /// A loaded model: a cheap handle, to be cloned and shared.
 #[derive(Clone)]
-pub struct Model(Arc<Inner>);
+pub(crate) struct InProcess(Arc<Inner>);
 
 struct Inner {
     name: String,
@@ -43,18 +43,18 @@ struct Inner {
     inbox: mpsc::Sender<Job>,
 }
 
-impl std::fmt::Debug for Model {
+impl std::fmt::Debug for InProcess {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("name", &self.0.name).field("digest", &self.0.digest).finish_non_exhaustive()
+        f.debug_struct("InProcess").field("name", &self.0.name).field("digest", &self.0.digest).finish_non_exhaustive()
     }
 }
 
-impl Model {
+impl InProcess {
     /// Loads the model and starts its thread, which ends when the last handle is dropped.
     ///
     /// # Errors
     /// At once, where the library or a file of the model is missing, too old, or not understood.
-    pub fn load(settings: &Settings) -> Result<Self, ModelError> {
+    pub(crate) fn load(settings: &Settings) -> Result<Self, ModelError> {
         let folder = Folder::read(&settings.folder)?;
         let decoder = Decoder::load(settings.library()?, &folder.graph, &folder.shape, settings.threads())?;
         let (inbox, jobs) = mpsc::channel();
@@ -93,17 +93,22 @@ impl Model {
     }
 
     /// Its folder's name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.0.name
     }
 
     /// Names exactly these weights, tokenizer and template: SHA-256 in hex, 32 digits kept.
-    pub fn digest(&self) -> &str {
+    pub(crate) fn digest(&self) -> &str {
         &self.0.digest
     }
 
+    /// Whether it can be told of tools.
+    pub(crate) fn knows_tools(&self) -> bool {
+        self.0.template.knows_tools()
+    }
+
     /// Tokens that prompt and answer may have together.
-    pub fn context_tokens(&self) -> usize {
+    pub(crate) fn context_tokens(&self) -> usize {
         self.0.context
     }
 
@@ -111,12 +116,12 @@ impl Model {
     ///
     /// # Errors
     /// [`ModelError::PromptTooLong`] where it cannot fit, whatever its tokens; [`ModelError::Failed`].
-    pub fn count_tokens(&self, text: &str) -> Result<usize, ModelError> {
+    pub(crate) fn count_tokens(&self, text: &str) -> Result<usize, ModelError> {
         self.encode(text).map(|tokens| tokens.len())
     }
 
     /// What it has done, and how it stands.
-    pub fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         let load = self.0.gate.load();
         Stats { requests: load.requests, queued_tokens: load.tokens, ..self.0.counters.read() }
     }
@@ -130,7 +135,7 @@ impl Model {
     /// # Errors
     /// [`ModelError::Request`], [`ModelError::PromptTooLong`] and [`ModelError::QueueFull`] at once;
     /// [`ModelError::TooLate`], [`ModelError::Failed`], [`ModelError::Stopped`].
-    pub async fn generate(
+    pub(crate) async fn generate(
         &self,
         request: Request,
         cancelled: &CancellationToken,
@@ -146,6 +151,9 @@ impl Model {
         }
         let prompt = match &request.prompt {
             Prompt::Chat(messages) => inner.template.render(messages, &inner.tokens)?,
+            Prompt::WithTools { messages, tools, must } => {
+                inner.template.render_with_tools(messages, tools, *must, &inner.tokens)?
+            }
             Prompt::Text(text) => inner.tokens.plain(text),
         };
         let prompt_digest = hex::encode(&Sha256::digest(&prompt)[..16]);

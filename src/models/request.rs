@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::error::ModelError;
+use super::tools::{Tool, ToolCall};
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,22 +15,30 @@ pub struct ChatMessage {
     pub role: Role,
     /// What they say. It is data: a special token written out in it is not read as one.
     pub content: String,
+    /// The calls of tools that the model has wanted with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<ToolCall>,
 }
 
 impl ChatMessage {
+    /// What `role` says.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self { role, content: content.into(), calls: Vec::new() }
+    }
+
     /// What the model is told about its work.
     pub fn system(content: impl Into<String>) -> Self {
-        Self { role: Role::System, content: content.into() }
+        Self::new(Role::System, content)
     }
 
     /// What the model is asked.
     pub fn user(content: impl Into<String>) -> Self {
-        Self { role: Role::User, content: content.into() }
+        Self::new(Role::User, content)
     }
 
     /// What the model has answered before.
     pub fn assistant(content: impl Into<String>) -> Self {
-        Self { role: Role::Assistant, content: content.into() }
+        Self::new(Role::Assistant, content)
     }
 }
 
@@ -41,6 +50,8 @@ pub enum Role {
     System,
     User,
     Assistant,
+    /// What a tool has answered.
+    Tool,
 }
 
 impl Role {
@@ -50,6 +61,7 @@ impl Role {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -179,6 +191,15 @@ impl Class {
 pub enum Prompt {
     /// A conversation, put into the model's own form by its chat template.
     Chat(Vec<ChatMessage>),
+    /// A conversation in which the model may want tools called.
+    WithTools {
+        /// What was said.
+        messages: Vec<ChatMessage>,
+        /// What there is.
+        tools: Vec<Tool>,
+        /// Whether it must: its answer begins as a call does, and is no more than the JSON of one.
+        must: bool,
+    },
     /// A text that the model goes on with. It is data as well.
     Text(String),
 }

@@ -75,6 +75,9 @@ pub(super) fn check(
         if let (Some(at), Some(longest)) = (node.and_then(|node| node.get(name)), schema["longest"].as_str()) {
             too_long(report, at, longest, &format!("`{name}` of {what}"));
         }
+        if let (Some(at), Some(models)) = (node.and_then(|node| node.get(name)), schema["models"].as_array()) {
+            no_model(report, at, models, &format!("`{name}` of {what}"));
+        }
     }
 }
 
@@ -103,6 +106,23 @@ struct Place<'a> {
     /// The part of the schema that it does not fit.
     schema: &'a Json,
     what: &'a str,
+}
+
+/// A model that is not configured. A warning: the call is refused when it is made and the rule goes its other way, and
+/// a setting that was taken away must not take the rule out of force.
+fn no_model(report: &mut Report, at: &Node, models: &[Json], name: &str) {
+    let written = at.text().unwrap_or_default();
+    let models: Vec<&str> = models.iter().filter_map(Json::as_str).collect();
+    let wanted = written.rsplit_once('@').map_or(written, |(name, _)| name);
+    if Template::is_template(written) || models.contains(&wanted) || models.contains(&written) {
+        return;
+    }
+    let hint = nearest(wanted, models.iter().copied()).map_or_else(
+        || format!("there is {}", models.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")),
+        |near| format!("write `{near}`"),
+    );
+    let message = format!("{name} is `{}`, and no such model is configured", shown(written));
+    report.warning(at.at.clone(), Code::Input, message).hint(hint);
 }
 
 impl<'a> Place<'a> {

@@ -145,7 +145,7 @@ fn items(list: &Expr, evaluator: &Evaluator<'_>) -> Result<Vec<Dynamic>, Failure
 /// The answer that stands in for a failed one, else how the run ends.
 fn handled(step: &Step, failure: Failure, evaluator: &Evaluator<'_>) -> Result<Json, Outcome> {
     // A text that nobody could write and one that may not go out are alike to whoever waits for it.
-    if matches!(failure.code.as_str(), "policy_violation" | "no_model") {
+    if matches!(failure.code.as_str(), "policy_violation" | "no_model" | "other_model") {
         match &step.on_violation {
             Some(OnViolation::Fallback(text) | OnViolation::Approval { fallback: Some(text), .. }) => {
                 let text = text.render(evaluator).map_err(Outcome::of)?;

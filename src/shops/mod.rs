@@ -16,7 +16,6 @@ pub mod imap;
 pub mod mail;
 pub mod mailgun;
 mod order_numbers;
-pub(crate) mod outgoing;
 mod read;
 pub mod shopify;
 pub mod signature;

@@ -14,7 +14,7 @@ use storehand_migrations::{Migrator, MigratorTrait};
 
 use super::events::{self, event, moment};
 use super::{StoreError, StoredEvent, calls, contexts, rule_history, rule_versions};
-use crate::domain::{Call, EventId, Mode, RoleChange, RunId, ShopId};
+use crate::domain::{Call, EventId, IdMaker, Mode, RoleChange, RunId, ShopId};
 
 /// The store's file, opened to look. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,6 +74,23 @@ pub struct PastRun {
     pub event: EventId,
     /// Who answered its calls.
     pub mode: Mode,
+}
+
+/// An answered call, and the run that made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastCall {
+    /// The run.
+    pub run: RunId,
+    /// Where in it.
+    pub path: String,
+    /// Its rule.
+    pub rule: String,
+    /// The rule's version.
+    pub version: String,
+    /// On which event.
+    pub event: EventId,
+    /// When the run began.
+    pub started: Timestamp,
 }
 
 /// A kept version of a rule.
@@ -251,6 +268,47 @@ impl Archive {
             found.extend(calls.into_iter().map(|(run, calls)| (RunId(run), calls)));
         }
         Ok(found)
+    }
+
+    /// The answered calls of these capabilities in runs that began since then, the newest first: so many at most, of one
+    /// rule or of all.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn answered(
+        &self,
+        shop: &ShopId,
+        capabilities: &[&str],
+        rule: Option<&str>,
+        since: Timestamp,
+        most: u32,
+    ) -> Result<Vec<PastCall>, StoreError> {
+        // 4 is answered, modes below 2 are live and shadow.
+        let rows: Vec<(i64, String, String, String, i64, i64)> = sqlx::query_as(
+            "SELECT r.id, c.path, r.rule, r.version, r.event, r.started \
+             FROM runs r JOIN calls c ON c.run = r.id \
+             WHERE r.id >= ? AND r.shop = ? AND r.mode < 2 AND (? IS NULL OR r.rule = ?) \
+               AND c.state = 4 AND c.capability IN (SELECT value FROM json_each(?)) \
+             ORDER BY r.id DESC, c.position DESC LIMIT ?",
+        )
+        .bind(IdMaker::first(since))
+        .bind(shop.as_str())
+        .bind(rule)
+        .bind(rule)
+        .bind(events::json(&capabilities))
+        .bind(most)
+        .fetch_all(self.pool())
+        .await
+        .map_err(refused)?;
+        let call = |(run, path, rule, version, event, started)| PastCall {
+            run: RunId(run),
+            path,
+            rule,
+            version,
+            event: EventId(event),
+            started: moment(started),
+        };
+        Ok(rows.into_iter().map(call).collect())
     }
 
     /// The bundle of a version.

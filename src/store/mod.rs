@@ -42,7 +42,7 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, TransactionTrait};
 use storehand_migrations::{Migrator, MigratorTrait};
 
-pub use archive::{Archive, KeptVersion, PastRun, Recorded, Span};
+pub use archive::{Archive, KeptVersion, PastCall, PastRun, Recorded, Span};
 pub use calls::Due;
 pub use changes::{Changes, Decided, Matched, Moved};
 pub use commit_watch::{CommitMoment, CommitWatch};

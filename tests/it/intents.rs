@@ -153,7 +153,7 @@ async fn a_head_answers_and_a_newer_one_takes_its_place_while_the_server_runs() 
     let answer = ask(&capability, &attempt, question.clone()).await.expect("answered");
     assert_eq!((&answer["intent"], &answer["abstained"]), (&json!("invoice"), &json!(false)), "{answer}");
     assert_eq!(answer["head"], "support 1");
-    assert_eq!(answer["model"], json!(format!("multilingual-e5-small {}", encoder.digest())));
+    assert_eq!(answer["model"], json!(format!("multilingual-e5-small@{}", encoder.digest())));
     assert_eq!(answer["ranking"].as_array().map(Vec::len), Some(3));
     storehand::domain::validate(&capability.spec().output, &answer).expect("it is as its schema says");
 

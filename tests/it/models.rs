@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use storehand::capabilities::{Deps, all};
 use storehand::domain::{Records, Verdict, validate};
-use storehand::models::{ChatMessage, Class, Finish, Format, Model, ModelError, Request, Sampling, Settings};
+use storehand::models::{ChatMessage, Class, Finish, Format, Model, ModelError, Models, Request, Sampling, Settings};
 use tokio_util::sync::CancellationToken;
 
 use crate::capabilities::{attempt, refused_with, shop};
@@ -47,7 +47,7 @@ async fn the_default_model_writes_stops_and_says_how() {
     let Some(settings) = settings("the_default_model_writes_stops_and_says_how") else { return };
     let model = Model::load(&settings).expect("loaded");
     assert_eq!(model.name(), "smollm2-135m-instruct");
-    assert_eq!((model.digest().len(), model.context_tokens()), (32, 512));
+    assert_eq!((model.digest().len(), model.context_tokens()), (32, Some(512)));
     let never = CancellationToken::new();
 
     // It stops by itself, and what is streamed is what is answered.
@@ -209,7 +209,7 @@ async fn many_at_once_get_what_each_gets_alone() {
 async fn extraction_keeps_to_the_schema() {
     let Some(settings) = settings("extraction_keeps_to_the_schema") else { return };
     let model = Model::load(&settings).expect("loaded");
-    let deps = Deps { model: Some(model), ..Deps::default() };
+    let deps = Deps { models: Models::only(model), ..Deps::default() };
     let extract = all(deps).into_iter().find(|it| it.spec().name == "model.extract").expect("there");
     let attempt = attempt(shop(), "message.received", Records::default(), Vec::new());
     let input = extract.spec().example.input.clone();

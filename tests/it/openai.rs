@@ -16,15 +16,68 @@ const ENCODER: &str = "multilingual-e5-small";
 
 /// A server with the fetched models, or nothing where they are not there.
 async fn with_models(test: &str) -> Option<TestApp> {
+    let models = fetched(test)?;
+    let folder = models.display().to_string();
+    let settings = [("STOREHAND_MODEL__ENABLED", "on"), ("STOREHAND_MODEL__FOLDER", folder.as_str())];
+    Some(TestApp::start_with(&[], &settings).await)
+}
+
+/// The folder of the fetched models.
+fn fetched(test: &str) -> Option<PathBuf> {
     let models = std::env::var_os("STOREHAND_TEST_MODELS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models"), PathBuf::from);
     if !models.join(MODEL).join("model.onnx").exists() {
         eprintln!("SKIPPED: {test}: no model in {}; `storehand model fetch` gets one", models.display());
         return None;
     }
-    let folder = models.display().to_string();
-    let settings = [("STOREHAND_MODEL__ENABLED", "on"), ("STOREHAND_MODEL__FOLDER", folder.as_str())];
-    Some(TestApp::start_with(&[], &settings).await)
+    Some(models)
+}
+
+/// A server with the fetched model under a template that has tools, as Qwen2.5's.
+#[cfg(unix)]
+async fn with_tools(test: &str) -> Option<(TestApp, tempfile::TempDir)> {
+    let models = fetched(test)?.canonicalize().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = folder.path().join(MODEL);
+    std::fs::create_dir(&model).expect("a folder");
+    for entry in std::fs::read_dir(models.join(MODEL)).expect("the model") {
+        let file = entry.expect("a file");
+        std::os::unix::fs::symlink(file.path(), model.join(file.file_name())).expect("a link");
+    }
+    let template = model.join("chat_template.jinja");
+    let _ = std::fs::remove_file(&template);
+    std::fs::write(&template, include_str!("../fixtures/models/tools.jinja")).expect("a template");
+    let library = models.join("onnxruntime").join("libonnxruntime.so").display().to_string();
+    let named = folder.path().display().to_string();
+    let settings = [
+        ("STOREHAND_MODEL__ENABLED", "on"),
+        ("STOREHAND_MODEL__FOLDER", named.as_str()),
+        ("STOREHAND_MODEL__LIBRARY", library.as_str()),
+        ("STOREHAND_MODEL__ENCODER", ""),
+    ];
+    Some((TestApp::start_with(&[], &settings).await, folder))
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_are_called_where_the_template_has_them() {
+    let test = "tools_are_called_where_the_template_has_them";
+    let Some((it, _folder)) = with_tools(test).await else { return };
+    // Without the client too.
+    let tool = json!({ "type": "function", "function": { "name": "stock", "parameters": { "type": "object",
+        "properties": { "sku": { "enum": ["CUP-1", "POT-2"] } }, "required": ["sku"], "additionalProperties": false } } });
+    let asked = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "Is CUP-1 there?" }], "tools": [tool],
+        "tool_choice": "required", "max_tokens": 40 });
+    let (status, answer) = it.post("/v1/chat/completions", &asked).await;
+    assert_eq!((status, &answer["choices"][0]["finish_reason"]), (200, &json!("tool_calls")), "{answer}");
+    let arguments = answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"].as_str().expect("a text");
+    let arguments: Json = serde_json::from_str(arguments).expect("JSON");
+    assert!(["CUP-1", "POT-2"].contains(&arguments["sku"].as_str().expect("a text")), "{answer}");
+    let Some(python) = std::env::var_os("STOREHAND_TEST_OPENAI_PYTHON") else {
+        eprintln!("SKIPPED: {test}, asked by OpenAI's client: STOREHAND_TEST_OPENAI_PYTHON names no Python");
+        return;
+    };
+    client(&it, Command::new(python), &["tests/fixtures/openai/tools.py"]).await;
 }
 
 /// Runs a client's program to its end.

@@ -12,7 +12,7 @@ use storehand::capabilities::{Deps, all};
 use storehand::domain::{Attempt, Capability, Event, EventId, Facts, Inputs, Money, Records, Value, Verdict};
 use storehand::models::policy::{self, GivenFacts, Policy, Titles, Violation};
 
-use storehand::models::{Model, Settings};
+use storehand::models::{Model, Models, Settings};
 
 use crate::capabilities::{attempt, shop};
 
@@ -200,7 +200,7 @@ async fn what_the_model_writes_goes_out_is_mended_or_is_held_back() {
     let Some(settings) = model("what_the_model_writes_goes_out_is_mended_or_is_held_back") else { return };
     let many: Option<usize> = std::env::var("STOREHAND_COPIES").ok().and_then(|many| many.parse().ok());
     let model = Model::load(&settings).expect("loaded");
-    let deps = Deps { model: Some(model), languages: vec!["en".into()], encoder: None, heads: None };
+    let deps = Deps { models: Models::only(model), ..Deps::default() };
     let write = all(deps).into_iter().find(|it| it.spec().name == "model.write").expect("model.write");
     let known = Arc::new(Known::all());
     let prompts: Vec<Asked> = lines("prompts.jsonl");

@@ -23,6 +23,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("store", 7),
     ("allocator", 8),
     ("domain", 8),
+    ("outgoing", 8),
 ];
 
 /// Only those that build parts read the configuration; everybody else is handed settings of its own.

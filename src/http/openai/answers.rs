@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::asked::Delivered;
 use super::refused::Refusal;
 use super::stream;
+use super::tools::Offered;
 use crate::models::{Choice, Finish, Generated, Model, ModelError, Request, TokenBytes, TokenChance};
 
 /// How one kind of completion shows its answers.
@@ -57,13 +58,17 @@ pub(super) async fn answer(
     request: Request,
     form: &'static Form,
     head: Head,
-    delivered: Delivered,
+    (delivered, offered): (Delivered, Option<Offered>),
 ) -> Result<Response, Refusal> {
     if let Delivered::Streamed { with_usage } = delivered {
-        return stream::start(model.clone(), request, form, head, with_usage).await;
+        return stream::start(model.clone(), request, form, head, (with_usage, offered)).await;
     }
     let generated = whole_or_nothing(model.generate(request, &CancellationToken::new(), |_| {}).await)?;
-    let shown = choices(&generated).iter().enumerate().map(|(at, choice)| (form.choice)(at, choice)).collect();
+    let show = |(at, choice)| match offered.as_ref().and_then(|offered| offered.called(choice)) {
+        Some(called) => called.whole(at),
+        None => (form.choice)(at, choice),
+    };
+    let shown = choices(&generated).iter().enumerate().map(show).collect();
     let mut whole = head.object(form.whole, shown);
     whole["usage"] = usage([&generated]);
     Ok(JsonBody(whole).into_response())

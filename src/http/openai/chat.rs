@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{Request as HttpRequest, State};
@@ -11,8 +12,9 @@ use super::super::Http;
 use super::answers::{Form, Head};
 use super::asked::Shared;
 use super::refused::Refusal;
+use super::tools::{self, Asked, Offered, WrittenCall};
 use super::{WITHIN, answers, asked};
-use crate::models::{ChatMessage, Format, Request, Role};
+use crate::models::{ChatMessage, Format, Prompt, Request, Role};
 
 /// Messages of one conversation.
 const MOST_MESSAGES: usize = 500;
@@ -28,8 +30,9 @@ struct Chat {
     logprobs: Option<bool>,
     top_logprobs: Option<usize>,
     response_format: Option<ResponseFormat>,
-    tools: Option<Vec<Json>>,
-    tool_choice: Option<Json>,
+    tools: Option<Vec<Asked>>,
+    tool_choice: Option<tools::Choice>,
+    parallel_tool_calls: Option<bool>,
     /// Whether and how the platform keeps it, which this server does not.
     #[expect(dead_code, reason = "it is known, and makes no difference")]
     store: Option<bool>,
@@ -41,9 +44,14 @@ struct Chat {
 #[serde(deny_unknown_fields)]
 struct Message {
     role: String,
-    content: Content,
+    content: Option<Content>,
     #[expect(dead_code, reason = "templates know no names")]
     name: Option<String>,
+    /// What the model has wanted called, and which of it this answers.
+    tool_calls: Option<Vec<WrittenCall>>,
+    tool_call_id: Option<String>,
+    #[expect(dead_code, reason = "answers have it, and come back as a part of the conversation")]
+    refusal: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -90,21 +98,42 @@ impl ResponseFormat {
     }
 }
 
-fn message(at: usize, message: Message) -> Result<ChatMessage, Refusal> {
+/// Reads the messages. `called` are the calls that those before have wanted.
+fn message(at: usize, message: Message, called: &mut BTreeSet<String>) -> Result<ChatMessage, Refusal> {
+    let wrong = |of: &str, why: String| Refusal::invalid(Some(&format!("messages[{at}]{of}")), why);
     let role = match message.role.as_str() {
         "system" | "developer" => Role::System,
         "user" => Role::User,
         "assistant" => Role::Assistant,
+        "tool" => Role::Tool,
         other => {
-            let why = format!("there is no role `{other}` here: write `system`, `user` or `assistant`");
-            return Err(Refusal::invalid(Some(&format!("messages[{at}].role")), why));
+            let why = format!("there is no role `{other}` here: write `system`, `user`, `assistant` or `tool`");
+            return Err(wrong(".role", why));
         }
     };
+    let mut calls = Vec::new();
+    for written in message.tool_calls.unwrap_or_default() {
+        if role != Role::Assistant {
+            return Err(wrong(".tool_calls", "only the assistant wants tools called".into()));
+        }
+        called.insert(written.id.clone());
+        calls.push(written.read().map_err(|why| wrong(".tool_calls", why))?);
+    }
+    match (role, &message.tool_call_id) {
+        (Role::Tool, Some(id)) if called.contains(id) => {}
+        (Role::Tool, _) => {
+            return Err(wrong(".tool_call_id", "it must name a call that a message before it has wanted".into()));
+        }
+        (_, Some(_)) => return Err(wrong(".tool_call_id", "only a `tool` answers a call".into())),
+        (_, None) => {}
+    }
     let content = match message.content {
-        Content::Text(text) => text,
-        Content::Parts(parts) => parts.into_iter().map(|Part::Text { text }| text).collect(),
+        Some(Content::Text(text)) => text,
+        Some(Content::Parts(parts)) => parts.into_iter().map(|Part::Text { text }| text).collect(),
+        None if !calls.is_empty() => String::new(),
+        None => return Err(wrong(".content", "it says nothing".into())),
     };
-    Ok(ChatMessage { role, content })
+    Ok(ChatMessage { calls, ..ChatMessage::new(role, content) })
 }
 
 static FORM: Form = Form {
@@ -135,10 +164,7 @@ fn delta(index: usize, delta: &Json) -> Json {
 pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest) -> Result<Response, Refusal> {
     let (chat, mut shared): (Chat, Shared) = asked::read_completion(&http, request).await?;
     let model = http.models.language(&shared.model)?;
-    let no_tools = |choice: &Json| choice.as_str().is_some_and(|choice| choice == "none" || choice == "auto");
-    if chat.tools.is_some_and(|tools| !tools.is_empty()) || chat.tool_choice.is_some_and(|choice| !no_tools(&choice)) {
-        return Err(Refusal::unsupported("tools", "rules call capabilities; `response_format` makes an answer JSON"));
-    }
+    let offered = Offered::read(chat.tools, chat.tool_choice, chat.parallel_tool_calls)?;
     if chat.messages.is_empty() || chat.messages.len() > MOST_MESSAGES {
         return Err(Refusal::invalid(Some("messages"), format!("`messages` must be 1 to {MOST_MESSAGES}")));
     }
@@ -150,10 +176,30 @@ pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest
         _ => None,
     };
     let most = chat.max_completion_tokens.or(shared.max_tokens).unwrap_or(ANY);
-    let messages = chat.messages.into_iter().enumerate().map(|(at, it)| message(at, it));
-    let mut request = Request::new(messages.collect::<Result<Vec<_>, _>>()?, shared.sampling(most, logprobs)?);
-    request.format = chat.response_format.and_then(ResponseFormat::format);
+    let mut called = BTreeSet::new();
+    let messages = chat.messages.into_iter().enumerate().map(|(at, it)| message(at, it, &mut called));
+    let messages = messages.collect::<Result<Vec<_>, _>>()?;
+    if (offered.is_some() || !called.is_empty()) && !model.knows_tools() {
+        let hint = "the chat template of this model has none; `response_format` makes an answer JSON";
+        return Err(Refusal::unsupported("tools", hint));
+    }
+    let mut format = chat.response_format.and_then(ResponseFormat::format);
+    let prompt = match &offered {
+        None => Prompt::Chat(messages),
+        Some(offered) => {
+            if let Some(held) = offered.format()? {
+                if format.is_some() {
+                    let why = "an answer that must be a call has no `response_format` beside it";
+                    return Err(Refusal::invalid(Some("response_format"), why));
+                }
+                format = Some(held);
+            }
+            offered.prompt(messages)
+        }
+    };
+    let mut request = Request::new(prompt, shared.sampling(most, logprobs)?);
+    request.format = format;
     request.within = Some(WITHIN);
     let (created, delivered) = (http.clock.now().as_second(), shared.delivered());
-    answers::answer(model, request, &FORM, Head::new(&FORM, created, shared.model), delivered).await
+    answers::answer(model, request, &FORM, Head::new(&FORM, created, shared.model), (delivered, offered)).await
 }

@@ -83,7 +83,7 @@ pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest
     if requests.len() == 1
         && let Some(request) = requests.pop()
     {
-        return answers::answer(model, request, &FORM, head, delivered).await;
+        return answers::answer(model, request, &FORM, head, (delivered, None)).await;
     }
     if delivered != Delivered::Whole {
         return Err(Refusal::invalid(Some("stream"), "`stream` goes with one prompt"));

@@ -15,6 +15,7 @@ mod completions;
 mod embeddings;
 mod refused;
 mod stream;
+mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,8 @@ use axum::routing::{get, post};
 use serde_json::{Value as Json, json};
 
 use super::Http;
-use crate::models::Model;
 use crate::models::encoder::Encoder;
+use crate::models::{self, Model};
 use refused::Refusal;
 
 /// How long one answer may take, waiting included.
@@ -36,8 +37,8 @@ const WITHIN: Duration = Duration::from_secs(300);
 /// The models that are there to be asked.
 #[derive(Clone, Debug, Default)]
 pub struct Models {
-    /// The language model.
-    pub language: Option<Model>,
+    /// The language models.
+    pub language: models::Models,
     /// The encoder.
     pub encoder: Option<Encoder>,
 }
@@ -45,8 +46,15 @@ pub struct Models {
 impl Models {
     /// The language model, where it is called so.
     fn language(&self, name: &str) -> Result<&Model, Refusal> {
-        let it = self.language.as_ref().ok_or_else(|| Refusal::no_model("language model"))?;
-        if it.name() == name { Ok(it) } else { Err(Refusal::other_model(name, it.name())) }
+        let there = || self.language.all().map(|known| &known.model);
+        there().find(|it| it.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = there().map(Model::name).collect();
+            if names.is_empty() {
+                Refusal::no_model("language model")
+            } else {
+                Refusal::other_model(name, &names.join("`, `"))
+            }
+        })
     }
 
     /// The encoder, where it is called so.
@@ -56,10 +64,11 @@ impl Models {
     }
 
     fn all(&self) -> Vec<Json> {
-        let language = self.language.as_ref().map(|it| (it.name(), it.digest()));
-        let encoder = self.encoder.as_ref().map(|it| (it.name(), it.digest()));
-        let shown = |(name, digest): (&str, &str)| json!({ "id": name, "object": "model", "created": 0, "owned_by": "storehand", "digest": digest });
-        language.into_iter().chain(encoder).map(shown).collect()
+        let owner = |it: &Model| if it.is_upstream() { "upstream" } else { "storehand" };
+        let language = self.language.all().map(|it| (it.model.name(), it.model.digest(), owner(&it.model)));
+        let encoder = self.encoder.iter().map(|it| (it.name(), it.digest(), "storehand"));
+        let shown = |(name, digest, owner): (&str, &str, &str)| json!({ "id": name, "object": "model", "created": 0, "owned_by": owner, "digest": digest });
+        language.chain(encoder).map(shown).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 
-use crate::models::ModelError;
+use crate::models::{Again, ModelError};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -82,6 +82,15 @@ impl From<ModelError> for Refusal {
                 retry_after_s: Some(retry_after.as_secs().clamp(1, 600)),
                 ..Self::new(StatusCode::TOO_MANY_REQUESTS, "requests", "rate_limit_exceeded", message)
             },
+            ModelError::Upstream { again: Again::After(wait), .. } => Self {
+                retry_after_s: Some(wait.as_secs().clamp(1, 600)),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "requests", "rate_limit_exceeded", message)
+            },
+            // Who asks knows that it is an upstream: they have named it.
+            ModelError::Upstream { .. } | ModelError::NotInForm { .. } => {
+                tracing::warn!(error = message, "an upstream failed on a request of the API");
+                Self::new(StatusCode::BAD_GATEWAY, "server_error", "upstream_failed", message)
+            }
             ModelError::TooLate { .. } => Self::new(StatusCode::GATEWAY_TIMEOUT, "server_error", "timeout", message),
             // What it was goes to the log, as with every failure in here.
             _ => {

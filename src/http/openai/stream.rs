@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::{Form, Head, choices, usage, whole_or_nothing};
 use super::refused::Refusal;
+use super::tools::Offered;
+use crate::models::tools::BeforeCalls;
 use crate::models::{Model, Request};
 
 /// What a stream is made of, and what ended it.
@@ -27,13 +29,13 @@ pub(super) async fn start(
     request: Request,
     form: &'static Form,
     head: Head,
-    with_usage: bool,
+    told: (bool, Option<Offered>),
 ) -> Result<Response, Refusal> {
     let cancelled = CancellationToken::new();
     let hung_up = cancelled.clone().drop_guard();
     // Bounded by the tokens of one answer.
     let (pieces, mut written) = unbounded_channel();
-    tokio::spawn(async move { write(&model, request, &cancelled, (form, &head, with_usage), &pieces).await });
+    tokio::spawn(async move { write(&model, request, &cancelled, (form, &head, told), &pieces).await });
     let Some(first) = written.recv().await.transpose()? else {
         return Err(Refusal::broken_off());
     };
@@ -55,16 +57,27 @@ async fn write(
     model: &Model,
     request: Request,
     cancelled: &CancellationToken,
-    (form, head, with_usage): (&Form, &Head, bool),
+    (form, head, (with_usage, offered)): (&Form, &Head, (bool, Option<Offered>)),
     pieces: &UnboundedSender<Piece>,
 ) {
     // Nobody may be there to hear any of it, which the token tells the model.
     let send = |piece: Piece| drop(pieces.send(piece));
     let chunk = |choice: Json| send(Ok(head.object(form.chunk, vec![choice])));
     let mut first = (form.first)();
+    // What may become a call is not told as text.
+    let (mut before, mut told) = (BeforeCalls::default(), String::new());
     let generated = model.generate(request, cancelled, |text| {
         first.take().into_iter().for_each(chunk);
-        chunk((form.piece)(text));
+        match &offered {
+            None => chunk((form.piece)(text)),
+            Some(offered) => {
+                let text = if offered.must() { String::new() } else { before.push(text) };
+                if !text.is_empty() {
+                    chunk((form.piece)(&text));
+                    told.push_str(&text);
+                }
+            }
+        }
     });
     let generated = match whole_or_nothing(generated.await) {
         Ok(generated) => generated,
@@ -72,7 +85,18 @@ async fn write(
     };
     first.take().into_iter().for_each(chunk);
     for (index, choice) in choices(&generated).iter().enumerate() {
-        chunk((form.end)(index, choice));
+        match offered.as_ref().map(|offered| offered.called(choice)) {
+            Some(Some(called)) => called.pieces(index).into_iter().for_each(chunk),
+            // What began like a call and was none.
+            Some(None) if index == 0 => {
+                let rest = choice.text.strip_prefix(told.as_str()).unwrap_or_default();
+                if !rest.is_empty() {
+                    chunk((form.piece)(rest));
+                }
+                chunk((form.end)(index, choice));
+            }
+            _ => chunk((form.end)(index, choice)),
+        }
     }
     if with_usage {
         let mut last = head.object(form.chunk, Vec::new());

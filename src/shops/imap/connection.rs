@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::super::mail::Security;
-use super::super::outgoing::set_provider;
 use super::{InboxError, InboxSettings};
+use crate::outgoing::set_provider;
 
 /// So much is read over one connection, in bytes: a look's mails, and what stands around them.
 const MOST_BYTES: usize = 100 << 20;

@@ -20,7 +20,8 @@ use crate::domain::{
     Adjustment, CancelReason, Cancellation, Changed, Customer, Hold, Order, Platform, Product, ProductChange,
     RecordKey, RecordKind, RefundOrder, Secret, Verdict,
 };
-use crate::shops::{ShopsError, outgoing};
+use crate::outgoing;
+use crate::shops::ShopsError;
 
 /// Most bytes of an answer: an order of 100 lines is some 60 KB.
 const MOST_BYTES: usize = 4 << 20;
