@@ -34,6 +34,8 @@ mod onnx;
 pub mod policy;
 mod prefix;
 mod queue;
+#[cfg(test)]
+mod random_tests;
 mod request;
 mod rows;
 mod runtime;
@@ -41,6 +43,7 @@ mod sampler;
 mod scheduler;
 #[cfg(test)]
 mod scheduler_tests;
+mod seq2seq;
 mod settings;
 mod shared;
 mod stats;

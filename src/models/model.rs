@@ -18,6 +18,7 @@ use super::prefix::{self, Prefixes};
 use super::request::{Choice, Format, Generated, Prompt, Request, Sampling, TokenBytes, TokenChance};
 use super::rows::Rows;
 use super::scheduler::{Job, Progress, Scheduler};
+use super::seq2seq::EncoderDecoder;
 use super::settings::Settings;
 use super::stats::{Counters, Stats};
 use super::template::ChatTemplate;
@@ -33,7 +34,9 @@ struct Inner {
     context: usize,
     max_new_tokens: usize,
     tokens: Arc<Tokens>,
-    template: ChatTemplate,
+    template: Option<ChatTemplate>,
+    /// Whether an encoder reads the prompt: then prompt and answer have a context each.
+    encodes: bool,
     /// Tokens that end an answer.
     end: Vec<u32>,
     gate: Arc<Gate>,
@@ -56,14 +59,19 @@ impl Model {
     /// At once, where the library or a file of the model is missing, too old, or not understood.
     pub fn load(settings: &Settings) -> Result<Self, ModelError> {
         let folder = Folder::read(&settings.folder)?;
-        let decoder = Decoder::load(settings.library()?, &folder.graph, &folder.shape, settings.threads())?;
         let (inbox, jobs) = mpsc::channel();
-        let (count, tokens) = (settings.rows.clamp(1, 64), Arc::new(folder.tokens));
-        let context = settings.context_tokens.clamp(1, folder.shape.max_position_embeddings.max(1));
+        let count = settings.rows.clamp(1, 64);
+        let context = settings.context_tokens.clamp(1, context_of(&folder)?);
         // One more is kept for people.
-        let rows = Rows::new(decoder, if count > 1 { count + 1 } else { 1 }, context)?;
+        let places = if count > 1 { count + 1 } else { 1 };
+        let (library, threads) = (settings.library()?, settings.threads());
+        let rows = match &folder.encoder {
+            Some(encoder) => Rows::encoded(EncoderDecoder::load(library, &folder, encoder, threads)?, places),
+            None => Rows::new(Decoder::load(library, &folder.graph, &folder.shape, threads)?, places, context)?,
+        };
         let most =
             Load { requests: settings.queue.clamp(1, 10_000) + count, tokens: settings.queue_tokens.max(context) };
+        let (encodes, tokens) = (folder.encoder.is_some(), Arc::new(folder.tokens));
         let (gate, counters) = (Gate::new(most), Arc::new(Counters::default()));
         let scheduler = Scheduler::new(
             rows,
@@ -84,6 +92,7 @@ impl Model {
             max_new_tokens: settings.max_new_tokens.max(1),
             tokens,
             template: folder.template,
+            encodes,
             end: folder.end,
             gate,
             counters,
@@ -112,7 +121,8 @@ impl Model {
     /// # Errors
     /// [`ModelError::PromptTooLong`] where it cannot fit, whatever its tokens; [`ModelError::Failed`].
     pub fn count_tokens(&self, text: &str) -> Result<usize, ModelError> {
-        self.encode(text).map(|tokens| tokens.len())
+        self.fits(text)?;
+        self.0.tokens.encode(text).map(|tokens| tokens.len())
     }
 
     /// What it has done, and how it stands.
@@ -144,17 +154,9 @@ impl Model {
             let most = inner.rows;
             return Err(ModelError::Request(format!("at most {most} answers are written at a time (`model.rows`)")));
         }
-        let prompt = match &request.prompt {
-            Prompt::Chat(messages) => inner.template.render(messages, &inner.tokens)?,
-            Prompt::Text(text) => inner.tokens.plain(text),
-        };
-        let prompt_digest = hex::encode(&Sha256::digest(&prompt)[..16]);
-        let prompt = self.encode(&prompt)?;
-        if prompt.is_empty() {
-            return Err(ModelError::Request("there is no message".into()));
-        }
-        let room = inner.context.saturating_sub(prompt.len());
-        if room == 0 {
+        let (prompt, prompt_digest) = self.read(&request.prompt)?;
+        let room = inner.context.saturating_sub(if inner.encodes { 0 } else { prompt.len() });
+        if room == 0 || prompt.len() > inner.context {
             return Err(ModelError::PromptTooLong { tokens: prompt.len(), context: inner.context });
         }
         let prompt_tokens = prompt.len();
@@ -170,7 +172,7 @@ impl Model {
         let _place = inner.gate.enter(request.class, &request.shop, prompt_tokens + most * sampling.rows())?;
         let (watcher, mut progress) = unbounded_channel();
         let job = Job {
-            names: prefix::names(&inner.digest, None, &prompt),
+            names: if inner.encodes { Vec::new() } else { prefix::names(&inner.digest, None, &prompt) },
             prompt,
             sampling,
             form,
@@ -232,11 +234,45 @@ impl Model {
         Choice { logprobs: chosen.iter().map(chance).collect(), ..choice }
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
-        let (tokens, context) = (self.0.tokens.at_least(text), self.0.context);
-        if tokens >= context {
-            return Err(ModelError::PromptTooLong { tokens, context });
+    /// The tokens of a prompt, at least one, and the digest of its text.
+    fn read(&self, prompt: &Prompt) -> Result<(Vec<u32>, String), ModelError> {
+        let inner = &*self.0;
+        let text = match (prompt, &inner.template) {
+            (Prompt::Chat(messages), Some(template)) => template.render(messages, &inner.tokens)?,
+            (Prompt::Text(text), _) => inner.tokens.plain(text),
+            (Prompt::Chat(messages), None) => {
+                let texts: Vec<String> = messages.iter().map(|it| inner.tokens.plain(&it.content)).collect();
+                texts.join("\n\n")
+            }
+        };
+        let digest = hex::encode(&Sha256::digest(&text)[..16]);
+        if text.is_empty() {
+            return Err(ModelError::Request("there is no message".into()));
         }
-        self.0.tokens.encode(text)
+        self.fits(&text)?;
+        // A template writes the tokens that begin a prompt itself, but not those that end an encoder's.
+        let tokens = match (prompt, &inner.template) {
+            (Prompt::Chat(_), Some(_)) if !inner.encodes => inner.tokens.encode(&text)?,
+            _ => inner.tokens.encode_whole(&text)?,
+        };
+        Ok((tokens, digest))
+    }
+
+    /// Whether a text may fit at all, whatever its tokens.
+    fn fits(&self, text: &str) -> Result<(), ModelError> {
+        let (tokens, context) = (self.0.tokens.at_least(text), self.0.context);
+        if tokens >= context { Err(ModelError::PromptTooLong { tokens, context }) } else { Ok(()) }
+    }
+}
+
+/// Tokens that a model reads at most. One with an encoder may tell positions by distances, which have no end.
+fn context_of(folder: &Folder) -> Result<usize, ModelError> {
+    match folder.shape.positions() {
+        Some(positions) => Ok(positions.max(1)),
+        None if folder.encoder.is_some() => Ok(usize::MAX),
+        None => {
+            let why = "its config.json does not say how many tokens it reads (`max_position_embeddings`)";
+            Err(ModelError::not_understood(&folder.graph, why))
+        }
     }
 }

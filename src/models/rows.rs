@@ -3,30 +3,33 @@
 //! A row is opened, read into, written token by token together with others, and closed. Which place it has in the
 //! memory is nobody else's business: rows that are written together are moved next to each other when needed, and a
 //! row that ends is replaced by the last one. A graph that cannot be run over several rows has a cache of its own for
-//! each, and writes them one after another: slower, and the same answers.
+//! each, and writes them one after another: slower, and the same answers. So do those with an encoder, which read a prompt
+//! as a whole.
 //!
 //! *Architecture Invariant*: what a row reads and writes does not depend on the other rows, bit by bit.
 
 use super::decoder::{Cache, Decoder};
 use super::error::ModelError;
+use super::seq2seq::{EncoderDecoder, Memory};
 use super::shared::Shared;
 
 /// Names an open row. Not to be used after it was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowId(usize);
 
-/// A decoder with the caches of several rows.
+/// A model with the caches of several rows.
 pub(crate) struct Rows {
     caches: Caches,
-    decoder: Decoder,
     rows: Vec<Option<Row>>,
 }
 
 enum Caches {
     /// In one piece of memory; the row in each place.
-    Together(Shared, Vec<Option<RowId>>),
+    Together(Box<Decoder>, Shared, Vec<Option<RowId>>),
     /// By row.
-    Apart(Vec<Option<Cache>>),
+    Apart(Box<Decoder>, Vec<Option<Cache>>),
+    /// By row, once its prompt was read.
+    Encoded(Box<EncoderDecoder>, Vec<Option<Memory>>),
 }
 
 struct Row {
@@ -40,17 +43,25 @@ impl Rows {
     /// Up to `rows` rows of up to `positions` tokens.
     pub(crate) fn new(mut decoder: Decoder, rows: usize, positions: usize) -> Result<Self, ModelError> {
         let caches = if Shared::suits(&mut decoder) {
-            Caches::Together(Shared::new(&decoder, rows, positions)?, vec![None; rows])
+            let shared = Shared::new(&decoder, rows, positions)?;
+            Caches::Together(Box::new(decoder), shared, vec![None; rows])
         } else {
             tracing::info!("the model's graph cannot run several rows at once: they are run one after another");
-            Caches::Apart((0..rows).map(|_| None).collect())
+            decoder.find_pace()?;
+            Caches::Apart(Box::new(decoder), (0..rows).map(|_| None).collect())
         };
-        Ok(Self { caches, decoder, rows: (0..rows).map(|_| None).collect() })
+        Ok(Self { caches, rows: (0..rows).map(|_| None).collect() })
     }
 
-    /// Whether several rows are one run.
-    pub(crate) fn together(&self) -> bool {
-        matches!(self.caches, Caches::Together(..))
+    /// Up to `rows` rows of a model with an encoder.
+    pub(crate) fn encoded(model: EncoderDecoder, rows: usize) -> Self {
+        let caches = Caches::Encoded(Box::new(model), (0..rows).map(|_| None).collect());
+        Self { caches, rows: (0..rows).map(|_| None).collect() }
+    }
+
+    /// Whether a prompt must be read in one piece.
+    pub(crate) fn reads_whole(&self) -> bool {
+        matches!(self.caches, Caches::Encoded(..))
     }
 
     /// How many more can be opened.
@@ -63,15 +74,16 @@ impl Rows {
         let Some(at) = self.rows.iter().position(Option::is_none) else { return Ok(None) };
         let id = RowId(at);
         let place = match &mut self.caches {
-            Caches::Together(_, places) => {
+            Caches::Together(_, _, places) => {
                 let place = places.iter().position(Option::is_none).unwrap_or(0);
                 places[place] = Some(id);
                 place
             }
-            Caches::Apart(caches) => {
-                caches[at] = Some(self.decoder.empty_cache()?);
+            Caches::Apart(decoder, caches) => {
+                caches[at] = Some(decoder.empty_cache()?);
                 0
             }
+            Caches::Encoded(..) => 0,
         };
         self.rows[at] = Some(Row { length: 0, place });
         Ok(Some(id))
@@ -81,13 +93,14 @@ impl Rows {
     pub(crate) fn close(&mut self, id: RowId) {
         let Some(row) = self.rows[id.0].take() else { return };
         match &mut self.caches {
-            Caches::Together(shared, places) => {
+            Caches::Together(_, shared, places) => {
                 places[row.place] = None;
                 if places.iter().all(Option::is_none) {
                     shared.forget();
                 }
             }
-            Caches::Apart(caches) => caches[id.0] = None,
+            Caches::Apart(_, caches) => caches[id.0] = None,
+            Caches::Encoded(_, memories) => memories[id.0] = None,
         }
     }
 
@@ -105,12 +118,26 @@ impl Rows {
     pub(crate) fn read(&mut self, id: RowId, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
         let (place, length) = self.at(id);
         let logits = match &mut self.caches {
-            Caches::Together(shared, _) => {
-                shared.read(&mut self.decoder, place, &[(tokens, length)])?.pop().unwrap_or_default()
+            Caches::Together(decoder, shared, _) => {
+                shared.read(decoder, place, &[(tokens, length)])?.pop().unwrap_or_default()
             }
-            Caches::Apart(caches) => match &mut caches[id.0] {
-                Some(cache) => self.decoder.read(tokens, cache)?,
+            Caches::Apart(decoder, caches) => match &mut caches[id.0] {
+                Some(cache) => decoder.read(tokens, cache)?,
                 None => Vec::new(),
+            },
+            Caches::Encoded(model, memories) => match &mut memories[id.0] {
+                none @ None => {
+                    let (memory, logits) = model.begin(tokens)?;
+                    *none = Some(memory);
+                    logits
+                }
+                Some(memory) => {
+                    let mut logits = Vec::new();
+                    for token in tokens {
+                        logits = model.write(*token, memory)?;
+                    }
+                    logits
+                }
             },
         };
         self.grow(id, tokens.len());
@@ -119,7 +146,7 @@ impl Rows {
 
     /// Writes one token to each of the rows; the logits after it, by row.
     pub(crate) fn write(&mut self, tokens: &[(RowId, u32)]) -> Result<Vec<Vec<f32>>, ModelError> {
-        if !self.together() {
+        if !matches!(self.caches, Caches::Together(..)) {
             return tokens.iter().map(|(id, token)| self.read(*id, &[*token])).collect();
         }
         self.gather(tokens);
@@ -129,8 +156,8 @@ impl Rows {
         let feed: Vec<(&[u32], usize)> =
             by_place.iter().map(|&(_, at)| (std::slice::from_ref(&tokens[at].1), self.at(tokens[at].0).1)).collect();
         let mut logits = vec![Vec::new(); tokens.len()];
-        if let Caches::Together(shared, _) = &mut self.caches {
-            for ((_, at), row) in by_place.iter().zip(shared.read(&mut self.decoder, 0, &feed)?) {
+        if let Caches::Together(decoder, shared, _) = &mut self.caches {
+            for ((_, at), row) in by_place.iter().zip(shared.read(decoder, 0, &feed)?) {
                 logits[*at] = row;
             }
         }
@@ -146,7 +173,7 @@ impl Rows {
             if from < tokens.len() {
                 continue;
             }
-            let Caches::Together(shared, places) = &mut self.caches else { return };
+            let Caches::Together(_, shared, places) = &mut self.caches else { return };
             // There is one: as many places as rows, and this row is in none of them.
             let Some(to) = (0..tokens.len()).find(|&place| !wanted(places[place])) else { return };
             let other = places[to];
@@ -169,11 +196,9 @@ impl Rows {
     pub(crate) fn copy(&mut self, from: RowId, to: RowId, same: usize) -> Result<(), ModelError> {
         let ((source, length), (target, there)) = (self.at(from), self.at(to));
         match &mut self.caches {
-            Caches::Together(shared, _) => shared.copy(source, target, same.min(there), length),
-            Caches::Apart(caches) => {
-                let shape = self.decoder.cache_shape();
-                caches[to.0] = caches[from.0].as_ref().map(|cache| cache.copy(shape)).transpose()?;
-            }
+            Caches::Together(_, shared, _) => shared.copy(source, target, same.min(there), length),
+            Caches::Apart(_, caches) => caches[to.0] = caches[from.0].as_ref().map(Cache::copy).transpose()?,
+            Caches::Encoded(_, memories) => memories[to.0] = memories[from.0].as_ref().map(Memory::copy).transpose()?,
         }
         if let Some(row) = &mut self.rows[to.0] {
             row.length = length;
@@ -186,8 +211,11 @@ impl Rows {
         let (place, length) = self.at(id);
         let from = length - tokens.min(length);
         match &self.caches {
-            Caches::Together(shared, _) => Ok(shared.take(place, from, length)),
-            Caches::Apart(caches) => caches[id.0].as_ref().map_or(Ok(Box::default()), |cache| cache.take(from, length)),
+            Caches::Together(_, shared, _) => Ok(shared.take(place, from, length)),
+            Caches::Encoded(..) => Ok(Box::default()),
+            Caches::Apart(_, caches) => {
+                caches[id.0].as_ref().map_or(Ok(Box::default()), |cache| cache.take(from, length))
+            }
         }
     }
 
@@ -196,13 +224,15 @@ impl Rows {
     pub(crate) fn put(&mut self, id: RowId, pieces: &[&[f32]], tokens: usize) -> Result<(), ModelError> {
         let (place, length) = self.at(id);
         match &mut self.caches {
-            Caches::Together(shared, _) => {
+            // What an encoder reads depends on all of the prompt: there are no pieces of it.
+            Caches::Encoded(..) => return Ok(()),
+            Caches::Together(_, shared, _) => {
                 for (at, piece) in pieces.iter().enumerate() {
                     let from = length + at * tokens;
                     shared.put(place, from, from + tokens, piece);
                 }
             }
-            Caches::Apart(caches) => {
+            Caches::Apart(decoder, caches) => {
                 let before = match &caches[id.0] {
                     Some(cache) => (0..length / tokens.max(1))
                         .map(|at| cache.take(at * tokens, (at + 1) * tokens))
@@ -210,7 +240,7 @@ impl Rows {
                     None => Vec::new(),
                 };
                 let all: Vec<&[f32]> = before.iter().map(AsRef::as_ref).chain(pieces.iter().copied()).collect();
-                let (shape, tensors) = (self.decoder.cache_shape(), self.decoder.cache_tensors());
+                let (shape, tensors) = (decoder.cache_shape(), decoder.cache_tensors());
                 caches[id.0] = Some(Cache::of(&all, tokens, shape, tensors)?);
             }
         }
@@ -239,10 +269,9 @@ mod tests {
         let read = Folder::read(&out).expect("folder");
         let decoder = || Decoder::load(&library, &read.graph, &read.shape, 1).expect("decoder");
         let together = Rows::new(decoder(), 4, 64).expect("rows");
-        assert!(together.together());
+        assert!(matches!(together.caches, Caches::Together(..)));
         let apart = Rows {
-            caches: Caches::Apart(vec![None, None, None, None]),
-            decoder: decoder(),
+            caches: Caches::Apart(Box::new(decoder()), vec![None, None, None, None]),
             rows: together.rows.iter().map(|_| None).collect(),
         };
         let done: Vec<Vec<Vec<f32>>> = [together, apart].map(play).into();

@@ -29,7 +29,7 @@ use super::writing::Writing;
 /// A request on its way to the model's thread.
 pub(crate) struct Job {
     pub(crate) prompt: Vec<u32>,
-    /// The prompt's whole blocks.
+    /// The prompt's whole blocks; none where it is read as a whole.
     pub(crate) names: Vec<BlockName>,
     pub(crate) sampling: Sampling,
     pub(crate) form: Option<Form>,
@@ -252,19 +252,20 @@ impl Scheduler {
         let (prompt, row) = (&task.job.prompt, task.rows[0]);
         // The last token is always read: its logits are wanted.
         let whole = (prompt.len() - 1) / BLOCK;
-        let found = self.prefixes.find(&task.job.names[..whole]);
+        let found = self.prefixes.find(task.job.names.get(..whole).unwrap_or_default());
         if let Some(new @ [_, ..]) = found.get(task.read / BLOCK..) {
             self.rows.put(row, new, BLOCK)?;
             task.read += new.len() * BLOCK;
             task.cached += new.len() * BLOCK;
             Counters::add(&self.counters.cached_tokens, new.len() * BLOCK);
         }
-        let block = &prompt[task.read..prompt.len().min(task.read + BLOCK)];
+        let most = if self.rows.reads_whole() { prompt.len() } else { BLOCK };
+        let block = &prompt[task.read..prompt.len().min(task.read + most)];
         let logits = self.rows.read(row, block)?;
         let block_tokens = block.len();
         task.read += block_tokens;
         Counters::add(&self.counters.read_tokens, block_tokens);
-        let names = &task.job.names[..task.read / BLOCK];
+        let names = task.job.names.get(..task.read / BLOCK).unwrap_or_default();
         if block_tokens == BLOCK && names.last().is_some_and(|name| self.prefixes.wants(*name)) {
             self.prefixes.keep(names, self.rows.take_last(row, BLOCK)?);
             self.counters.cache_bytes.store(self.prefixes.bytes(), Ordering::Relaxed);
