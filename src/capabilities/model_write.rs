@@ -31,6 +31,7 @@ struct Input {
     max_tokens: Option<usize>,
     temperature: Option<f32>,
     seed: Option<u64>,
+    adapter: Option<String>,
 }
 
 impl ModelWrite {
@@ -74,6 +75,7 @@ impl ModelWrite {
                         Shape::whole(1, 2048, "Tokens to write at most; a word is one or two. Default: 256."),
                     ),
                     ("temperature", temperature),
+                    ("adapter", Shape::text(64, "The model's adapter to write with. Default: none.")),
                     (
                         "seed",
                         Shape::whole(
@@ -94,6 +96,7 @@ impl ModelWrite {
                     ),
                     ("model", Shape::text(200, "The model, with the digest of its files.")),
                     ("seed", Shape::whole(0, i64::MAX, "The seed it drew with.")),
+                    ("adapter", Shape::text(200, "The adapter it wrote with, with the digest of its file.")),
                     ("prompt_tokens", Shape::whole(0, i64::MAX, "Tokens read.")),
                     ("completion_tokens", Shape::whole(0, i64::MAX, "Tokens written.")),
                 ],
@@ -137,6 +140,7 @@ impl ModelWrite {
             class: Class::Rule,
             shop: attempt.shop.id.to_string(),
             within: Some(self.spec.deadline),
+            adapter: input.adapter.clone(),
         };
         let watch = attempt.watch.clone();
         let watched = move |piece: &str| {
@@ -148,6 +152,9 @@ impl ModelWrite {
         let mut answer = judge(&written, &input.policy, &attempt.facts, language.as_deref())?;
         answer["model"] = json!(format!("{} {}", model.name(), model.digest()));
         answer["seed"] = json!(seed);
+        if let Some((name, digest)) = model.adapters().find(|(name, _)| input.adapter.as_deref() == Some(*name)) {
+            answer["adapter"] = json!(format!("{name} {digest}"));
+        }
         Ok(Verdict::Done(answer))
     }
 }

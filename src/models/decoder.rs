@@ -6,6 +6,7 @@ use std::path::Path;
 use ort::session::{HasSelectedOutputs, RunOptions, Session, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 
+use super::adapter::{AdapterFile, AdapterId, Loaded};
 use super::error::ModelError;
 use super::folder::Shape;
 
@@ -20,6 +21,7 @@ pub(crate) struct Decoder {
     vocabulary: usize,
     /// Whether on top of a cache it reads one token at a time only.
     one_by_one: bool,
+    adapters: Vec<Loaded>,
 }
 
 /// What the graph is fed with.
@@ -43,6 +45,8 @@ struct CacheNames {
 pub(crate) struct Cache {
     tensors: Vec<DynValue>,
     length: usize,
+    /// With what it is read: as all in it was.
+    adapter: Option<AdapterId>,
 }
 
 impl Decoder {
@@ -50,8 +54,15 @@ impl Decoder {
     pub(crate) fn load(library: &Path, graph: &Path, shape: &Shape, threads: usize) -> Result<Self, ModelError> {
         let foreign = |why: String| ModelError::not_understood(graph, why);
         let session = super::runtime::session(library, graph, threads)?;
-        let mut decoder =
-            Self { ports: Ports::default(), heads: 0, width: 0, vocabulary: 0, one_by_one: false, session };
+        let mut decoder = Self {
+            ports: Ports::default(),
+            heads: 0,
+            width: 0,
+            vocabulary: 0,
+            one_by_one: false,
+            adapters: Vec::new(),
+            session,
+        };
         let mut takes_tokens = false;
         for input in decoder.session.inputs() {
             let ValueType::Tensor { ty, shape: declared, .. } = input.dtype() else {
@@ -111,6 +122,34 @@ impl Decoder {
         Ok(decoder)
     }
 
+    /// Loads adapters, and tries each: it must fit the graph.
+    pub(crate) fn take_adapters(&mut self, files: &[AdapterFile]) -> Result<(), ModelError> {
+        for (at, file) in files.iter().enumerate() {
+            self.adapters.push(Loaded::new(file)?);
+            let mut cache = self.empty_cache()?.with(Some(AdapterId(at)));
+            self.read(&[1], &mut cache).map_err(|error| {
+                let why = format!("it does not fit the model's graph: {error}");
+                ModelError::not_understood(&file.path, why)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The adapters that it can be run with.
+    pub(crate) fn adapters(&self) -> impl Iterator<Item = AdapterId> + use<> {
+        (0..self.adapters.len()).map(AdapterId)
+    }
+
+    /// What it is run with.
+    pub(crate) fn adapter(&self, id: AdapterId) -> &Loaded {
+        &self.adapters[id.0]
+    }
+
+    /// Says whether several rows may be one run with it.
+    pub(crate) fn set_together(&mut self, id: AdapterId, together: bool) {
+        self.adapters[id.0].together = together;
+    }
+
     /// Finds out whether it reads several tokens on top of a cache as it reads them one after another. Graphs that were
     /// traced with a single token do not: they know no mask among new ones.
     pub(crate) fn find_pace(&mut self) -> Result<(), ModelError> {
@@ -137,7 +176,7 @@ impl Decoder {
     pub(crate) fn empty_cache(&self) -> Result<Cache, ModelError> {
         let empty = || Ok(Tensor::from_array(([1, self.heads, 0, self.width], Vec::<f32>::new()))?.into_dyn());
         let tensors = self.ports.layers.iter().map(|_| empty()).collect::<Result<_, ModelError>>()?;
-        Ok(Cache { tensors, length: 0 })
+        Ok(Cache { tensors, length: 0, adapter: None })
     }
 
     /// Reads `tokens` (at least one) on top of `cache`, and says how likely each token is to come next.
@@ -155,7 +194,10 @@ impl Decoder {
 
     fn read_at_once(&mut self, tokens: &[u32], cache: &mut Cache) -> Result<Vec<f32>, ModelError> {
         let inputs = self.ports.feed(&[(tokens, cache.length)], &cache.tensors)?;
-        let mut outputs = self.session.run(inputs)?;
+        let mut outputs = match cache.adapter {
+            Some(id) => self.session.run_with_options(inputs, &self.adapters[id.0].options)?,
+            None => self.session.run(inputs)?,
+        };
         let gone = |name: &str| ModelError::Failed(format!("the graph gave no `{name}`"));
         let present: Vec<DynValue> = self
             .ports
@@ -283,6 +325,11 @@ pub(crate) fn last_logits(
 }
 
 impl Cache {
+    /// The same, read with an adapter or none.
+    pub(crate) fn with(self, adapter: Option<AdapterId>) -> Self {
+        Self { adapter, ..self }
+    }
+
     /// The keys and values from `from` to `to` (tokens): by tensor, by head, by token.
     pub(crate) fn take(&self, from: usize, to: usize) -> Result<Box<[f32]>, ModelError> {
         let mut taken = Vec::new();
@@ -312,12 +359,12 @@ impl Cache {
                 .collect();
             Ok(Tensor::from_array(([1, heads.len(), length, width], numbers))?.into_dyn())
         });
-        Ok(Self { tensors: tensors.collect::<Result<_, ModelError>>()?, length })
+        Ok(Self { tensors: tensors.collect::<Result<_, ModelError>>()?, length, adapter: None })
     }
 
     /// A copy of it.
     pub(crate) fn copy(&self) -> Result<Self, ModelError> {
         let tensors = self.tensors.iter().map(copy_of).collect::<Result<_, _>>()?;
-        Ok(Self { tensors, length: self.length })
+        Ok(Self { tensors, length: self.length, adapter: self.adapter })
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::adapter::{self, AdapterFile};
 use super::error::ModelError;
 use super::template::ChatTemplate;
 use super::tokens::Tokens;
@@ -47,6 +48,7 @@ pub(crate) struct Folder {
     pub(crate) template: Option<ChatTemplate>,
     /// Tokens that end an answer.
     pub(crate) end: Vec<u32>,
+    pub(crate) adapters: Vec<AdapterFile>,
 }
 
 /// What a model with an encoder has beside its decoder.
@@ -205,7 +207,12 @@ impl Folder {
             .ok()
             .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
             .unwrap_or_else(|| "model".into());
-        Ok(Self { name, digest: digest(folder, FILES)?, graph, encoder, shape, tokens, template, end })
+        let (digest, adapters) = (digest(folder, FILES)?, adapter::find(folder)?);
+        if let (Some(_), Some(adapter)) = (&encoder, adapters.first()) {
+            let why = "adapters change a decoder that is alone; this model has an encoder";
+            return Err(ModelError::not_understood(&adapter.path, why));
+        }
+        Ok(Self { name, digest, graph, encoder, shape, tokens, template, end, adapters })
     }
 }
 

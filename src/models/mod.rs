@@ -15,6 +15,7 @@
 //! This room alone knows `ort`, `tokenizers`, `llguidance` and `minijinja`, and reads a shop's file of examples itself. It
 //! must not know of rules, runs, calls or shops.
 
+mod adapter;
 mod admission;
 mod answer;
 mod beam;

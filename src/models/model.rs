@@ -8,13 +8,14 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
+use super::adapter::AdapterId;
 use super::admission::{Gate, Load};
 use super::answer::Chosen;
 use super::decoder::Decoder;
 use super::error::ModelError;
 use super::folder::Folder;
 use super::form::Form;
-use super::prefix::{self, Prefixes};
+use super::prefix::{self, BlockName, Prefixes};
 use super::request::{Choice, Format, Generated, Prompt, Request, Sampling, TokenBytes, TokenChance};
 use super::rows::Rows;
 use super::scheduler::{Job, Progress, Scheduler};
@@ -37,6 +38,8 @@ struct Inner {
     template: Option<ChatTemplate>,
     /// Whether an encoder reads the prompt: then prompt and answer have a context each.
     encodes: bool,
+    /// Adapters that may be chosen, with the digests of their files.
+    adapters: Vec<(String, String)>,
     /// Tokens that end an answer.
     end: Vec<u32>,
     gate: Arc<Gate>,
@@ -67,7 +70,11 @@ impl Model {
         let (library, threads) = (settings.library()?, settings.threads());
         let rows = match &folder.encoder {
             Some(encoder) => Rows::encoded(EncoderDecoder::load(library, &folder, encoder, threads)?, places),
-            None => Rows::new(Decoder::load(library, &folder.graph, &folder.shape, threads)?, places, context)?,
+            None => {
+                let mut decoder = Decoder::load(library, &folder.graph, &folder.shape, threads)?;
+                decoder.take_adapters(&folder.adapters)?;
+                Rows::new(decoder, places, context)?
+            }
         };
         let most =
             Load { requests: settings.queue.clamp(1, 10_000) + count, tokens: settings.queue_tokens.max(context) };
@@ -93,6 +100,7 @@ impl Model {
             tokens,
             template: folder.template,
             encodes,
+            adapters: folder.adapters.into_iter().map(|file| (file.name, file.digest)).collect(),
             end: folder.end,
             gate,
             counters,
@@ -109,6 +117,12 @@ impl Model {
     /// Names exactly these weights, tokenizer and template: SHA-256 in hex, 32 digits kept.
     pub fn digest(&self) -> &str {
         &self.0.digest
+    }
+
+    /// The adapters that a request may name, with what names exactly these weights: SHA-256 of its file in hex, 32
+    /// digits kept.
+    pub fn adapters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.adapters.iter().map(|(name, digest)| (name.as_str(), digest.as_str()))
     }
 
     /// Tokens that prompt and answer may have together.
@@ -154,6 +168,7 @@ impl Model {
             let most = inner.rows;
             return Err(ModelError::Request(format!("at most {most} answers are written at a time (`model.rows`)")));
         }
+        let adapter = self.adapter(request.adapter.as_deref())?;
         let (prompt, prompt_digest) = self.read(&request.prompt)?;
         let room = inner.context.saturating_sub(if inner.encodes { 0 } else { prompt.len() });
         if room == 0 || prompt.len() > inner.context {
@@ -172,8 +187,9 @@ impl Model {
         let _place = inner.gate.enter(request.class, &request.shop, prompt_tokens + most * sampling.rows())?;
         let (watcher, mut progress) = unbounded_channel();
         let job = Job {
-            names: if inner.encodes { Vec::new() } else { prefix::names(&inner.digest, None, &prompt) },
+            names: self.blocks(request.adapter.as_deref(), &prompt),
             prompt,
+            adapter,
             sampling,
             form,
             most,
@@ -232,6 +248,27 @@ impl Model {
         let chance =
             |it: &Chosen| TokenChance { token: bytes(&it.token), likeliest: it.likeliest.iter().map(bytes).collect() };
         Choice { logprobs: chosen.iter().map(chance).collect(), ..choice }
+    }
+
+    /// The adapter that is called so.
+    fn adapter(&self, name: Option<&str>) -> Result<Option<AdapterId>, ModelError> {
+        let Some(name) = name else { return Ok(None) };
+        let all = &self.0.adapters;
+        let found = all.iter().position(|(it, _)| it == name).map(AdapterId);
+        found.map(Some).ok_or_else(|| {
+            let names: Vec<String> = all.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let known = match names.as_slice() {
+                [] => "it has none: they are files `adapters/NAME.onnx_adapter` in its folder".to_owned(),
+                names => format!("there is {}", names.join(", ")),
+            };
+            let asked: String = name.chars().take(80).collect();
+            ModelError::Request(format!("the model {} has no adapter `{asked}`; {known}", self.0.name))
+        })
+    }
+
+    /// The names of a prompt's blocks, by which what was read of them is found again.
+    fn blocks(&self, adapter: Option<&str>, prompt: &[u32]) -> Vec<BlockName> {
+        if self.0.encodes { Vec::new() } else { prefix::names(&self.0.digest, adapter, prompt) }
     }
 
     /// The tokens of a prompt, at least one, and the digest of its text.

@@ -102,7 +102,8 @@ fn counts(answer: &Generated) -> (String, usize) {
 fn as_python_writes(test: &str, name: &str) {
     let Some(settings) = settings(test, name) else { return };
     let model = Model::load(&settings).expect("loaded");
-    check(&model, &goldens(name, "goldens.json"), |request| request);
+    let goldens = goldens(name, "goldens.json");
+    check(&model, &goldens, |request| request);
 }
 
 #[test]
@@ -202,4 +203,72 @@ fn t5_is_sampled_held_to_forms_stopped_and_cancelled() {
         }
         assert_eq!(model.stats().rows, 0);
     });
+}
+
+/// With each adapter the tokens are those that Python writes with its matrices, also where requests with different ones
+/// are answered at the same time; and what was written without one is written again, bit by bit.
+#[test]
+fn an_adapter_is_chosen_by_request_and_leaves_nothing_behind() {
+    let Some(settings) = settings("an_adapter_is_chosen_by_request_and_leaves_nothing_behind", "lora") else { return };
+    let model = Model::load(&settings).expect("loaded");
+    let names: Vec<&str> = model.adapters().map(|(name, _)| name).collect();
+    assert_eq!(names, ["brief", "formal"]);
+    let with = |name: Option<&str>| {
+        let name = name.map(str::to_owned);
+        move |request: Request| Request { adapter: name.clone(), ..request }
+    };
+    let base = goldens("lora", "goldens.json");
+    let all = || {
+        base.prompts
+            .iter()
+            .flat_map(|it| [None, Some("brief"), Some("formal")].map(|name| with(name)(greedy(&it.prompt))))
+    };
+    let before = runtime().block_on(async {
+        let mut alone = Vec::new();
+        for request in all() {
+            alone.push(ask(&model, &request).await);
+        }
+        alone
+    });
+    for (name, file) in
+        [(None, "goldens.json"), (Some("brief"), "goldens-brief.json"), (Some("formal"), "goldens-formal.json")]
+    {
+        let goldens = goldens("lora", file);
+        check(&model, &goldens, with(name));
+    }
+    // All at once, in rows beside each other; log-probabilities and all are the same numbers as alone.
+    let requests: Vec<Request> = all().collect();
+    let together = runtime().block_on(join_all(requests.iter().map(|request| ask(&model, request))));
+    for (answer, before) in together.iter().zip(&before) {
+        assert_eq!(Generated { cached_tokens: 0, ..answer.clone() }, Generated { cached_tokens: 0, ..before.clone() });
+    }
+    let unknown = with(Some("rude"))(greedy("a"));
+    let refused = runtime().block_on(model.generate(unknown, &CancellationToken::new(), |_| {})).expect_err("unknown");
+    let said = refused.to_string();
+    assert!(said.contains("no adapter `rude`; there is `brief`, `formal`"), "{said}");
+}
+
+/// An adapter that is none, or another model's, is refused when the model is loaded, by its file's name.
+#[test]
+fn a_foreign_adapter_is_refused_when_the_model_is_loaded() {
+    let test = "a_foreign_adapter_is_refused_when_the_model_is_loaded";
+    let Some(found) = settings(test, "gpt2") else { return };
+    let place = tempfile::tempdir().expect("folder");
+    for entry in std::fs::read_dir(&found.folder).expect("the model") {
+        let path = entry.expect("a file").path();
+        std::fs::copy(&path, place.path().join(path.file_name().expect("a name"))).expect("copied");
+    }
+    let settings = Settings { folder: place.path().to_owned(), ..found };
+    Model::load(&settings).expect("without adapters it loads");
+    std::fs::create_dir(place.path().join("adapters")).expect("folder");
+    let file = place.path().join("adapters/brief.onnx_adapter");
+    std::fs::copy(folder("lora").join("adapters/brief.onnx_adapter"), &file).expect("copied");
+    let refused = Model::load(&settings).expect_err("another model's").to_string();
+    assert!(refused.contains("brief.onnx_adapter") && refused.contains("does not fit"), "{refused}");
+    std::fs::write(&file, vec![7; 4096]).expect("written");
+    let refused = Model::load(&settings).expect_err("none at all").to_string();
+    assert!(refused.contains("brief.onnx_adapter"), "{refused}");
+    std::fs::rename(&file, place.path().join("adapters/a b.onnx_adapter")).expect("renamed");
+    let refused = Model::load(&settings).expect_err("a name of its own").to_string();
+    assert!(refused.contains("rename it"), "{refused}");
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use super::adapter::AdapterId;
 use super::admission::Gate;
 use super::answer::{Chosen, Voice};
 use super::error::ModelError;
@@ -31,6 +32,7 @@ pub(crate) struct Job {
     pub(crate) prompt: Vec<u32>,
     /// The prompt's whole blocks; none where it is read as a whole.
     pub(crate) names: Vec<BlockName>,
+    pub(crate) adapter: Option<AdapterId>,
     pub(crate) sampling: Sampling,
     pub(crate) form: Option<Form>,
     /// Tokens to write at most, by answer.
@@ -213,7 +215,7 @@ impl Scheduler {
                 return;
             }
             let Some(job) = self.waiting.pop() else { return };
-            let opened: Result<Vec<_>, _> = (0..job.rows()).map(|_| self.rows.open()).collect();
+            let opened: Result<Vec<_>, _> = (0..job.rows()).map(|_| self.rows.open(job.adapter)).collect();
             match opened {
                 Ok(rows) => self.tasks.push(Task {
                     rows: rows.into_iter().flatten().collect(),

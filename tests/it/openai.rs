@@ -174,3 +174,52 @@ async fn without_a_model_it_says_so() {
         assert!(answer["error"]["message"].as_str().expect("a message").contains("storehand model fetch"), "{answer}");
     }
 }
+
+/// A server with one of the small random models of `tests/fixtures/models/random`, and no encoder.
+async fn with_random_model(test: &str, name: &str) -> Option<TestApp> {
+    let models = std::env::var_os("STOREHAND_TEST_MODELS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models"), PathBuf::from);
+    let library = models.join("onnxruntime").join("libonnxruntime.so");
+    if !library.exists() {
+        eprintln!("SKIPPED: {test}: no library in {}; `storehand model fetch` gets it", models.display());
+        return None;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/random");
+    let (library, folder) = (library.display().to_string(), folder.display().to_string());
+    let settings = [
+        ("STOREHAND_MODEL__ENABLED", "on"),
+        ("STOREHAND_MODEL__LIBRARY", library.as_str()),
+        ("STOREHAND_MODEL__FOLDER", folder.as_str()),
+        ("STOREHAND_MODEL__NAME", name),
+        ("STOREHAND_MODEL__ENCODER", ""),
+    ];
+    Some(TestApp::start_with(&[], &settings).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_with_an_adapter_is_a_model_of_its_own_name() {
+    let Some(it) = with_random_model("a_model_with_an_adapter_is_a_model_of_its_own_name", "lora").await else {
+        return;
+    };
+    let (_, listed) = it.get("/v1/models").await;
+    let names: Vec<&str> =
+        listed["data"].as_array().expect("a list").iter().filter_map(|it| it["id"].as_str()).collect();
+    assert_eq!(names, ["lora", "lora:brief", "lora:formal"]);
+    assert_ne!(listed["data"][1]["digest"], listed["data"][2]["digest"]);
+    assert_eq!(it.get("/v1/models/lora:formal").await.1["id"], "lora:formal");
+    let asked = |model: &str| json!({ "model": model, "prompt": "a", "max_tokens": 20, "temperature": 0 });
+    let mut said = Vec::new();
+    for model in ["lora", "lora:brief", "lora:formal", "lora"] {
+        let (status, answer) = it.post("/v1/completions", &asked(model)).await;
+        assert_eq!((status, answer["model"].as_str()), (200, Some(model)), "{answer}");
+        said.push(answer["choices"][0]["text"].as_str().expect("a text").to_owned());
+        let chat = json!({ "model": model, "messages": [{ "role": "user", "content": "a" }], "max_tokens": 20,
+            "temperature": 0 });
+        let (_, chat) = it.post("/v1/chat/completions", &chat).await;
+        assert_eq!(chat["choices"][0]["message"]["content"].as_str(), said.last().map(String::as_str), "{chat}");
+    }
+    assert!(said[0] == said[3] && said[0] != said[1] && said[0] != said[2] && said[1] != said[2], "{said:?}");
+    let (status, answer) = it.post("/v1/completions", &asked("lora:rude")).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (404, Some("model_not_found")), "{answer}");
+    assert!(answer["error"]["message"].as_str().expect("a message").contains("`lora:brief`"), "{answer}");
+}

@@ -39,7 +39,7 @@ struct Chat {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Message {
+pub(super) struct Message {
     role: String,
     content: Content,
     #[expect(dead_code, reason = "templates know no names")]
@@ -90,6 +90,14 @@ impl ResponseFormat {
     }
 }
 
+/// A conversation.
+pub(super) fn messages(messages: Vec<Message>) -> Result<Vec<ChatMessage>, Refusal> {
+    if messages.is_empty() || messages.len() > MOST_MESSAGES {
+        return Err(Refusal::invalid(Some("messages"), format!("`messages` must be 1 to {MOST_MESSAGES}")));
+    }
+    messages.into_iter().enumerate().map(|(at, it)| message(at, it)).collect()
+}
+
 fn message(at: usize, message: Message) -> Result<ChatMessage, Refusal> {
     let role = match message.role.as_str() {
         "system" | "developer" => Role::System,
@@ -134,13 +142,11 @@ fn delta(index: usize, delta: &Json) -> Json {
 
 pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest) -> Result<Response, Refusal> {
     let (chat, mut shared): (Chat, Shared) = asked::read_completion(&http, request).await?;
-    let model = http.models.language(&shared.model)?;
+    let (model, adapter) = http.models.language(&shared.model)?;
+    let adapter = adapter.map(str::to_owned);
     let no_tools = |choice: &Json| choice.as_str().is_some_and(|choice| choice == "none" || choice == "auto");
     if chat.tools.is_some_and(|tools| !tools.is_empty()) || chat.tool_choice.is_some_and(|choice| !no_tools(&choice)) {
         return Err(Refusal::unsupported("tools", "rules call capabilities; `response_format` makes an answer JSON"));
-    }
-    if chat.messages.is_empty() || chat.messages.len() > MOST_MESSAGES {
-        return Err(Refusal::invalid(Some("messages"), format!("`messages` must be 1 to {MOST_MESSAGES}")));
     }
     let logprobs = match (chat.logprobs, chat.top_logprobs) {
         (Some(true), most) => Some(most.unwrap_or_default()),
@@ -150,10 +156,9 @@ pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest
         _ => None,
     };
     let most = chat.max_completion_tokens.or(shared.max_tokens).unwrap_or(ANY);
-    let messages = chat.messages.into_iter().enumerate().map(|(at, it)| message(at, it));
-    let mut request = Request::new(messages.collect::<Result<Vec<_>, _>>()?, shared.sampling(most, logprobs)?);
+    let mut request = Request::new(messages(chat.messages)?, shared.sampling(most, logprobs)?);
     request.format = chat.response_format.and_then(ResponseFormat::format);
-    request.within = Some(WITHIN);
+    (request.within, request.adapter) = (Some(WITHIN), adapter);
     let (created, delivered) = (http.clock.now().as_second(), shared.delivered());
     answers::answer(model, request, &FORM, Head::new(&FORM, created, shared.model), delivered).await
 }

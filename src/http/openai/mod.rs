@@ -1,5 +1,5 @@
 //! The models as clients of OpenAI's API expect them: `/v1/models`, `/v1/chat/completions`, `/v1/completions`,
-//! `/v1/embeddings`. The forms are those of its API reference (platform.openai.com/docs/api-reference); beside its own
+//! `/v1/embeddings`. A model with an adapter is `MODEL:ADAPTER`. The forms are those of its API reference (platform.openai.com/docs/api-reference); beside its own
 //! options `top_k`, `min_p`, `repetition_penalty` and `beams` are known, as other servers of open models have them.
 //!
 //! What is not known or cannot be done is refused by its name, never left out in silence. A client that hangs up gives
@@ -43,10 +43,17 @@ pub struct Models {
 }
 
 impl Models {
-    /// The language model, where it is called so.
-    fn language(&self, name: &str) -> Result<&Model, Refusal> {
+    /// The language model, where it is called so, with the adapter that is named: `MODEL:ADAPTER`.
+    fn language<'a>(&self, name: &'a str) -> Result<(&Model, Option<&'a str>), Refusal> {
         let it = self.language.as_ref().ok_or_else(|| Refusal::no_model("language model"))?;
-        if it.name() == name { Ok(it) } else { Err(Refusal::other_model(name, it.name())) }
+        if it.name() == name {
+            return Ok((it, None));
+        }
+        let asked = name.strip_prefix(it.name()).and_then(|rest| rest.strip_prefix(':'));
+        match asked.filter(|asked| it.adapters().any(|(adapter, _)| adapter == *asked)) {
+            Some(adapter) => Ok((it, Some(adapter))),
+            None => Err(Refusal::other_model(name, &names(it).join("`, `"))),
+        }
     }
 
     /// The encoder, where it is called so.
@@ -56,11 +63,20 @@ impl Models {
     }
 
     fn all(&self) -> Vec<Json> {
-        let language = self.language.as_ref().map(|it| (it.name(), it.digest()));
-        let encoder = self.encoder.as_ref().map(|it| (it.name(), it.digest()));
-        let shown = |(name, digest): (&str, &str)| json!({ "id": name, "object": "model", "created": 0, "owned_by": "storehand", "digest": digest });
-        language.into_iter().chain(encoder).map(shown).collect()
+        let language = self.language.iter().flat_map(|it| {
+            let digests = std::iter::once(it.digest()).chain(it.adapters().map(|(_, digest)| digest));
+            names(it).into_iter().zip(digests)
+        });
+        let encoder = self.encoder.iter().map(|it| (it.name().to_owned(), it.digest()));
+        let shown = |(name, digest): (String, &str)| json!({ "id": name, "object": "model", "created": 0, "owned_by": "storehand", "digest": digest });
+        language.chain(encoder).map(shown).collect()
     }
+}
+
+/// What a model is called, alone and with each of its adapters.
+fn names(model: &Model) -> Vec<String> {
+    let with = model.adapters().map(|(adapter, _)| format!("{}:{adapter}", model.name()));
+    std::iter::once(model.name().to_owned()).chain(with).collect()
 }
 
 /// The routes, to be put behind the token.
