@@ -56,7 +56,7 @@ mod tokens;
 mod writing;
 
 pub use error::ModelError;
-pub use model::Model;
+pub use model::{CONTENT_FREE, MOST_CANDIDATES, Model, Ranked, Ranking, ToRank, without_content};
 pub use request::{
     ChatMessage, Choice, Class, Finish, Format, Generated, Prompt, Request, Role, Sampling, TokenBytes, TokenChance,
 };

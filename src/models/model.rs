@@ -1,6 +1,8 @@
 //! The model's handle: what may be asked is checked here, on the asker's side; the rest is the
 //! [scheduler](super::scheduler)'s.
 
+mod rank;
+
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
@@ -24,6 +26,8 @@ use super::settings::Settings;
 use super::stats::{Counters, Stats};
 use super::template::ChatTemplate;
 use super::tokens::Tokens;
+
+pub use rank::{CONTENT_FREE, MOST_CANDIDATES, Ranked, Ranking, ToRank, without_content};
 
 /// A loaded model: a cheap handle, to be cloned and shared.
 #[derive(Clone)]
@@ -192,6 +196,7 @@ impl Model {
             adapter,
             sampling,
             form,
+            told: Vec::new(),
             most,
             class: request.class,
             shop: request.shop,

@@ -10,11 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::scheduler_tests::{ask, runtime};
 use super::tests::real;
-use super::{ChatMessage, Finish, Format, Generated, Model, ModelError, Prompt, Request, Sampling, Settings};
+use super::{
+    ChatMessage, Class, Finish, Format, Generated, Model, ModelError, Prompt, Request, Sampling, Settings, ToRank,
+};
 
 /// What Python wrote after some prompts.
 #[derive(Deserialize)]
 pub(super) struct Goldens {
+    candidates: Vec<String>,
     prompts: Vec<Golden>,
 }
 
@@ -23,6 +26,8 @@ struct Golden {
     prompt: String,
     greedy: Vec<u32>,
     searches: Vec<Search>,
+    /// By candidate, the log-probabilities of its tokens.
+    scores: Vec<Vec<f32>>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +100,42 @@ pub(super) fn check(model: &Model, goldens: &Goldens, change: impl Fn(Request) -
     });
 }
 
+/// Texts that are told, in place of written, are as likely as Python finds them.
+fn check_scores(model: &Model, goldens: &Goldens, adapter: Option<&str>) {
+    runtime().block_on(async {
+        for golden in &goldens.prompts {
+            let ranking =
+                model.rank(to_rank(golden, goldens, adapter), &CancellationToken::new()).await.expect("ranked");
+            assert_eq!(ranking.candidates.len(), goldens.candidates.len());
+            for ranked in &ranking.candidates {
+                let expected = &golden.scores[ranked.index];
+                assert_eq!(ranked.token_logprobs.len(), expected.len());
+                for (found, expected) in ranked.token_logprobs.iter().zip(expected) {
+                    assert!(
+                        (found - expected).abs() < 1e-3,
+                        "{}: {:?}: {found} is {expected}",
+                        model.name(),
+                        golden.prompt
+                    );
+                }
+            }
+            assert!(ranking.candidates.is_sorted_by(|a, b| a.logprob() >= b.logprob()));
+        }
+    });
+}
+
+fn to_rank(golden: &Golden, goldens: &Goldens, adapter: Option<&str>) -> ToRank {
+    ToRank {
+        prompt: Prompt::Text(golden.prompt.clone()),
+        candidates: goldens.candidates.clone(),
+        content_free: None,
+        class: Class::Person,
+        shop: String::new(),
+        within: None,
+        adapter: adapter.map(str::to_owned),
+    }
+}
+
 fn counts(answer: &Generated) -> (String, usize) {
     (answer.text.clone(), answer.completion_tokens)
 }
@@ -104,6 +145,7 @@ fn as_python_writes(test: &str, name: &str) {
     let model = Model::load(&settings).expect("loaded");
     let goldens = goldens(name, "goldens.json");
     check(&model, &goldens, |request| request);
+    check_scores(&model, &goldens, None);
 }
 
 #[test]
@@ -235,6 +277,7 @@ fn an_adapter_is_chosen_by_request_and_leaves_nothing_behind() {
     {
         let goldens = goldens("lora", file);
         check(&model, &goldens, with(name));
+        check_scores(&model, &goldens, name);
     }
     // All at once, in rows beside each other; log-probabilities and all are the same numbers as alone.
     let requests: Vec<Request> = all().collect();
@@ -271,4 +314,48 @@ fn a_foreign_adapter_is_refused_when_the_model_is_loaded() {
     std::fs::rename(&file, place.path().join("adapters/a b.onnx_adapter")).expect("renamed");
     let refused = Model::load(&settings).expect_err("a name of its own").to_string();
     assert!(refused.contains("rename it"), "{refused}");
+}
+
+/// A ranking beside others changes nothing for them, and its calibrated probabilities are what the two passes say.
+#[test]
+fn texts_are_ranked_beside_others_by_calibrated_probability() {
+    let Some(settings) = settings("texts_are_ranked_beside_others_by_calibrated_probability", "lora") else { return };
+    let model = Model::load(&settings).expect("loaded");
+    let goldens = goldens("lora", "goldens.json");
+    runtime().block_on(async {
+        let never = CancellationToken::new();
+        let alone = ask(&model, &greedy("Where is my order?")).await;
+        let many: Vec<String> = (0..40).map(|at| format!("text {at}")).collect();
+        let content_free = Some(Prompt::Text("N/A".into()));
+        let ranking = ToRank { candidates: many, content_free, ..to_rank(&goldens.prompts[2], &goldens, None) };
+        let (ranked, beside) = tokio::join!(model.rank(ranking.clone(), &never), ask_after(&model));
+        assert_eq!(Generated { cached_tokens: 0, ..beside }, Generated { cached_tokens: 0, ..alone });
+        let ranked = ranked.expect("ranked");
+        // The prompt is read once, but for what is no whole block of it.
+        assert!(ranked.cached_tokens >= 19 * 64, "{}", ranked.cached_tokens);
+        let total: f64 = ranked.candidates.iter().map(|it| it.probability).sum();
+        assert!((total - 1.0).abs() < 1e-9 && ranked.candidates.is_sorted_by(|a, b| a.probability >= b.probability));
+        let free = ToRank { prompt: Prompt::Text("N/A".into()), content_free: None, ..ranking.clone() };
+        let free = model.rank(free, &never).await.expect("ranked");
+        let (first, second) = (&ranked.candidates[0], &ranked.candidates[1]);
+        let weight = |index: usize| {
+            let it = ranked.candidates.iter().find(|it| it.index == index).expect("it");
+            it.logprob() - free.candidates.iter().find(|it| it.index == index).expect("it").logprob()
+        };
+        let ratio = (weight(first.index) - weight(second.index)).exp();
+        assert!((first.probability / second.probability - ratio).abs() < 1e-6 * ratio);
+        let few = ToRank { candidates: vec!["one".into()], ..ranking.clone() };
+        assert!(matches!(model.rank(few, &never).await, Err(ModelError::Request(_))));
+        let empty = ToRank { candidates: vec!["one".into(), String::new()], ..ranking.clone() };
+        assert!(matches!(model.rank(empty, &never).await, Err(ModelError::Request(_))));
+        let long = ToRank { candidates: vec!["one".into(), "x".repeat(100)], ..ranking };
+        assert!(matches!(model.rank(long, &never).await, Err(ModelError::PromptTooLong { .. })));
+        assert_eq!((model.stats().rows, model.stats().requests), (0, 0));
+    });
+}
+
+/// Asks once the ranking is under way.
+async fn ask_after(model: &Model) -> Generated {
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    ask(model, &greedy("Where is my order?")).await
 }

@@ -35,6 +35,8 @@ pub(crate) struct Job {
     pub(crate) adapter: Option<AdapterId>,
     pub(crate) sampling: Sampling,
     pub(crate) form: Option<Form>,
+    /// What the answers must be, where only their likelihoods are wanted: a row for each.
+    pub(crate) told: Vec<Vec<u32>>,
     /// Tokens to write at most, by answer.
     pub(crate) most: usize,
     pub(crate) class: Class,
@@ -64,7 +66,7 @@ enum Gone {
 impl Job {
     /// Rows that it needs.
     fn rows(&self) -> usize {
-        self.sampling.rows()
+        if self.told.is_empty() { self.sampling.rows() } else { self.told.len() }
     }
 
     fn gone(&self) -> Option<Gone> {
@@ -282,7 +284,7 @@ impl Scheduler {
         let voice = Voice { tokens: &self.tokens, end: &self.end };
         let Some(task) = self.tasks.get_mut(at) else { return Ok(()) };
         let (form, job) = (task.job.form.take(), &task.job);
-        let what = (&job.sampling, job.prompt.as_slice(), job.most);
+        let what = (&job.sampling, job.prompt.as_slice(), job.most, job.told.as_slice());
         let watch = &mut |text| job.show(text);
         task.writing = Some(Writing::begin(what, form, &task.rows, &mut self.rows, logits, &voice, watch)?);
         Counters::add(&self.counters.written_tokens, task.rows.len());

@@ -1,5 +1,5 @@
 //! The models as clients of OpenAI's API expect them: `/v1/models`, `/v1/chat/completions`, `/v1/completions`,
-//! `/v1/embeddings`. A model with an adapter is `MODEL:ADAPTER`. The forms are those of its API reference (platform.openai.com/docs/api-reference); beside its own
+//! `/v1/embeddings`; beside them `/v1/score`, which ranks texts. A model with an adapter is `MODEL:ADAPTER`. The forms are those of its API reference (platform.openai.com/docs/api-reference); beside its own
 //! options `top_k`, `min_p`, `repetition_penalty` and `beams` are known, as other servers of open models have them.
 //!
 //! What is not known or cannot be done is refused by its name, never left out in silence. A client that hangs up gives
@@ -14,6 +14,7 @@ mod chat;
 mod completions;
 mod embeddings;
 mod refused;
+mod score;
 mod stream;
 
 use std::sync::Arc;
@@ -87,6 +88,7 @@ pub(super) fn routes() -> Router<Arc<Http>> {
         .route("/v1/chat/completions", post(chat::complete))
         .route("/v1/completions", post(completions::complete))
         .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/score", post(score::score))
 }
 
 async fn models(State(http): State<Arc<Http>>) -> JsonBody<Json> {
