@@ -90,7 +90,7 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(memory::Get::new()),
         Arc::new(memory::Set::new()),
         Arc::new(message_send::MessageSend::new()),
-        Arc::new(model_classify::ModelClassify::new(deps.encoder, deps.heads)),
+        Arc::new(model_classify::ModelClassify::new(deps.encoder, deps.heads, deps.models.clone())),
         Arc::new(model_extract::ModelExtract::new(deps.models.clone())),
         Arc::new(model_write::ModelWrite::new(deps.models)),
         Arc::new(order_cancel::OrderCancel::new()),

@@ -105,6 +105,7 @@ impl ModelExtract {
             class: Class::Rule,
             shop: attempt.shop.id.to_string(),
             within: Some(self.spec.deadline),
+            adapter: None,
         };
         let written = model.generate(request, &attempt.cancelled, |_| {}).await.map_err(not_answered)?;
         if written.finish == Finish::Cancelled {

@@ -33,6 +33,7 @@ struct Input {
     temperature: Option<f32>,
     seed: Option<u64>,
     model: Option<String>,
+    adapter: Option<String>,
 }
 
 impl ModelWrite {
@@ -77,6 +78,7 @@ impl ModelWrite {
                         Shape::whole(1, 2048, "Tokens to write at most; a word is one or two. Default: 256."),
                     ),
                     ("temperature", temperature),
+                    ("adapter", Shape::text(64, "The model's adapter to write with. Default: none.")),
                     (
                         "seed",
                         Shape::whole(
@@ -103,6 +105,7 @@ impl ModelWrite {
                     ("model", asked_model::recorded()),
                     ("seed", Shape::whole(0, i64::MAX, "The seed it drew with.")),
                     ("prompt_digest", asked_model::prompt_digest()),
+                    ("adapter", Shape::text(200, "The adapter it wrote with: `NAME@DIGEST`, of its file.")),
                     ("prompt_tokens", Shape::whole(0, i64::MAX, "Tokens read.")),
                     ("completion_tokens", Shape::whole(0, i64::MAX, "Tokens written.")),
                 ],
@@ -152,6 +155,7 @@ impl ModelWrite {
             class: Class::Rule,
             shop: attempt.shop.id.to_string(),
             within: Some(self.spec.deadline.saturating_sub(began.elapsed())),
+            adapter: input.adapter.clone(),
         };
         let mut facts = GivenFacts::new(&attempt.facts);
         if input.policy.contains(&Policy::GivenFactsOnly)
@@ -160,11 +164,16 @@ impl ModelWrite {
             facts = facts.with_catalogue(titles);
         }
         let held = HeldTo { rules: input.policy, facts, language };
+        let adapter = model.adapters().into_iter().find(|(name, _)| input.adapter.as_deref() == Some(*name));
         let record = |of: &Written| {
-            json!({
+            let mut record = json!({
                 "model": model.full_name(), "seed": seed, "prompt_digest": of.prompt_digest,
                 "prompt_tokens": of.prompt_tokens, "completion_tokens": of.completion_tokens,
-            })
+            });
+            if let Some((name, digest)) = adapter {
+                record["adapter"] = json!(format!("{name}@{digest}"));
+            }
+            record
         };
         let first = written(model, request(&messages), attempt, &held).await.map_err(NotWritten::verdict)?;
         let bad = match &first.judged {

@@ -16,6 +16,8 @@ pub(crate) struct Answer {
     pub(crate) token: u32,
     sampler: Sampler,
     form: Option<Form>,
+    /// What it must be, where only its likelihood is wanted.
+    told: Option<Vec<u32>>,
     /// How many of the likeliest tokens are told beside each that was chosen.
     logprobs: Option<usize>,
     chosen: Vec<Chosen>,
@@ -66,6 +68,7 @@ impl Answer {
             token: 0,
             sampler: Sampler::new(sampling, number, vocabulary, prompt),
             form: None,
+            told: None,
             logprobs: sampling.logprobs,
             chosen: Vec::new(),
             detokenizer: Detokenizer::default(),
@@ -83,6 +86,11 @@ impl Answer {
         Self { form, ..self }
     }
 
+    /// The same, with nothing to choose: it is `told`, and how likely that is.
+    pub(crate) fn told(self, told: Vec<u32>) -> Self {
+        Self { most: told.len(), logprobs: Some(0), told: Some(told), ..self }
+    }
+
     /// Chooses the next token by its logits, which are used up; the text that may now be shown.
     pub(crate) fn choose(&mut self, logits: &mut [f32], voice: &Voice<'_>) -> Result<String, ModelError> {
         // What is told is what the model thinks, before anybody forbids or penalises.
@@ -90,9 +98,10 @@ impl Answer {
         if let Some(form) = &mut self.form {
             form.mask(logits)?;
         }
-        self.token = self.sampler.next(logits);
+        let given = self.told.as_ref().and_then(|told| told.get(self.written)).copied();
+        self.token = given.unwrap_or_else(|| self.sampler.next(logits));
         self.written += 1;
-        let ends = voice.end.contains(&self.token);
+        let ends = given.is_none() && voice.end.contains(&self.token);
         if let Some((chances, most)) = told.filter(|_| !ends) {
             self.chosen
                 .push(Chosen { token: (self.token, chances.of(self.token)), likeliest: chances.likeliest(most) });

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::adapter::{self, AdapterFile};
 use super::error::ModelError;
 use super::template::ChatTemplate;
 use super::tokens::Tokens;
@@ -21,6 +22,14 @@ const FILES: &[&str] = &[
     "model.onnx",
     "model.onnx.data",
     "model.onnx_data",
+    "encoder_model.onnx",
+    "encoder_model.onnx_data",
+    "decoder_model_merged.onnx",
+    "decoder_model_merged.onnx_data",
+    "decoder_model.onnx",
+    "decoder_model.onnx_data",
+    "decoder_with_past_model.onnx",
+    "decoder_with_past_model.onnx_data",
 ];
 
 /// Configurations are small; what is larger is something else.
@@ -30,35 +39,66 @@ const LARGEST_JSON_BYTES: u64 = 16 << 20;
 pub(crate) struct Folder {
     pub(crate) name: String,
     pub(crate) digest: String,
+    /// The decoder, or the one that has read nothing but what the encoder says.
     pub(crate) graph: PathBuf,
+    pub(crate) encoder: Option<Encoder>,
     pub(crate) shape: Shape,
     pub(crate) tokens: Tokens,
-    pub(crate) template: ChatTemplate,
+    /// How a conversation is written. Models that only go on with texts have none.
+    pub(crate) template: Option<ChatTemplate>,
     /// Tokens that end an answer.
     pub(crate) end: Vec<u32>,
+    pub(crate) adapters: Vec<AdapterFile>,
 }
 
-/// The numbers of the model's build that we need, as `config.json` has them.
-#[derive(Clone, Debug, Deserialize)]
+/// What a model with an encoder has beside its decoder.
+pub(crate) struct Encoder {
+    pub(crate) graph: PathBuf,
+    /// The decoder that goes on with a cache, where it is not merged with the one that begins.
+    pub(crate) next: Option<PathBuf>,
+    /// The token that an answer begins with, unseen.
+    pub(crate) start: u32,
+}
+
+/// The numbers of the model's build that we need, as `config.json` has them: architectures have names of their own for
+/// them. What the graph declares comes first.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct Shape {
-    pub(crate) max_position_embeddings: usize,
-    pub(crate) num_attention_heads: usize,
-    pub(crate) num_key_value_heads: Option<usize>,
-    pub(crate) hidden_size: usize,
-    pub(crate) head_dim: Option<usize>,
-    #[serde(default)]
+    max_position_embeddings: Option<usize>,
+    n_positions: Option<usize>,
+    num_attention_heads: Option<usize>,
+    n_head: Option<usize>,
+    num_heads: Option<usize>,
+    num_key_value_heads: Option<usize>,
+    hidden_size: Option<usize>,
+    n_embd: Option<usize>,
+    d_model: Option<usize>,
+    head_dim: Option<usize>,
+    d_kv: Option<usize>,
     eos_token_id: Option<OneOrMore>,
+    decoder_start_token_id: Option<u32>,
 }
 
 impl Shape {
+    /// Tokens that it reads at most, where it says so: distances in place of positions have no end.
+    pub(crate) fn positions(&self) -> Option<usize> {
+        self.max_position_embeddings.or(self.n_positions)
+    }
+
+    fn heads(&self) -> Option<usize> {
+        self.num_attention_heads.or(self.n_head).or(self.num_heads)
+    }
+
     /// Heads of the cache.
-    pub(crate) fn cache_heads(&self) -> usize {
-        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    pub(crate) fn cache_heads(&self) -> Option<usize> {
+        self.num_key_value_heads.or_else(|| self.heads())
     }
 
     /// Numbers in one head of the cache for one token.
-    pub(crate) fn head_width(&self) -> usize {
-        self.head_dim.unwrap_or_else(|| self.hidden_size.checked_div(self.num_attention_heads).unwrap_or(0))
+    pub(crate) fn head_width(&self) -> Option<usize> {
+        let hidden = self.hidden_size.or(self.n_embd).or(self.d_model);
+        self.head_dim.or(self.d_kv).or_else(|| hidden?.checked_div(self.heads()?))
     }
 }
 
@@ -73,6 +113,8 @@ enum OneOrMore {
 struct Generation {
     #[serde(default)]
     eos_token_id: Option<OneOrMore>,
+    #[serde(default)]
+    decoder_start_token_id: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -117,20 +159,20 @@ impl TokenText {
 impl Folder {
     /// Reads a folder and digests its files.
     pub(crate) fn read(folder: &Path) -> Result<Self, ModelError> {
-        let graph = folder.join("model.onnx");
-        if !graph.is_file() {
-            return Err(ModelError::Missing {
-                what: "the language model",
-                path: graph,
-                hint: "run `storehand model fetch`, or set STOREHAND_MODEL_FOLDER to a folder in the Hugging Face \
-                       ONNX layout"
-                    .into(),
-            });
-        }
+        let (graph, encoder) = graphs(folder)?;
         let shape: Shape = json(&folder.join("config.json"))?;
         let generation: Generation = match folder.join("generation_config.json") {
             path if path.is_file() => json(&path)?,
             _ => Generation::default(),
+        };
+        let start = generation.decoder_start_token_id.or(shape.decoder_start_token_id);
+        let encoder = match encoder {
+            Some((graph, next)) => {
+                let without =
+                    || ModelError::not_understood(&folder.join("config.json"), "it has no `decoder_start_token_id`");
+                Some(Encoder { graph, next, start: start.ok_or_else(without)? })
+            }
+            None => None,
         };
         let config: TokenizerConfig = json(&folder.join("tokenizer_config.json"))?;
         let tokens = Tokens::read(&folder.join("tokenizer.json"))?;
@@ -144,23 +186,65 @@ impl Folder {
         end.sort_unstable();
         end.dedup();
         let source = match (folder.join("chat_template.jinja"), config.chat_template) {
-            (path, _) if path.is_file() => std::fs::read_to_string(&path).map_err(ModelError::io("reading", &path))?,
-            (_, Some(ChatTemplates::One(source))) => source,
-            (_, Some(ChatTemplates::Named(all))) => {
-                all.into_iter().find(|named| named.name == "default").map(|named| named.template).ok_or_else(|| {
-                    ModelError::not_understood(folder, "none of its chat templates is called `default`")
-                })?
+            (path, _) if path.is_file() => {
+                Some(std::fs::read_to_string(&path).map_err(ModelError::io("reading", &path))?)
             }
-            (_, None) => return Err(ModelError::not_understood(folder, "it has no chat template")),
+            (_, Some(ChatTemplates::One(source))) => Some(source),
+            (_, Some(ChatTemplates::Named(all))) => {
+                let default = all.into_iter().find(|named| named.name == "default").map(|named| named.template);
+                let none = "none of its chat templates is called `default`";
+                Some(default.ok_or_else(|| ModelError::not_understood(folder, none))?)
+            }
+            (_, None) => None,
         };
-        let template = ChatTemplate::new(source, TokenText::text(config.bos_token), end_text)
+        let begin_text = TokenText::text(config.bos_token);
+        let template = source
+            .map(|source| ChatTemplate::new(source, begin_text, end_text))
+            .transpose()
             .map_err(|why| ModelError::not_understood(folder, why))?;
         let name = folder
             .canonicalize()
             .ok()
             .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
             .unwrap_or_else(|| "model".into());
-        Ok(Self { name, digest: digest(folder, FILES)?, graph, shape, tokens, template, end })
+        let (digest, adapters) = (digest(folder, FILES)?, adapter::find(folder)?);
+        if let (Some(_), Some(adapter)) = (&encoder, adapters.first()) {
+            let why = "adapters change a decoder that is alone; this model has an encoder";
+            return Err(ModelError::not_understood(&adapter.path, why));
+        }
+        Ok(Self { name, digest, graph, encoder, shape, tokens, template, end, adapters })
+    }
+}
+
+/// The graphs of a folder, as Optimum names them: a decoder, and where there is an encoder, it, with the decoder that
+/// goes on where there are two.
+fn graphs(folder: &Path) -> Result<(PathBuf, Option<(PathBuf, Option<PathBuf>)>), ModelError> {
+    let (alone, merged) = (folder.join("model.onnx"), folder.join("decoder_model_merged.onnx"));
+    let encoder = folder.join("encoder_model.onnx");
+    if encoder.is_file() {
+        let (first, next) = (folder.join("decoder_model.onnx"), folder.join("decoder_with_past_model.onnx"));
+        let (graph, next) = if merged.is_file() { (merged, None) } else { (first, Some(next)) };
+        for path in std::iter::once(&graph).chain(&next) {
+            if !path.is_file() {
+                return Err(ModelError::Missing {
+                    what: "the decoder that belongs to `encoder_model.onnx`",
+                    path: path.clone(),
+                    hint: "export the model with its cache (Optimum's task `text2text-generation-with-past`)".into(),
+                });
+            }
+        }
+        return Ok((graph, Some((encoder, next))));
+    }
+    let found = [&alone, &merged].into_iter().find(|path| path.is_file()).cloned();
+    match found {
+        Some(graph) => Ok((graph, None)),
+        None => Err(ModelError::Missing {
+            what: "the language model",
+            path: alone,
+            hint: "run `storehand model fetch`, or set STOREHAND_MODEL_FOLDER to a folder in the Hugging Face ONNX \
+                   layout"
+                .into(),
+        }),
     }
 }
 

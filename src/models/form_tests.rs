@@ -161,7 +161,7 @@ fn plain_search(rows: &mut Rows, prompt: &[u32], end: u32, beams: usize, steps: 
     for step in 1..=steps {
         let mut ways = Vec::new();
         for (score, tokens) in &live {
-            let row = rows.open().expect("opened").expect("free");
+            let row = rows.open(None).expect("opened").expect("free");
             let mut logits = Vec::new();
             for block in prompt.chunks(BLOCK) {
                 logits = rows.read(row, block).expect("read");

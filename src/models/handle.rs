@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::error::ModelError;
-use super::model::InProcess;
+use super::model::{InProcess, Ranking, ToRank};
 use super::request::{Generated, Request};
 use super::settings::Settings;
 use super::stats::Stats;
@@ -65,6 +65,15 @@ impl Model {
         matches!(self.0, Place::There(_))
     }
 
+    /// The adapters that a request may name, with what names exactly these weights: SHA-256 of its file in hex, 32
+    /// digits kept. An upstream shows none.
+    pub fn adapters(&self) -> Vec<(&str, &str)> {
+        match &self.0 {
+            Place::Here(model) => model.adapters().collect(),
+            Place::There(_) => Vec::new(),
+        }
+    }
+
     /// Whether it can be told of tools: its chat template writes them. An upstream is not.
     pub fn knows_tools(&self) -> bool {
         match &self.0 {
@@ -112,6 +121,18 @@ impl Model {
         }
     }
 
+    /// Ranks texts by how likely they are to follow a prompt.
+    ///
+    /// # Errors
+    /// [`ModelError::Request`], [`ModelError::PromptTooLong`] and [`ModelError::QueueFull`] at once;
+    /// [`ModelError::TooLate`], [`ModelError::Failed`], [`ModelError::Stopped`]; [`ModelError::Request`] of an upstream.
+    pub async fn rank(&self, asked: ToRank, cancelled: &CancellationToken) -> Result<Ranking, ModelError> {
+        match &self.0 {
+            Place::Here(model) => model.rank(asked, cancelled).await,
+            Place::There(_) => Err(ModelError::Request("an upstream tells no probabilities of given texts".into())),
+        }
+    }
+
     /// Answers a request. `on_text` gets the first answer as it is written, piece by piece, whole characters only,
     /// nothing of a stop text; the pieces together are [`Generated::text`].
     ///
@@ -130,6 +151,9 @@ impl Model {
     ) -> Result<Generated, ModelError> {
         match &self.0 {
             Place::Here(model) => model.generate(request, cancelled, on_text).await,
+            Place::There(_) if request.adapter.is_some() => {
+                Err(ModelError::Request("an upstream has no adapters here: leave `adapter` out".into()))
+            }
             Place::There(upstream) => upstream.generate(request, cancelled, on_text).await,
         }
     }

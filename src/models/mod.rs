@@ -16,6 +16,7 @@
 //! This room alone knows `ort`, `tokenizers`, `llguidance` and `minijinja`, and reads a shop's file of examples itself. It
 //! must not know of rules, runs, calls or shops.
 
+mod adapter;
 mod admission;
 mod answer;
 mod beam;
@@ -37,6 +38,8 @@ mod onnx;
 pub mod policy;
 mod prefix;
 mod queue;
+#[cfg(test)]
+mod random_tests;
 mod request;
 mod rows;
 mod runtime;
@@ -44,6 +47,7 @@ mod sampler;
 mod scheduler;
 #[cfg(test)]
 mod scheduler_tests;
+mod seq2seq;
 mod settings;
 mod shared;
 mod stats;
@@ -59,6 +63,7 @@ mod writing;
 pub use error::{Again, ModelError};
 pub use handle::Model;
 pub use known::{Known, Models, NoModel};
+pub use model::{CONTENT_FREE, MOST_CANDIDATES, Ranked, Ranking, ToRank, without_content};
 pub use request::{
     ChatMessage, Choice, Class, Finish, Format, Generated, Prompt, Request, Role, Sampling, TokenBytes, TokenChance,
 };

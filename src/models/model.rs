@@ -1,6 +1,8 @@
 //! A model in this process: what may be asked is checked here, on the asker's side; the rest is the
 //! [scheduler](super::scheduler)'s.
 
+mod rank;
+
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
@@ -8,20 +10,24 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
 
+use super::adapter::AdapterId;
 use super::admission::{Gate, Load};
 use super::answer::Chosen;
 use super::decoder::Decoder;
 use super::error::ModelError;
 use super::folder::Folder;
 use super::form::Form;
-use super::prefix::{self, Prefixes};
+use super::prefix::{self, BlockName, Prefixes};
 use super::request::{Choice, Format, Generated, Prompt, Request, Sampling, TokenBytes, TokenChance};
 use super::rows::Rows;
 use super::scheduler::{Job, Progress, Scheduler};
+use super::seq2seq::EncoderDecoder;
 use super::settings::Settings;
 use super::stats::{Counters, Stats};
 use super::template::ChatTemplate;
 use super::tokens::Tokens;
+
+pub use rank::{CONTENT_FREE, MOST_CANDIDATES, Ranked, Ranking, ToRank, without_content};
 
 /// A loaded model: a cheap handle, to be cloned and shared.
 #[derive(Clone)]
@@ -33,7 +39,11 @@ struct Inner {
     context: usize,
     max_new_tokens: usize,
     tokens: Arc<Tokens>,
-    template: ChatTemplate,
+    template: Option<ChatTemplate>,
+    /// Whether an encoder reads the prompt: then prompt and answer have a context each.
+    encodes: bool,
+    /// Adapters that may be chosen, with the digests of their files.
+    adapters: Vec<(String, String)>,
     /// Tokens that end an answer.
     end: Vec<u32>,
     gate: Arc<Gate>,
@@ -56,14 +66,23 @@ impl InProcess {
     /// At once, where the library or a file of the model is missing, too old, or not understood.
     pub(crate) fn load(settings: &Settings) -> Result<Self, ModelError> {
         let folder = Folder::read(&settings.folder)?;
-        let decoder = Decoder::load(settings.library()?, &folder.graph, &folder.shape, settings.threads())?;
         let (inbox, jobs) = mpsc::channel();
-        let (count, tokens) = (settings.rows.clamp(1, 64), Arc::new(folder.tokens));
-        let context = settings.context_tokens.clamp(1, folder.shape.max_position_embeddings.max(1));
+        let count = settings.rows.clamp(1, 64);
+        let context = settings.context_tokens.clamp(1, context_of(&folder)?);
         // One more is kept for people.
-        let rows = Rows::new(decoder, if count > 1 { count + 1 } else { 1 }, context)?;
+        let places = if count > 1 { count + 1 } else { 1 };
+        let (library, threads) = (settings.library()?, settings.threads());
+        let rows = match &folder.encoder {
+            Some(encoder) => Rows::encoded(EncoderDecoder::load(library, &folder, encoder, threads)?, places),
+            None => {
+                let mut decoder = Decoder::load(library, &folder.graph, &folder.shape, threads)?;
+                decoder.take_adapters(&folder.adapters)?;
+                Rows::new(decoder, places, context)?
+            }
+        };
         let most =
             Load { requests: settings.queue.clamp(1, 10_000) + count, tokens: settings.queue_tokens.max(context) };
+        let (encodes, tokens) = (folder.encoder.is_some(), Arc::new(folder.tokens));
         let (gate, counters) = (Gate::new(most), Arc::new(Counters::default()));
         let scheduler = Scheduler::new(
             rows,
@@ -84,6 +103,8 @@ impl InProcess {
             max_new_tokens: settings.max_new_tokens.max(1),
             tokens,
             template: folder.template,
+            encodes,
+            adapters: folder.adapters.into_iter().map(|file| (file.name, file.digest)).collect(),
             end: folder.end,
             gate,
             counters,
@@ -104,7 +125,13 @@ impl InProcess {
 
     /// Whether it can be told of tools.
     pub(crate) fn knows_tools(&self) -> bool {
-        self.0.template.knows_tools()
+        self.0.template.as_ref().is_some_and(ChatTemplate::knows_tools)
+    }
+
+    /// The adapters that a request may name, with what names exactly these weights: SHA-256 of its file in hex, 32
+    /// digits kept.
+    pub(crate) fn adapters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.adapters.iter().map(|(name, digest)| (name.as_str(), digest.as_str()))
     }
 
     /// Tokens that prompt and answer may have together.
@@ -117,7 +144,8 @@ impl InProcess {
     /// # Errors
     /// [`ModelError::PromptTooLong`] where it cannot fit, whatever its tokens; [`ModelError::Failed`].
     pub(crate) fn count_tokens(&self, text: &str) -> Result<usize, ModelError> {
-        self.encode(text).map(|tokens| tokens.len())
+        self.fits(text)?;
+        self.0.tokens.encode(text).map(|tokens| tokens.len())
     }
 
     /// What it has done, and how it stands.
@@ -149,20 +177,10 @@ impl InProcess {
             let most = inner.rows;
             return Err(ModelError::Request(format!("at most {most} answers are written at a time (`model.rows`)")));
         }
-        let prompt = match &request.prompt {
-            Prompt::Chat(messages) => inner.template.render(messages, &inner.tokens)?,
-            Prompt::WithTools { messages, tools, must } => {
-                inner.template.render_with_tools(messages, tools, *must, &inner.tokens)?
-            }
-            Prompt::Text(text) => inner.tokens.plain(text),
-        };
-        let prompt_digest = hex::encode(&Sha256::digest(&prompt)[..16]);
-        let prompt = self.encode(&prompt)?;
-        if prompt.is_empty() {
-            return Err(ModelError::Request("there is no message".into()));
-        }
-        let room = inner.context.saturating_sub(prompt.len());
-        if room == 0 {
+        let adapter = self.adapter(request.adapter.as_deref())?;
+        let (prompt, prompt_digest) = self.read(&request.prompt)?;
+        let room = inner.context.saturating_sub(if inner.encodes { 0 } else { prompt.len() });
+        if room == 0 || prompt.len() > inner.context {
             return Err(ModelError::PromptTooLong { tokens: prompt.len(), context: inner.context });
         }
         let prompt_tokens = prompt.len();
@@ -178,10 +196,12 @@ impl InProcess {
         let _place = inner.gate.enter(request.class, &request.shop, prompt_tokens + most * sampling.rows())?;
         let (watcher, mut progress) = unbounded_channel();
         let job = Job {
-            names: prefix::names(&inner.digest, None, &prompt),
+            names: self.blocks(request.adapter.as_deref(), &prompt),
             prompt,
+            adapter,
             sampling,
             form,
+            told: Vec::new(),
             most,
             class: request.class,
             shop: request.shop,
@@ -240,11 +260,72 @@ impl InProcess {
         Choice { logprobs: chosen.iter().map(chance).collect(), ..choice }
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, ModelError> {
-        let (tokens, context) = (self.0.tokens.at_least(text), self.0.context);
-        if tokens >= context {
-            return Err(ModelError::PromptTooLong { tokens, context });
+    /// The adapter that is called so.
+    fn adapter(&self, name: Option<&str>) -> Result<Option<AdapterId>, ModelError> {
+        let Some(name) = name else { return Ok(None) };
+        let all = &self.0.adapters;
+        let found = all.iter().position(|(it, _)| it == name).map(AdapterId);
+        found.map(Some).ok_or_else(|| {
+            let names: Vec<String> = all.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let known = match names.as_slice() {
+                [] => "it has none: they are files `adapters/NAME.onnx_adapter` in its folder".to_owned(),
+                names => format!("there is {}", names.join(", ")),
+            };
+            let asked: String = name.chars().take(80).collect();
+            ModelError::Request(format!("the model {} has no adapter `{asked}`; {known}", self.0.name))
+        })
+    }
+
+    /// The names of a prompt's blocks, by which what was read of them is found again.
+    fn blocks(&self, adapter: Option<&str>, prompt: &[u32]) -> Vec<BlockName> {
+        if self.0.encodes { Vec::new() } else { prefix::names(&self.0.digest, adapter, prompt) }
+    }
+
+    /// The tokens of a prompt, at least one, and the digest of its text.
+    fn read(&self, prompt: &Prompt) -> Result<(Vec<u32>, String), ModelError> {
+        let inner = &*self.0;
+        let text = match (prompt, &inner.template) {
+            (Prompt::Chat(messages), Some(template)) => template.render(messages, &inner.tokens)?,
+            (Prompt::WithTools { messages, tools, must }, Some(template)) => {
+                template.render_with_tools(messages, tools, *must, &inner.tokens)?
+            }
+            (Prompt::WithTools { .. }, None) => {
+                return Err(ModelError::Request("this model has no chat template that knows of tools".into()));
+            }
+            (Prompt::Text(text), _) => inner.tokens.plain(text),
+            (Prompt::Chat(messages), None) => {
+                let texts: Vec<String> = messages.iter().map(|it| inner.tokens.plain(&it.content)).collect();
+                texts.join("\n\n")
+            }
+        };
+        let digest = hex::encode(&Sha256::digest(&text)[..16]);
+        if text.is_empty() {
+            return Err(ModelError::Request("there is no message".into()));
         }
-        self.0.tokens.encode(text)
+        self.fits(&text)?;
+        // A template writes the tokens that begin a prompt itself, but not those that end an encoder's.
+        let tokens = match (prompt, &inner.template) {
+            (Prompt::Chat(_) | Prompt::WithTools { .. }, Some(_)) if !inner.encodes => inner.tokens.encode(&text)?,
+            _ => inner.tokens.encode_whole(&text)?,
+        };
+        Ok((tokens, digest))
+    }
+
+    /// Whether a text may fit at all, whatever its tokens.
+    fn fits(&self, text: &str) -> Result<(), ModelError> {
+        let (tokens, context) = (self.0.tokens.at_least(text), self.0.context);
+        if tokens >= context { Err(ModelError::PromptTooLong { tokens, context }) } else { Ok(()) }
+    }
+}
+
+/// Tokens that a model reads at most. One with an encoder may tell positions by distances, which have no end.
+fn context_of(folder: &Folder) -> Result<usize, ModelError> {
+    match folder.shape.positions() {
+        Some(positions) => Ok(positions.max(1)),
+        None if folder.encoder.is_some() => Ok(usize::MAX),
+        None => {
+            let why = "its config.json does not say how many tokens it reads (`max_position_embeddings`)";
+            Err(ModelError::not_understood(&folder.graph, why))
+        }
     }
 }

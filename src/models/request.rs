@@ -236,13 +236,16 @@ pub struct Request {
     pub shop: String,
     /// How long it may take, waiting included.
     pub within: Option<Duration>,
+    /// The model's adapter to answer with, by name; the model as it is where none is named.
+    pub adapter: Option<String>,
 }
 
 impl Request {
     /// A person's request, of no shop, with as much time as it takes.
     pub fn new(prompt: impl Into<Prompt>, sampling: Sampling) -> Self {
         let prompt = prompt.into();
-        Self { prompt, sampling, format: None, class: Class::Person, shop: String::new(), within: None }
+        let (class, shop) = (Class::Person, String::new());
+        Self { prompt, sampling, format: None, class, shop, within: None, adapter: None }
     }
 }
 

@@ -3,30 +3,36 @@
 //! A row is opened, read into, written token by token together with others, and closed. Which place it has in the
 //! memory is nobody else's business: rows that are written together are moved next to each other when needed, and a
 //! row that ends is replaced by the last one. A graph that cannot be run over several rows has a cache of its own for
-//! each, and writes them one after another: slower, and the same answers.
+//! each, and writes them one after another: slower, and the same answers. So do those with an encoder, which read a prompt
+//! as a whole.
 //!
 //! *Architecture Invariant*: what a row reads and writes does not depend on the other rows, bit by bit.
 
+use std::collections::BTreeMap;
+
+use super::adapter::AdapterId;
 use super::decoder::{Cache, Decoder};
 use super::error::ModelError;
+use super::seq2seq::{EncoderDecoder, Memory};
 use super::shared::Shared;
 
 /// Names an open row. Not to be used after it was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowId(usize);
 
-/// A decoder with the caches of several rows.
+/// A model with the caches of several rows.
 pub(crate) struct Rows {
     caches: Caches,
-    decoder: Decoder,
     rows: Vec<Option<Row>>,
 }
 
 enum Caches {
     /// In one piece of memory; the row in each place.
-    Together(Shared, Vec<Option<RowId>>),
+    Together(Box<Decoder>, Shared, Vec<Option<RowId>>),
     /// By row.
-    Apart(Vec<Option<Cache>>),
+    Apart(Box<Decoder>, Vec<Option<Cache>>),
+    /// By row, once its prompt was read.
+    Encoded(Box<EncoderDecoder>, Vec<Option<Memory>>),
 }
 
 struct Row {
@@ -34,23 +40,36 @@ struct Row {
     length: usize,
     /// Its place in the shared memory.
     place: usize,
+    adapter: Option<AdapterId>,
 }
 
 impl Rows {
     /// Up to `rows` rows of up to `positions` tokens.
     pub(crate) fn new(mut decoder: Decoder, rows: usize, positions: usize) -> Result<Self, ModelError> {
-        let caches = if Shared::suits(&mut decoder) {
-            Caches::Together(Shared::new(&decoder, rows, positions)?, vec![None; rows])
+        let caches = if Shared::suits(&mut decoder, None) {
+            for adapter in decoder.adapters() {
+                let together = Shared::suits(&mut decoder, Some(adapter));
+                decoder.set_together(adapter, together);
+            }
+            let shared = Shared::new(&decoder, rows, positions)?;
+            Caches::Together(Box::new(decoder), shared, vec![None; rows])
         } else {
             tracing::info!("the model's graph cannot run several rows at once: they are run one after another");
-            Caches::Apart((0..rows).map(|_| None).collect())
+            decoder.find_pace()?;
+            Caches::Apart(Box::new(decoder), (0..rows).map(|_| None).collect())
         };
-        Ok(Self { caches, decoder, rows: (0..rows).map(|_| None).collect() })
+        Ok(Self { caches, rows: (0..rows).map(|_| None).collect() })
     }
 
-    /// Whether several rows are one run.
-    pub(crate) fn together(&self) -> bool {
-        matches!(self.caches, Caches::Together(..))
+    /// Up to `rows` rows of a model with an encoder.
+    pub(crate) fn encoded(model: EncoderDecoder, rows: usize) -> Self {
+        let caches = Caches::Encoded(Box::new(model), (0..rows).map(|_| None).collect());
+        Self { caches, rows: (0..rows).map(|_| None).collect() }
+    }
+
+    /// Whether a prompt must be read in one piece.
+    pub(crate) fn reads_whole(&self) -> bool {
+        matches!(self.caches, Caches::Encoded(..))
     }
 
     /// How many more can be opened.
@@ -58,22 +77,23 @@ impl Rows {
         self.rows.iter().filter(|row| row.is_none()).count()
     }
 
-    /// Opens an empty row, where there is a free one.
-    pub(crate) fn open(&mut self) -> Result<Option<RowId>, ModelError> {
+    /// Opens an empty row to be read and written with an adapter or none, where there is a free one.
+    pub(crate) fn open(&mut self, adapter: Option<AdapterId>) -> Result<Option<RowId>, ModelError> {
         let Some(at) = self.rows.iter().position(Option::is_none) else { return Ok(None) };
         let id = RowId(at);
         let place = match &mut self.caches {
-            Caches::Together(_, places) => {
+            Caches::Together(_, _, places) => {
                 let place = places.iter().position(Option::is_none).unwrap_or(0);
                 places[place] = Some(id);
                 place
             }
-            Caches::Apart(caches) => {
-                caches[at] = Some(self.decoder.empty_cache()?);
+            Caches::Apart(decoder, caches) => {
+                caches[at] = Some(decoder.empty_cache()?.with(adapter));
                 0
             }
+            Caches::Encoded(..) => 0,
         };
-        self.rows[at] = Some(Row { length: 0, place });
+        self.rows[at] = Some(Row { length: 0, place, adapter });
         Ok(Some(id))
     }
 
@@ -81,18 +101,23 @@ impl Rows {
     pub(crate) fn close(&mut self, id: RowId) {
         let Some(row) = self.rows[id.0].take() else { return };
         match &mut self.caches {
-            Caches::Together(shared, places) => {
+            Caches::Together(_, shared, places) => {
                 places[row.place] = None;
                 if places.iter().all(Option::is_none) {
                     shared.forget();
                 }
             }
-            Caches::Apart(caches) => caches[id.0] = None,
+            Caches::Apart(_, caches) => caches[id.0] = None,
+            Caches::Encoded(_, memories) => memories[id.0] = None,
         }
     }
 
     fn at(&self, id: RowId) -> (usize, usize) {
         self.rows[id.0].as_ref().map_or((0, 0), |row| (row.place, row.length))
+    }
+
+    fn adapter(&self, id: RowId) -> Option<AdapterId> {
+        self.rows[id.0].as_ref().and_then(|row| row.adapter)
     }
 
     fn grow(&mut self, id: RowId, tokens: usize) {
@@ -103,14 +128,28 @@ impl Rows {
 
     /// Reads a part of a prompt into a row; the logits after it.
     pub(crate) fn read(&mut self, id: RowId, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
-        let (place, length) = self.at(id);
+        let ((place, length), adapter) = (self.at(id), self.adapter(id));
         let logits = match &mut self.caches {
-            Caches::Together(shared, _) => {
-                shared.read(&mut self.decoder, place, &[(tokens, length)])?.pop().unwrap_or_default()
+            Caches::Together(decoder, shared, _) => {
+                shared.read(decoder, place, &[(tokens, length)], adapter)?.pop().unwrap_or_default()
             }
-            Caches::Apart(caches) => match &mut caches[id.0] {
-                Some(cache) => self.decoder.read(tokens, cache)?,
+            Caches::Apart(decoder, caches) => match &mut caches[id.0] {
+                Some(cache) => decoder.read(tokens, cache)?,
                 None => Vec::new(),
+            },
+            Caches::Encoded(model, memories) => match &mut memories[id.0] {
+                none @ None => {
+                    let (memory, logits) = model.begin(tokens)?;
+                    *none = Some(memory);
+                    logits
+                }
+                Some(memory) => {
+                    let mut logits = Vec::new();
+                    for token in tokens {
+                        logits = model.write(*token, memory)?;
+                    }
+                    logits
+                }
             },
         };
         self.grow(id, tokens.len());
@@ -119,36 +158,63 @@ impl Rows {
 
     /// Writes one token to each of the rows; the logits after it, by row.
     pub(crate) fn write(&mut self, tokens: &[(RowId, u32)]) -> Result<Vec<Vec<f32>>, ModelError> {
-        if !self.together() {
+        if !matches!(self.caches, Caches::Together(..)) {
             return tokens.iter().map(|(id, token)| self.read(*id, &[*token])).collect();
         }
-        self.gather(tokens);
-        let mut by_place: Vec<(usize, usize)> =
-            tokens.iter().enumerate().map(|(at, (id, _))| (self.at(*id).0, at)).collect();
-        by_place.sort_unstable();
-        let feed: Vec<(&[u32], usize)> =
-            by_place.iter().map(|&(_, at)| (std::slice::from_ref(&tokens[at].1), self.at(tokens[at].0).1)).collect();
+        // What is written with different adapters cannot be one run, nor, with most, what is written with the same. Those
+        // of one run have neighbouring places.
+        let mut groups: BTreeMap<Option<AdapterId>, Vec<usize>> = BTreeMap::new();
+        for (at, (id, _)) in tokens.iter().enumerate() {
+            groups.entry(self.adapter(*id)).or_default().push(at);
+        }
         let mut logits = vec![Vec::new(); tokens.len()];
-        if let Caches::Together(shared, _) = &mut self.caches {
-            for ((_, at), row) in by_place.iter().zip(shared.read(&mut self.decoder, 0, &feed)?) {
-                logits[*at] = row;
+        let mut first = 0;
+        for (adapter, mut group) in groups {
+            if self.runs_alone(adapter) {
+                for at in group {
+                    let (id, token) = &tokens[at];
+                    let (place, length) = self.at(*id);
+                    if let Caches::Together(decoder, shared, _) = &mut self.caches {
+                        let feed = [(std::slice::from_ref(token), length)];
+                        logits[at] = shared.read(decoder, place, &feed, adapter)?.pop().unwrap_or_default();
+                    }
+                }
+                continue;
             }
+            let ids: Vec<RowId> = group.iter().map(|&at| tokens[at].0).collect();
+            self.gather(&ids, first);
+            group.sort_unstable_by_key(|&at| self.at(tokens[at].0).0);
+            let feed: Vec<(&[u32], usize)> =
+                group.iter().map(|&at| (std::slice::from_ref(&tokens[at].1), self.at(tokens[at].0).1)).collect();
+            if let Caches::Together(decoder, shared, _) = &mut self.caches {
+                for (at, row) in group.iter().zip(shared.read(decoder, first, &feed, adapter)?) {
+                    logits[*at] = row;
+                }
+            }
+            first += group.len();
         }
         tokens.iter().for_each(|(id, _)| self.grow(*id, 1));
         Ok(logits)
     }
 
-    /// Moves rows so that these ones have the first places.
-    fn gather(&mut self, tokens: &[(RowId, u32)]) {
-        let wanted = |id: Option<RowId>| id.is_some_and(|id| tokens.iter().any(|(it, _)| *it == id));
-        for &(id, _) in tokens {
+    /// Whether rows with this adapter must be runs of their own.
+    fn runs_alone(&self, adapter: Option<AdapterId>) -> bool {
+        let Caches::Together(decoder, ..) = &self.caches else { return true };
+        adapter.is_some_and(|id| !decoder.adapter(id).together)
+    }
+
+    /// Moves rows so that these have the places from `first` on. The places before stay as they are.
+    fn gather(&mut self, ids: &[RowId], first: usize) {
+        let wanted = |id: Option<RowId>| id.is_some_and(|id| ids.contains(&id));
+        let places_of = first..first + ids.len();
+        for &id in ids {
             let (from, length) = self.at(id);
-            if from < tokens.len() {
+            if places_of.contains(&from) {
                 continue;
             }
-            let Caches::Together(shared, places) = &mut self.caches else { return };
+            let Caches::Together(_, shared, places) = &mut self.caches else { return };
             // There is one: as many places as rows, and this row is in none of them.
-            let Some(to) = (0..tokens.len()).find(|&place| !wanted(places[place])) else { return };
+            let Some(to) = places_of.clone().find(|&place| !wanted(places[place])) else { return };
             let other = places[to];
             let other_length = other.map_or(0, |other| self.rows[other.0].as_ref().map_or(0, |row| row.length));
             let kept = other.map(|_| shared.take(to, 0, other_length));
@@ -169,11 +235,9 @@ impl Rows {
     pub(crate) fn copy(&mut self, from: RowId, to: RowId, same: usize) -> Result<(), ModelError> {
         let ((source, length), (target, there)) = (self.at(from), self.at(to));
         match &mut self.caches {
-            Caches::Together(shared, _) => shared.copy(source, target, same.min(there), length),
-            Caches::Apart(caches) => {
-                let shape = self.decoder.cache_shape();
-                caches[to.0] = caches[from.0].as_ref().map(|cache| cache.copy(shape)).transpose()?;
-            }
+            Caches::Together(_, shared, _) => shared.copy(source, target, same.min(there), length),
+            Caches::Apart(_, caches) => caches[to.0] = caches[from.0].as_ref().map(Cache::copy).transpose()?,
+            Caches::Encoded(_, memories) => memories[to.0] = memories[from.0].as_ref().map(Memory::copy).transpose()?,
         }
         if let Some(row) = &mut self.rows[to.0] {
             row.length = length;
@@ -186,23 +250,28 @@ impl Rows {
         let (place, length) = self.at(id);
         let from = length - tokens.min(length);
         match &self.caches {
-            Caches::Together(shared, _) => Ok(shared.take(place, from, length)),
-            Caches::Apart(caches) => caches[id.0].as_ref().map_or(Ok(Box::default()), |cache| cache.take(from, length)),
+            Caches::Together(_, shared, _) => Ok(shared.take(place, from, length)),
+            Caches::Encoded(..) => Ok(Box::default()),
+            Caches::Apart(_, caches) => {
+                caches[id.0].as_ref().map_or(Ok(Box::default()), |cache| cache.take(from, length))
+            }
         }
     }
 
     /// Appends what [`take_last`](Self::take_last) gave of other rows, pieces of `tokens` tokens each: as if the row
     /// had read them.
     pub(crate) fn put(&mut self, id: RowId, pieces: &[&[f32]], tokens: usize) -> Result<(), ModelError> {
-        let (place, length) = self.at(id);
+        let ((place, length), adapter) = (self.at(id), self.adapter(id));
         match &mut self.caches {
-            Caches::Together(shared, _) => {
+            // What an encoder reads depends on all of the prompt: there are no pieces of it.
+            Caches::Encoded(..) => return Ok(()),
+            Caches::Together(_, shared, _) => {
                 for (at, piece) in pieces.iter().enumerate() {
                     let from = length + at * tokens;
                     shared.put(place, from, from + tokens, piece);
                 }
             }
-            Caches::Apart(caches) => {
+            Caches::Apart(decoder, caches) => {
                 let before = match &caches[id.0] {
                     Some(cache) => (0..length / tokens.max(1))
                         .map(|at| cache.take(at * tokens, (at + 1) * tokens))
@@ -210,8 +279,8 @@ impl Rows {
                     None => Vec::new(),
                 };
                 let all: Vec<&[f32]> = before.iter().map(AsRef::as_ref).chain(pieces.iter().copied()).collect();
-                let (shape, tensors) = (self.decoder.cache_shape(), self.decoder.cache_tensors());
-                caches[id.0] = Some(Cache::of(&all, tokens, shape, tensors)?);
+                let (shape, tensors) = (decoder.cache_shape(), decoder.cache_tensors());
+                caches[id.0] = Some(Cache::of(&all, tokens, shape, tensors)?.with(adapter));
             }
         }
         self.grow(id, pieces.len() * tokens);
@@ -224,6 +293,7 @@ mod tests {
     use super::super::convert::convert;
     use super::super::folder::Folder;
     use super::super::gguf::Quant;
+    use super::super::random_tests::folder;
     use super::super::settings::Settings;
     use super::super::tests::{random_llama, real};
     use super::*;
@@ -239,19 +309,79 @@ mod tests {
         let read = Folder::read(&out).expect("folder");
         let decoder = || Decoder::load(&library, &read.graph, &read.shape, 1).expect("decoder");
         let together = Rows::new(decoder(), 4, 64).expect("rows");
-        assert!(together.together());
+        assert!(matches!(together.caches, Caches::Together(..)));
         let apart = Rows {
-            caches: Caches::Apart(vec![None, None, None, None]),
-            decoder: decoder(),
+            caches: Caches::Apart(Box::new(decoder()), vec![None, None, None, None]),
             rows: together.rows.iter().map(|_| None).collect(),
         };
         let done: Vec<Vec<Vec<f32>>> = [together, apart].map(play).into();
         assert!(done[0].len() > 8 && done[0] == done[1]);
     }
 
+    /// Rows with different adapters beside each other, and rows that come and go: the same numbers as apart where each is a
+    /// run of its own, and but for rounding where those with the same adapter are one.
+    #[test]
+    fn rows_with_adapters_are_as_rows_apart() {
+        let Some(Settings { library: Some(library), .. }) = real("rows_with_adapters_are_as_rows_apart") else {
+            return;
+        };
+        let read = Folder::read(&folder("lora")).expect("folder");
+        let decoder = || {
+            let mut decoder = Decoder::load(&library, &read.graph, &read.shape, 1).expect("decoder");
+            decoder.take_adapters(&read.adapters).expect("adapters");
+            decoder
+        };
+        let (exact, mut fast) =
+            (Rows::new(decoder(), 6, 64).expect("rows"), Rows::new(decoder(), 6, 64).expect("rows"));
+        assert!(matches!(exact.caches, Caches::Together(..)));
+        if let Caches::Together(decoder, ..) = &mut fast.caches {
+            decoder.adapters().for_each(|id| decoder.set_together(id, true));
+        }
+        let apart = Rows {
+            caches: Caches::Apart(Box::new(decoder()), (0..6).map(|_| None).collect()),
+            rows: (0..6).map(|_| None).collect(),
+        };
+        let [exact, fast, apart] = [exact, fast, apart].map(play_with_adapters);
+        assert!(exact.len() > 20 && exact == apart);
+        assert_eq!(fast.len(), apart.len());
+        for (fast, apart) in fast.iter().flatten().zip(apart.iter().flatten()) {
+            assert!((fast - apart).abs() < 1e-3, "{fast} is {apart}");
+        }
+    }
+
+    fn play_with_adapters(mut rows: Rows) -> Vec<Vec<f32>> {
+        let [one, two] = [Some(AdapterId(0)), Some(AdapterId(1))];
+        let (mut said, mut open) = (Vec::new(), Vec::new());
+        for (adapter, text) in [
+            (two, &[7_u32, 8, 9][..]),
+            (None, &[20, 21]),
+            (one, &[7, 8, 9]),
+            (two, &[30]),
+            (None, &[7, 8, 9]),
+            (one, &[40, 41]),
+        ] {
+            let row = rows.open(adapter).expect("opened").expect("a free row");
+            said.push(rows.read(row, text).expect("read"));
+            open.push(row);
+        }
+        // The same text is read in another way by each.
+        assert!(said[0] != said[2] && said[0] != said[4] && said[2] != said[4]);
+        let mut write = |rows: &mut Rows, which: &[usize], token: u32| {
+            let tokens: Vec<(RowId, u32)> = which.iter().map(|&at| (open[at], token + at as u32)).collect();
+            said.extend(rows.write(&tokens).expect("written"));
+        };
+        write(&mut rows, &[0, 1, 2, 3, 4, 5], 50);
+        write(&mut rows, &[5, 3, 1], 60);
+        rows.close(open[1]);
+        write(&mut rows, &[4, 2, 0, 5], 70);
+        rows.copy(open[0], open[3], 0).expect("copied");
+        write(&mut rows, &[3, 0, 4], 80);
+        said
+    }
+
     fn play(mut rows: Rows) -> Vec<Vec<f32>> {
         let mut said = Vec::new();
-        let open = |rows: &mut Rows| rows.open().expect("opened").expect("a free row");
+        let open = |rows: &mut Rows| rows.open(None).expect("opened").expect("a free row");
         let (a, b, c) = (open(&mut rows), open(&mut rows), open(&mut rows));
         for (row, text) in [(a, &[7_u32, 8, 9, 10][..]), (b, &[20, 21]), (c, &[30, 31, 32])] {
             said.push(rows.read(row, text).expect("read"));
@@ -272,7 +402,7 @@ mod tests {
         rows.copy(e, d, 5).expect("copied");
         said.extend(rows.write(&[(d, 80), (e, 80)]).expect("written"));
         assert_eq!(said[said.len() - 1], said[said.len() - 2]);
-        let f = rows.open().expect("asked");
+        let f = rows.open(None).expect("asked");
         assert!(f.is_none() && rows.free() == 0);
         [b, c, d, e].into_iter().for_each(|row| rows.close(row));
         assert_eq!(rows.free(), 4);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use super::adapter::AdapterId;
 use super::admission::Gate;
 use super::answer::{Chosen, Voice};
 use super::error::ModelError;
@@ -29,10 +30,13 @@ use super::writing::Writing;
 /// A request on its way to the model's thread.
 pub(crate) struct Job {
     pub(crate) prompt: Vec<u32>,
-    /// The prompt's whole blocks.
+    /// The prompt's whole blocks; none where it is read as a whole.
     pub(crate) names: Vec<BlockName>,
+    pub(crate) adapter: Option<AdapterId>,
     pub(crate) sampling: Sampling,
     pub(crate) form: Option<Form>,
+    /// What the answers must be, where only their likelihoods are wanted: a row for each.
+    pub(crate) told: Vec<Vec<u32>>,
     /// Tokens to write at most, by answer.
     pub(crate) most: usize,
     pub(crate) class: Class,
@@ -62,7 +66,7 @@ enum Gone {
 impl Job {
     /// Rows that it needs.
     fn rows(&self) -> usize {
-        self.sampling.rows()
+        if self.told.is_empty() { self.sampling.rows() } else { self.told.len() }
     }
 
     fn gone(&self) -> Option<Gone> {
@@ -213,7 +217,7 @@ impl Scheduler {
                 return;
             }
             let Some(job) = self.waiting.pop() else { return };
-            let opened: Result<Vec<_>, _> = (0..job.rows()).map(|_| self.rows.open()).collect();
+            let opened: Result<Vec<_>, _> = (0..job.rows()).map(|_| self.rows.open(job.adapter)).collect();
             match opened {
                 Ok(rows) => self.tasks.push(Task {
                     rows: rows.into_iter().flatten().collect(),
@@ -252,19 +256,20 @@ impl Scheduler {
         let (prompt, row) = (&task.job.prompt, task.rows[0]);
         // The last token is always read: its logits are wanted.
         let whole = (prompt.len() - 1) / BLOCK;
-        let found = self.prefixes.find(&task.job.names[..whole]);
+        let found = self.prefixes.find(task.job.names.get(..whole).unwrap_or_default());
         if let Some(new @ [_, ..]) = found.get(task.read / BLOCK..) {
             self.rows.put(row, new, BLOCK)?;
             task.read += new.len() * BLOCK;
             task.cached += new.len() * BLOCK;
             Counters::add(&self.counters.cached_tokens, new.len() * BLOCK);
         }
-        let block = &prompt[task.read..prompt.len().min(task.read + BLOCK)];
+        let most = if self.rows.reads_whole() { prompt.len() } else { BLOCK };
+        let block = &prompt[task.read..prompt.len().min(task.read + most)];
         let logits = self.rows.read(row, block)?;
         let block_tokens = block.len();
         task.read += block_tokens;
         Counters::add(&self.counters.read_tokens, block_tokens);
-        let names = &task.job.names[..task.read / BLOCK];
+        let names = task.job.names.get(..task.read / BLOCK).unwrap_or_default();
         if block_tokens == BLOCK && names.last().is_some_and(|name| self.prefixes.wants(*name)) {
             self.prefixes.keep(names, self.rows.take_last(row, BLOCK)?);
             self.counters.cache_bytes.store(self.prefixes.bytes(), Ordering::Relaxed);
@@ -279,7 +284,7 @@ impl Scheduler {
         let voice = Voice { tokens: &self.tokens, end: &self.end };
         let Some(task) = self.tasks.get_mut(at) else { return Ok(()) };
         let (form, job) = (task.job.form.take(), &task.job);
-        let what = (&job.sampling, job.prompt.as_slice(), job.most);
+        let what = (&job.sampling, job.prompt.as_slice(), job.most, job.told.as_slice());
         let watch = &mut |text| job.show(text);
         task.writing = Some(Writing::begin(what, form, &task.rows, &mut self.rows, logits, &voice, watch)?);
         Counters::add(&self.counters.written_tokens, task.rows.len());

@@ -18,13 +18,15 @@ use ort::memory::{Allocator, MemoryInfo};
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions};
 use ort::value::{DynValue, Shape, TensorRefMut};
 
+use super::adapter::AdapterId;
 use super::decoder::Decoder;
 use super::error::ModelError;
 
 /// The caches of a fixed number of rows.
 pub(crate) struct Shared {
-    /// By first row and number of rows: what a run over them gets. Before `memory`, so that it is dropped first.
-    parts: BTreeMap<(usize, usize), Part>,
+    /// By adapter, first row and number of rows: what a run over them gets. Before `memory`, so that it is dropped
+    /// first.
+    parts: BTreeMap<(Option<AdapterId>, usize, usize), Part>,
     /// One a cache tensor.
     memory: Vec<MmapMut>,
     rows: usize,
@@ -56,9 +58,9 @@ impl Shared {
         Ok(Self { parts: BTreeMap::new(), memory, rows, positions, heads, width })
     }
 
-    /// Whether the graph writes its cache in place, and rows of one run are as if each ran alone. Found out by doing
-    /// it: the same tokens alone and together, bit by bit.
-    pub(crate) fn suits(decoder: &mut Decoder) -> bool {
+    /// Whether the graph, with this adapter or none, writes its cache in place, and rows of one run are as if each ran
+    /// alone. Found out by doing it: the same tokens alone and together, bit by bit.
+    pub(crate) fn suits(decoder: &mut Decoder, adapter: Option<AdapterId>) -> bool {
         let mut try_it = || {
             let mut shared = Self::new(decoder, 2, 8)?;
             // The first row is read in two parts; what lies about in unused places must not count.
@@ -66,10 +68,10 @@ impl Shared {
             let prompts: [&[&[u32]]; 2] = [&[&[1, 2, 3], &[4, 5]], &[&[6, 7]]];
             let (mut alone, mut lengths) = (Vec::new(), Vec::new());
             for (row, prompt) in prompts.iter().enumerate() {
-                let (mut cache, mut length) = (decoder.empty_cache()?, 0);
+                let (mut cache, mut length) = (decoder.empty_cache()?.with(adapter), 0);
                 for tokens in *prompt {
                     let plain = decoder.read(tokens, &mut cache)?;
-                    if shared.read(decoder, row, &[(tokens, length)])? != [plain] {
+                    if shared.read(decoder, row, &[(tokens, length)], adapter)? != [plain] {
                         return Ok(false);
                     }
                     length += tokens.len();
@@ -77,7 +79,7 @@ impl Shared {
                 alone.push(decoder.read(&[8], &mut cache)?);
                 lengths.push(length);
             }
-            let together = shared.read(decoder, 0, &[(&[8], lengths[0]), (&[8], lengths[1])])?;
+            let together = shared.read(decoder, 0, &[(&[8], lengths[0]), (&[8], lengths[1])], adapter)?;
             Ok::<_, ModelError>(together == alone)
         };
         // An error is the usual way in which a graph says that its present must not be its past.
@@ -85,20 +87,21 @@ impl Shared {
     }
 
     /// Reads as many tokens for each of the rows from `first` on, given with the tokens they have read before; their
-    /// logits.
+    /// logits. All with the same adapter.
     pub(crate) fn read(
         &mut self,
         decoder: &mut Decoder,
         first: usize,
         rows: &[(&[u32], usize)],
+        adapter: Option<AdapterId>,
     ) -> Result<Vec<Vec<f32>>, ModelError> {
         let fits = rows.iter().all(|(tokens, before)| before + tokens.len() <= self.positions);
         if !fits || first + rows.len() > self.rows {
             return Err(ModelError::Failed("a row does not fit into its memory".into()));
         }
-        let key = (first, rows.len());
+        let key = (adapter, first, rows.len());
         if !self.parts.contains_key(&key) {
-            let part = self.part(decoder, first, rows.len())?;
+            let part = self.part(decoder, first, rows.len(), adapter)?;
             self.parts.insert(key, part);
         }
         match self.parts.get(&key) {
@@ -107,7 +110,13 @@ impl Shared {
         }
     }
 
-    fn part(&mut self, decoder: &Decoder, first: usize, count: usize) -> Result<Part, ModelError> {
+    fn part(
+        &mut self,
+        decoder: &Decoder,
+        first: usize,
+        count: usize,
+        adapter: Option<AdapterId>,
+    ) -> Result<Part, ModelError> {
         let shape = [count, self.heads, self.positions, self.width];
         let from = first * self.row_numbers();
         let mut past = Vec::with_capacity(self.memory.len());
@@ -119,6 +128,9 @@ impl Shared {
         let mut options = RunOptions::new()?.with_outputs(present);
         // What fails is reported by us, where it is known what it means.
         options.set_log_level(LogLevel::Fatal)?;
+        if let Some(id) = adapter {
+            options.add_adapter(&decoder.adapter(id).adapter)?;
+        }
         Ok(Part { past, present: options })
     }
 

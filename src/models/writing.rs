@@ -19,9 +19,10 @@ pub(crate) enum Writing {
 pub(crate) type Watch<'a> = &'a mut dyn FnMut(String);
 
 impl Writing {
-    /// Begins to answer a prompt that the first of `rows` has read, with these logits at its end.
+    /// Begins to answer a prompt that the first of `rows` has read, with these logits at its end; with what the answers
+    /// must be, where that is told.
     pub(crate) fn begin(
-        (sampling, prompt, most): (&Sampling, &[u32], usize),
+        (sampling, prompt, most, told): (&Sampling, &[u32], usize, &[Vec<u32>]),
         form: Option<Form>,
         task_rows: &[RowId],
         rows: &mut Rows,
@@ -39,7 +40,11 @@ impl Writing {
             .zip(task_rows)
             .map(|(number, row)| {
                 let own = form.as_ref().map(Form::copy);
-                Answer::new(sampling, number, prompt, vocabulary, most, *row).held_to(own)
+                let answer = Answer::new(sampling, number, prompt, vocabulary, most, *row).held_to(own);
+                match usize::try_from(number).ok().and_then(|at| told.get(at)) {
+                    Some(told) => answer.told(told.clone()),
+                    None => answer,
+                }
             })
             .collect();
         for (number, answer) in answers.iter_mut().enumerate() {

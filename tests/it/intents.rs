@@ -11,6 +11,7 @@ use storehand::capabilities::{Deps, all};
 use storehand::domain::{Attempt, Capability, Records, Verdict};
 use storehand::models::encoder::{Encoder, Settings};
 use storehand::models::intents::{Examples, Head, Heads, Intent, Message, Report, test, train};
+use storehand::models::{self, Model};
 
 use crate::capabilities::{attempt, shop};
 
@@ -206,6 +207,53 @@ async fn without_a_head_the_nearest_description_answers() {
         assert!(answer.get("head").is_none());
     }
     assert_eq!(ask(&capability, &attempt, json!({ "text": "hello" })).await, Err("invalid_input".into()));
+}
+
+/// Until a head is trained, and where there is no encoder, the language model says which name it finds the likeliest.
+#[tokio::test]
+async fn without_a_head_or_an_encoder_the_decoder_answers() {
+    let test = "without_a_head_or_an_encoder_the_decoder_answers";
+    let Some(settings) = settings(test) else { return };
+    let language = models::Settings {
+        library: settings.library.clone(),
+        folder: models().join("smollm2-135m-instruct"),
+        threads: 1,
+        ..models::Settings::default_in(Path::new("."))
+    };
+    if !language.folder.join("model.onnx").exists() {
+        eprintln!("SKIPPED: {test}: no model in {}; `storehand model fetch` gets one", models().display());
+        return;
+    }
+    let model = Model::load(&language).expect("loaded");
+    let digest = model.digest().to_owned();
+    let place = tempfile::tempdir().expect("folder");
+    let (encoder, heads) = (Encoder::load(&settings).expect("loaded"), Heads::new(place.path().to_owned()));
+    let all = Deps { encoder: Some(encoder), heads: Some(heads), model: Some(model.clone()), ..Deps::default() };
+    let (with_all, alone) = (classify(all), classify(Deps { model: Some(model), ..Deps::default() }));
+    let among = json!([
+        { "name": "refund", "description": "The customer wants the money back" },
+        { "name": "delivery", "description": "The customer asks where the parcel is", "examples": ["Where is it?"] },
+    ]);
+    let text = "When will my parcel arrive?";
+    let of_both = json!({ "text": text, "head": "support", "among": among, "at_least": 0 });
+    let until_trained = ask(&with_all, &of_an_event(), of_both).await.expect("answered");
+    let of_names = json!({ "text": text, "among": among, "at_least": 0 });
+    let without_encoder = ask(&alone, &of_an_event(), of_names.clone()).await.expect("answered");
+    assert_eq!(until_trained, without_encoder);
+    assert_eq!((&until_trained["by"], &until_trained["truncated"]), (&json!("decoder"), &json!(false)));
+    assert_eq!(until_trained["model"], json!(format!("smollm2-135m-instruct {digest}")));
+    let ranking = until_trained["ranking"].as_array().expect("a ranking");
+    let scores: Vec<f64> = ranking.iter().map(|it| it["score"].as_f64().expect("a score")).collect();
+    assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-3 && scores[0] >= scores[1], "{until_trained}");
+    assert_eq!((&until_trained["intent"], &until_trained["confidence"]), (&ranking[0]["intent"], &ranking[0]["score"]));
+    let sure = json!({ "text": text, "among": among, "at_least": 1 });
+    assert_eq!(ask(&alone, &of_an_event(), sure).await.expect("answered")["abstained"], true);
+    let long = json!({ "text": text.repeat(100), "among": among });
+    assert_eq!(ask(&alone, &of_an_event(), long).await.expect("answered")["truncated"], true);
+    // Descriptions are the encoder's where it is there, and a head that is not trained is no head.
+    assert_eq!(ask(&with_all, &of_an_event(), of_names).await.expect("answered")["by"], "descriptions");
+    let untrained = json!({ "text": text, "head": "support" });
+    assert_eq!(ask(&with_all, &of_an_event(), untrained).await, Err("no_head".into()));
 }
 
 #[tokio::test]

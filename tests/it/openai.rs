@@ -221,9 +221,122 @@ async fn without_a_model_it_says_so() {
         ("/v1/chat/completions", json!({ "model": "x", "messages": [{ "role": "user", "content": "Hello" }] })),
         ("/v1/completions", json!({ "model": "x", "prompt": "Hello" })),
         ("/v1/embeddings", json!({ "model": "x", "input": "Hello" })),
+        ("/v1/score", json!({ "model": "x", "prompt": "Hello", "candidates": ["a", "b"] })),
     ] {
         let (status, answer) = it.post(page, &asked).await;
         assert_eq!((status, answer["error"]["code"].as_str()), (404, Some("model_not_found")), "{answer}");
         assert!(answer["error"]["message"].as_str().expect("a message").contains("storehand model fetch"), "{answer}");
+    }
+}
+
+/// A server with one of the small random models of `tests/fixtures/models/random`, and no encoder.
+async fn with_random_model(test: &str, name: &str) -> Option<TestApp> {
+    let models = std::env::var_os("STOREHAND_TEST_MODELS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("models"), PathBuf::from);
+    let library = models.join("onnxruntime").join("libonnxruntime.so");
+    if !library.exists() {
+        eprintln!("SKIPPED: {test}: no library in {}; `storehand model fetch` gets it", models.display());
+        return None;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/random");
+    let (library, folder) = (library.display().to_string(), folder.display().to_string());
+    let settings = [
+        ("STOREHAND_MODEL__ENABLED", "on"),
+        ("STOREHAND_MODEL__LIBRARY", library.as_str()),
+        ("STOREHAND_MODEL__FOLDER", folder.as_str()),
+        ("STOREHAND_MODEL__NAME", name),
+        ("STOREHAND_MODEL__ENCODER", ""),
+    ];
+    Some(TestApp::start_with(&[], &settings).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_with_an_adapter_is_a_model_of_its_own_name() {
+    let Some(it) = with_random_model("a_model_with_an_adapter_is_a_model_of_its_own_name", "lora").await else {
+        return;
+    };
+    let (_, listed) = it.get("/v1/models").await;
+    let names: Vec<&str> =
+        listed["data"].as_array().expect("a list").iter().filter_map(|it| it["id"].as_str()).collect();
+    assert_eq!(names, ["lora", "lora:brief", "lora:formal"]);
+    assert_ne!(listed["data"][1]["digest"], listed["data"][2]["digest"]);
+    assert_eq!(it.get("/v1/models/lora:formal").await.1["id"], "lora:formal");
+    let asked = |model: &str| json!({ "model": model, "prompt": "a", "max_tokens": 20, "temperature": 0 });
+    let mut said = Vec::new();
+    for model in ["lora", "lora:brief", "lora:formal", "lora"] {
+        let (status, answer) = it.post("/v1/completions", &asked(model)).await;
+        assert_eq!((status, answer["model"].as_str()), (200, Some(model)), "{answer}");
+        said.push(answer["choices"][0]["text"].as_str().expect("a text").to_owned());
+        let chat = json!({ "model": model, "messages": [{ "role": "user", "content": "a" }], "max_tokens": 20,
+            "temperature": 0 });
+        let (_, chat) = it.post("/v1/chat/completions", &chat).await;
+        assert_eq!(chat["choices"][0]["message"]["content"].as_str(), said.last().map(String::as_str), "{chat}");
+    }
+    assert!(said[0] == said[3] && said[0] != said[1] && said[0] != said[2] && said[1] != said[2], "{said:?}");
+    let (status, answer) = it.post("/v1/completions", &asked("lora:rude")).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (404, Some("model_not_found")), "{answer}");
+    assert!(answer["error"]["message"].as_str().expect("a message").contains("`lora:brief`"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_scored_and_what_cannot_be_is_refused() {
+    let Some(it) = with_random_model("texts_are_scored_and_what_cannot_be_is_refused", "gpt2").await else { return };
+    let score = |more: Json| {
+        let mut asked =
+            json!({ "model": "gpt2", "prompt": "Where is my order?", "candidates": ["yes", "no", "perhaps"] });
+        asked.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        asked
+    };
+    let number = |value: &Json| value.as_f64().expect("a number");
+    let (status, plain) = it.post("/v1/score", &score(json!({ "calibrate": false }))).await;
+    assert_eq!((status, plain["object"].as_str()), (200, Some("score")), "{plain}");
+    let (status, free) = it.post("/v1/score", &score(json!({ "calibrate": false, "prompt": "N/A" }))).await;
+    assert_eq!(status, 200, "{free}");
+    let (status, ranked) = it.post("/v1/score", &score(json!({}))).await;
+    assert_eq!(status, 200, "{ranked}");
+    let of = |answer: &Json, index: usize| {
+        let data = answer["data"].as_array().expect("a list");
+        data.iter().find(|it| it["index"] == index).cloned().expect("the candidate")
+    };
+    let mut weights = Vec::new();
+    for (index, text) in ["yes", "no", "perhaps"].into_iter().enumerate() {
+        let (plain, free, it) = (of(&plain, index), of(&free, index), of(&ranked, index));
+        assert_eq!((&it["text"], &plain["content_free_logprob"]), (&json!(text), &Json::Null));
+        let tokens = it["token_logprobs"].as_array().expect("tokens");
+        assert_eq!(tokens.len(), text.len(), "a token a letter");
+        let sum: f64 = tokens.iter().map(number).sum();
+        assert!((sum - number(&it["logprob"])).abs() < 1e-4 && it["logprob"] == plain["logprob"], "{it} {plain}");
+        assert!((sum / tokens.len() as f64 - number(&it["logprob_per_token"])).abs() < 1e-4, "{it}");
+        assert_eq!(it["content_free_logprob"], free["logprob"]);
+        weights.push((number(&it["logprob"]) - number(&free["logprob"])).exp());
+    }
+    for (index, weight) in weights.iter().enumerate() {
+        let expected = weight / weights.iter().sum::<f64>();
+        assert!((number(&of(&ranked, index)["probability"]) - expected).abs() < 1e-6, "{ranked}");
+    }
+    let likely: Vec<f64> =
+        ranked["data"].as_array().expect("a list").iter().map(|it| number(&it["probability"])).collect();
+    assert!(likely.is_sorted_by(|a, b| a >= b), "{likely:?}");
+    assert_eq!(ranked["usage"]["completion_tokens"], 2 * "yesnoperhaps".len());
+    // A conversation, whose content is what was said last.
+    let chat = json!({ "model": "gpt2", "messages": [{ "role": "user", "content": "Where is my order?" }],
+        "candidates": ["yes", "no", "perhaps"] });
+    let (status, chat) = it.post("/v1/score", &chat).await;
+    assert_eq!((status, &chat["data"]), (200, &ranked["data"]), "{chat}");
+    for (more, param, says) in [
+        (json!({ "candidates": ["one"] }), Some("candidates"), "2 to 100"),
+        (json!({ "candidates": vec!["x"; 101] }), Some("candidates"), "2 to 100"),
+        (json!({ "candidates": ["one", ""] }), None, "candidate 1 is empty"),
+        (json!({ "candidates": ["one", "x".repeat(120)] }), None, "shorten"),
+        (json!({ "messages": [] }), Some("prompt"), "either"),
+        (json!({ "calibrate": false, "content_free": "x" }), Some("content_free"), "goes with"),
+        (json!({ "best_of": 2 }), Some("best_of"), "unknown field"),
+    ] {
+        let (status, answer) = it.post("/v1/score", &score(more)).await;
+        assert_eq!((status, answer["error"]["type"].as_str()), (400, Some("invalid_request_error")), "{answer}");
+        if param.is_some() {
+            assert_eq!(answer["error"]["param"].as_str(), param, "{answer}");
+        }
+        assert!(answer["error"]["message"].as_str().expect("a message").contains(says), "{answer}");
     }
 }

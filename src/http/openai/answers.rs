@@ -38,10 +38,20 @@ pub(super) struct Head {
 impl Head {
     /// Of an answer of `model` that is begun now: seconds since 1970.
     pub(super) fn new(form: &Form, created: i64, model: String) -> Self {
+        Self::named(form.id, created, model)
+    }
+
+    /// The same, with what the id begins with.
+    pub(super) fn named(begins: &str, created: i64, model: String) -> Self {
         let mut random = [0; 12];
         // A name that comes twice harms nobody.
         let _ = getrandom::fill(&mut random);
-        Self { id: format!("{}-{}", form.id, hex::encode(random)), created, model }
+        Self { id: format!("{begins}-{}", hex::encode(random)), created, model }
+    }
+
+    /// What is no completion.
+    pub(super) fn list(&self, object: &str, data: Vec<Json>) -> Json {
+        json!({ "id": self.id, "object": object, "created": self.created, "model": self.model, "data": data })
     }
 
     pub(super) fn object(&self, object: &str, choices: Vec<Json>) -> Json {

@@ -42,7 +42,7 @@ struct Chat {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Message {
+pub(super) struct Message {
     role: String,
     content: Option<Content>,
     #[expect(dead_code, reason = "templates know no names")]
@@ -98,7 +98,14 @@ impl ResponseFormat {
     }
 }
 
-/// Reads the messages. `called` are the calls that those before have wanted.
+/// Reads a conversation. `called` are the calls that it has wanted.
+pub(super) fn messages(messages: Vec<Message>, called: &mut BTreeSet<String>) -> Result<Vec<ChatMessage>, Refusal> {
+    if messages.is_empty() || messages.len() > MOST_MESSAGES {
+        return Err(Refusal::invalid(Some("messages"), format!("`messages` must be 1 to {MOST_MESSAGES}")));
+    }
+    messages.into_iter().enumerate().map(|(at, it)| message(at, it, called)).collect()
+}
+
 fn message(at: usize, message: Message, called: &mut BTreeSet<String>) -> Result<ChatMessage, Refusal> {
     let wrong = |of: &str, why: String| Refusal::invalid(Some(&format!("messages[{at}]{of}")), why);
     let role = match message.role.as_str() {
@@ -163,11 +170,9 @@ fn delta(index: usize, delta: &Json) -> Json {
 
 pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest) -> Result<Response, Refusal> {
     let (chat, mut shared): (Chat, Shared) = asked::read_completion(&http, request).await?;
-    let model = http.models.language(&shared.model)?;
+    let (model, adapter) = http.models.language(&shared.model)?;
+    let adapter = adapter.map(str::to_owned);
     let offered = Offered::read(chat.tools, chat.tool_choice, chat.parallel_tool_calls)?;
-    if chat.messages.is_empty() || chat.messages.len() > MOST_MESSAGES {
-        return Err(Refusal::invalid(Some("messages"), format!("`messages` must be 1 to {MOST_MESSAGES}")));
-    }
     let logprobs = match (chat.logprobs, chat.top_logprobs) {
         (Some(true), most) => Some(most.unwrap_or_default()),
         (_, Some(1..)) => {
@@ -177,8 +182,7 @@ pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest
     };
     let most = chat.max_completion_tokens.or(shared.max_tokens).unwrap_or(ANY);
     let mut called = BTreeSet::new();
-    let messages = chat.messages.into_iter().enumerate().map(|(at, it)| message(at, it, &mut called));
-    let messages = messages.collect::<Result<Vec<_>, _>>()?;
+    let messages = messages(chat.messages, &mut called)?;
     if (offered.is_some() || !called.is_empty()) && !model.knows_tools() {
         let hint = "the chat template of this model has none; `response_format` makes an answer JSON";
         return Err(Refusal::unsupported("tools", hint));
@@ -198,8 +202,7 @@ pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest
         }
     };
     let mut request = Request::new(prompt, shared.sampling(most, logprobs)?);
-    request.format = format;
-    request.within = Some(WITHIN);
+    (request.format, request.within, request.adapter) = (format, Some(WITHIN), adapter);
     let (created, delivered) = (http.clock.now().as_second(), shared.delivered());
     answers::answer(model, request, &FORM, Head::new(&FORM, created, shared.model), (delivered, offered)).await
 }

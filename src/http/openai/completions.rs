@@ -58,7 +58,8 @@ fn shown(index: usize, choice: &Choice) -> Json {
 
 pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest) -> Result<Response, Refusal> {
     let (asked, mut shared): (Completion, Shared) = asked::read_completion(&http, request).await?;
-    let model = http.models.language(&shared.model)?;
+    let (model, adapter) = http.models.language(&shared.model)?;
+    let adapter = adapter.map(str::to_owned);
     if asked.echo.unwrap_or_default() {
         return Err(Refusal::unsupported("echo", "the client has the prompt"));
     }
@@ -73,7 +74,11 @@ pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest
         .prompt
         .list()
         .into_iter()
-        .map(|prompt| Request { within: Some(WITHIN), ..Request::new(Prompt::Text(prompt), sampling.clone()) })
+        .map(|prompt| Request {
+            within: Some(WITHIN),
+            adapter: adapter.clone(),
+            ..Request::new(Prompt::Text(prompt), sampling.clone())
+        })
         .collect();
     if requests.is_empty() || requests.len() > MOST_PROMPTS {
         return Err(Refusal::invalid(Some("prompt"), format!("`prompt` must be 1 to {MOST_PROMPTS} texts")));

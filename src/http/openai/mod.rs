@@ -1,5 +1,5 @@
 //! The models as clients of OpenAI's API expect them: `/v1/models`, `/v1/chat/completions`, `/v1/completions`,
-//! `/v1/embeddings`. The forms are those of its API reference (platform.openai.com/docs/api-reference); beside its own
+//! `/v1/embeddings`; beside them `/v1/score`, which ranks texts. A model with an adapter is `MODEL:ADAPTER`. The forms are those of its API reference (platform.openai.com/docs/api-reference); beside its own
 //! options `top_k`, `min_p`, `repetition_penalty` and `beams` are known, as other servers of open models have them.
 //!
 //! What is not known or cannot be done is refused by its name, never left out in silence. A client that hangs up gives
@@ -14,6 +14,7 @@ mod chat;
 mod completions;
 mod embeddings;
 mod refused;
+mod score;
 mod stream;
 mod tools;
 
@@ -44,16 +45,23 @@ pub struct Models {
 }
 
 impl Models {
-    /// The language model, where it is called so.
-    fn language(&self, name: &str) -> Result<&Model, Refusal> {
+    /// The language model that is called so, with the adapter that is named: `MODEL:ADAPTER`.
+    fn language<'a>(&self, name: &'a str) -> Result<(&Model, Option<&'a str>), Refusal> {
         let there = || self.language.all().map(|known| &known.model);
-        there().find(|it| it.name() == name).ok_or_else(|| {
-            let names: Vec<&str> = there().map(Model::name).collect();
-            if names.is_empty() {
-                Refusal::no_model("language model")
-            } else {
-                Refusal::other_model(name, &names.join("`, `"))
+        for it in there() {
+            if it.name() == name {
+                return Ok((it, None));
             }
+            let asked = name.strip_prefix(it.name()).and_then(|rest| rest.strip_prefix(':'));
+            if let Some(asked) = asked.filter(|asked| it.adapters().iter().any(|(adapter, _)| adapter == asked)) {
+                return Ok((it, Some(asked)));
+            }
+        }
+        let names: Vec<String> = there().flat_map(names).collect();
+        Err(if names.is_empty() {
+            Refusal::no_model("language model")
+        } else {
+            Refusal::other_model(name, &names.join("`, `"))
         })
     }
 
@@ -64,12 +72,22 @@ impl Models {
     }
 
     fn all(&self) -> Vec<Json> {
-        let owner = |it: &Model| if it.is_upstream() { "upstream" } else { "storehand" };
-        let language = self.language.all().map(|it| (it.model.name(), it.model.digest(), owner(&it.model)));
-        let encoder = self.encoder.iter().map(|it| (it.name(), it.digest(), "storehand"));
-        let shown = |(name, digest, owner): (&str, &str, &str)| json!({ "id": name, "object": "model", "created": 0, "owned_by": owner, "digest": digest });
+        let language = self.language.all().flat_map(|known| {
+            let it = &known.model;
+            let owner = if it.is_upstream() { "upstream" } else { "storehand" };
+            let digests = std::iter::once(it.digest()).chain(it.adapters().into_iter().map(|(_, digest)| digest));
+            names(it).into_iter().zip(digests).map(move |(name, digest)| (name, digest, owner))
+        });
+        let encoder = self.encoder.iter().map(|it| (it.name().to_owned(), it.digest(), "storehand"));
+        let shown = |(name, digest, owner): (String, &str, &str)| json!({ "id": name, "object": "model", "created": 0, "owned_by": owner, "digest": digest });
         language.chain(encoder).map(shown).collect()
     }
+}
+
+/// What a model is called, alone and with each of its adapters.
+fn names(model: &Model) -> Vec<String> {
+    let with = model.adapters().into_iter().map(|(adapter, _)| format!("{}:{adapter}", model.name()));
+    std::iter::once(model.name().to_owned()).chain(with).collect()
 }
 
 /// The routes, to be put behind the token.
@@ -80,6 +98,7 @@ pub(super) fn routes() -> Router<Arc<Http>> {
         .route("/v1/chat/completions", post(chat::complete))
         .route("/v1/completions", post(completions::complete))
         .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/score", post(score::score))
 }
 
 async fn models(State(http): State<Arc<Http>>) -> JsonBody<Json> {
