@@ -253,7 +253,7 @@ fn t5_is_sampled_held_to_forms_stopped_and_cancelled() {
 fn an_adapter_is_chosen_by_request_and_leaves_nothing_behind() {
     let Some(settings) = settings("an_adapter_is_chosen_by_request_and_leaves_nothing_behind", "lora") else { return };
     let model = Model::load(&settings).expect("loaded");
-    let names: Vec<&str> = model.adapters().map(|(name, _)| name).collect();
+    let names: Vec<&str> = model.adapters().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["brief", "formal"]);
     let with = |name: Option<&str>| {
         let name = name.map(str::to_owned);
