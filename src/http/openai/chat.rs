@@ -180,7 +180,11 @@ pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest
     let messages = chat.messages.into_iter().enumerate().map(|(at, it)| message(at, it, &mut called));
     let messages = messages.collect::<Result<Vec<_>, _>>()?;
     if (offered.is_some() || !called.is_empty()) && !model.knows_tools() {
-        let hint = "the chat template of this model has none; `response_format` makes an answer JSON";
+        let hint = if model.is_upstream() {
+            "they are not passed on to an upstream"
+        } else {
+            "the chat template of this model has none; `response_format` makes an answer JSON"
+        };
         return Err(Refusal::unsupported("tools", hint));
     }
     let mut format = chat.response_format.and_then(ResponseFormat::format);
