@@ -1,6 +1,7 @@
 //! The language model, in the process: what it is asked, how it is run, and what its text may say.
 //!
-//! - [`Model`] answers [`Request`]s: a decoder in the Hugging Face ONNX layout, run by ONNX Runtime on the CPU.
+//! - [`Model`] answers [`Request`]s: a decoder in the Hugging Face ONNX layout, alone or with an encoder, run by ONNX
+//!   Runtime on the CPU. It ranks texts that are given as well.
 //! - [`encoder`] makes vectors of texts; what customers want is told by them.
 //! - [`intents`] learns from a shop's examples what its customers want.
 //! - [`fetch`] gets the library and the default model; [`convert`] makes models of GGUF files.
@@ -56,6 +57,7 @@ mod tokens;
 mod writing;
 
 pub use error::ModelError;
+pub use folder::main_graph;
 pub use model::{CONTENT_FREE, MOST_CANDIDATES, Model, Ranked, Ranking, ToRank, without_content};
 pub use request::{
     ChatMessage, Choice, Class, Finish, Format, Generated, Prompt, Request, Role, Sampling, TokenBytes, TokenChance,
