@@ -192,6 +192,8 @@ fn say_moment(moment: Moment<'_>) {
             let input = out::shortened(&call.input.to_string(), 300);
             line(call, call.asked, &format!("{} {input}", call.capability));
             let what = match &call.awaits {
+                // A plugin's own call waits for those that it makes.
+                Some(Awaits::Calls) => return,
                 _ if call.answer.is_some() || call.due <= call.asked => return,
                 Some(Awaits::Event { kind, about }) => format!("waits for {kind} of {about}, until"),
                 _ => "waits until".to_owned(),

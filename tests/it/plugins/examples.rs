@@ -91,7 +91,7 @@ fn the_examples_pass_their_own_tests() {
         "2026-01-15 09:00:00    it/1  -> {\"timed_out\":true}",
         "2026-01-15 09:00:00    it/2  memory.add {",
         "2026-01-15 09:00:00    it/2  -> {\"value\":120}",
-        "2026-01-15 09:00:00  it  -> {\"points\":120,\"balance\":120}",
+        "2026-01-15 09:00:00  it  -> {\"balance\":120,\"points\":120}",
         "3 passes, at the most ",
     ];
     let lines: Vec<&str> = told.lines().collect();

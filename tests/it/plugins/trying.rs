@@ -118,9 +118,9 @@ async fn a_run_that_waits_is_taken_back_as_far_as_it_came() {
     assert_eq!(tags(&it, 1), Vec::<String>::new());
 }
 
-/// Breaks off where it is asked with more than 20 bytes.
+/// Breaks off where it is asked with more than 22 bytes.
 const BREAKS: &str =
-    "(if (i32.gt_u (i32.load (i32.add (local.get $args) (i32.const 12))) (i32.const 20)) (then unreachable))";
+    "(if (i32.gt_u (i32.load (i32.add (local.get $args) (i32.const 12))) (i32.const 22)) (then unreachable))";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_was_put_off_comes_out_the_same_when_it_is_replayed() {
