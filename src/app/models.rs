@@ -49,6 +49,12 @@ pub(super) async fn load_model(config: &Config) -> anyhow::Result<Option<Model>>
     load("the language model cannot be used", move || Model::load(&settings)).await
 }
 
+/// The model in this process alone: for what must not leave the building.
+pub(super) fn model_here(config: &Config, model: Model) -> Models {
+    let known = Known { model, languages: config.model.languages.clone() };
+    Models::new(&config.model.name, Some(known), Vec::new())
+}
+
 /// The models that may be asked: this one, where it is there, and the configured upstreams.
 ///
 /// # Errors

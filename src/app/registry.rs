@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
-use super::models::{heads, load_encoder, load_model, models};
+use super::models::{heads, load_encoder, load_model, model_here};
 use crate::capabilities;
 use crate::config::Config;
 use crate::domain::Kind;
@@ -42,7 +42,7 @@ pub fn unconnected_with(plugins: &Arc<Plugins>) -> anyhow::Result<Arc<Registry>>
     Ok(Arc::new(registry(capabilities::Deps::default(), plugins)?))
 }
 
-/// The same with the model.
+/// The same with the model in this process, and with no upstream: a trial sends nothing out of the building.
 ///
 /// # Errors
 /// Where there is no model, or it cannot be used.
@@ -50,7 +50,7 @@ pub async fn unconnected_with_model(config: &Config) -> anyhow::Result<Arc<Regis
     let model = load_model(config).await?.context("there is no model\n  hint: `storehand model fetch` gets one")?;
     let encoder = load_encoder(config).await?;
     let plugins = Plugins::open(Folder::within(config.store.folder()), Grants::default())?;
-    Ok(Arc::new(registry(deps(config, models(config, Some(model))?, encoder), &plugins)?))
+    Ok(Arc::new(registry(deps(config, model_here(config, model), encoder), &plugins)?))
 }
 
 pub(super) fn deps(config: &Config, models: Models, encoder: Option<Encoder>) -> capabilities::Deps {

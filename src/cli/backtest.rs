@@ -44,7 +44,7 @@ pub(super) struct BacktestArgs {
     /// Another version to hold it against: `live`, `shadow`, `previous`, or the beginning of a version's name
     #[arg(long, value_name = "VERSION")]
     against: Option<String>,
-    /// Ask the language model where its answer is not on record; slow
+    /// Ask the language model in this process where an answer is not on record, never an upstream; slow
     #[arg(long)]
     with_model: bool,
     /// The shop, where the configuration has several

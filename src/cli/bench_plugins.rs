@@ -1,8 +1,8 @@
-//! `storehand bench plugins`: the same order rule as Rust, as conditions in Rhai, and as a plugin whose instance is made
-//! anew each time; each from JSON to its verdict.
+//! `storehand bench plugins`: the same order rule as Rust, as conditions in Rhai, as a plugin whose instance is made anew
+//! each time, as every run has it, and as one whose instance is kept, which no run has; each from JSON to its verdict.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::{out, say};
 use crate::app;
 use crate::domain::{Answer, AskOptions, Asked, Door, Event, EventId, Facts, Program, ProgramDoor, Ran, Records, Task};
-use crate::plugins::{Grants, Host, Metering, Plugin, Plugins, Pooling};
+use crate::plugins::{Grants, Host, Metering, Plugin, Plugins, Pooling, Reused};
 use crate::rules::{self, Match, Rule, matches};
 
 /// The rule, as the plugin has it.
@@ -44,36 +44,47 @@ pub(super) struct PluginsBench {
 }
 
 /// One way of judging an order, given as JSON: whether it is a big one.
-type Way = Box<dyn Fn(&str) -> anyhow::Result<bool> + Sync>;
+type Way<'w> = Box<dyn Fn(&str) -> anyhow::Result<bool> + Sync + 'w>;
 
 impl PluginsBench {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let order = order();
         let host = Host::new(Metering::Off, Pooling::Probe)?;
         let pool = if host.is_pooled() { "a pool" } else { "no pool" };
-        let ways: [(&str, Way); 3] = [
+        let (plugin, _) = Plugin::from_folder(&host, &self.folder).with_context(|| {
+            format!("the plugin in {}\n  hint: `plugins/build.sh bench-rule` builds it", self.folder.display())
+        })?;
+        let plugin = Arc::new(plugin);
+        let ways: [(&str, Way<'_>); 4] = [
             ("Rust", Box::new(|text| Ok(rule::tag(&serde_json::from_str::<Json>(text)?).is_some()))),
             ("conditions (Rhai)", conditions()?),
-            ("plugin, fresh instance", plugin(host, &self.folder)?),
+            ("plugin, fresh instance", fresh(host.clone(), plugin.clone())?),
+            ("plugin, reused instance", reused(&host, &plugin)?),
         ];
         say(format_args!("an order of {} bytes, {} s each, {pool}", order.len(), self.seconds));
         let mut rows = Vec::new();
         for (name, way) in &ways {
             anyhow::ensure!(way(&order)?, "{name} judges otherwise");
-            let one = measured(way, &order, 1, Duration::from_secs(self.seconds.into()))?;
-            let two = measured(way, &order, 2, Duration::from_secs(self.seconds.into()))?;
-            let us = |at: f64| format!("{:.1}", one.at(at).as_secs_f64() * 1e6);
-            let rate = |measured: &Measured| format!("{:.0}", measured.rate);
-            rows.push(vec![(*name).to_owned(), us(0.5), us(0.99), rate(&one), rate(&two)]);
+            for threads in [1, 2] {
+                let measured = measured(way, &order, threads, Duration::from_secs(self.seconds.into()))?;
+                let us = |at: f64| format!("{:.1}", measured.at(at).as_secs_f64() * 1e6);
+                rows.push(vec![
+                    (*name).to_owned(),
+                    threads.to_string(),
+                    us(0.5),
+                    us(0.99),
+                    format!("{:.0}", measured.rate),
+                ]);
+            }
         }
-        say(out::table(&["WAY", "P50 µs", "P99 µs", "A SECOND, 1 THREAD", "2 THREADS"], &rows));
+        say(out::table(&["WAY", "THREADS", "P50 µs", "P99 µs", "A SECOND"], &rows));
         Ok(())
     }
 }
 
 /// What was measured on some threads.
 struct Measured {
-    /// Of the first thread, sorted.
+    /// Of all threads, sorted.
     times: Vec<Duration>,
     rate: f64,
 }
@@ -85,7 +96,7 @@ impl Measured {
     }
 }
 
-fn measured(way: &Way, order: &str, threads: usize, length: Duration) -> anyhow::Result<Measured> {
+fn measured(way: &Way<'_>, order: &str, threads: usize, length: Duration) -> anyhow::Result<Measured> {
     let began = Instant::now();
     let work = || -> anyhow::Result<Vec<Duration>> {
         let mut times = Vec::new();
@@ -101,25 +112,21 @@ fn measured(way: &Way, order: &str, threads: usize, length: Duration) -> anyhow:
         let joined = threads.into_iter().map(|it| it.join().unwrap_or_else(|_| anyhow::bail!("a thread broke off")));
         joined.collect::<anyhow::Result<Vec<Vec<Duration>>>>()
     });
-    let mut all = all?;
-    let rate = all.iter().map(Vec::len).sum::<usize>() as f64 / began.elapsed().as_secs_f64();
-    let mut times = all.swap_remove(0);
+    let mut times = all?.concat();
+    let rate = times.len() as f64 / began.elapsed().as_secs_f64();
     times.sort_unstable();
     Ok(Measured { times, rate })
 }
 
-fn conditions() -> anyhow::Result<Way> {
+fn conditions() -> anyhow::Result<Way<'static>> {
     let registry = app::unconnected()?;
     let read = rules::read(Path::new("bench.yaml"), CONDITIONS, &|_| Ok(String::new()), registry.catalog());
     let rule: Rule = read.rule.context("the bench's own rule is wrong")?;
     Ok(Box::new(move |text| Ok(matches!(matches(&rule, &facts(serde_json::from_str(text)?)?), Match::Holds))))
 }
 
-fn plugin(host: Host, folder: &Path) -> anyhow::Result<Way> {
-    let (plugin, _) = Plugin::from_folder(&host, folder).with_context(|| {
-        format!("the plugin in {}\n  hint: `plugins/build.sh bench-rule` builds it", folder.display())
-    })?;
-    let plugins = Plugins::of(host, vec![plugin], Grants::default(), None);
+fn fresh(host: Host, plugin: Arc<Plugin>) -> anyhow::Result<Way<'static>> {
+    let plugins = Plugins::of_shared(host, vec![plugin], Grants::default());
     let capability = plugins.capabilities(&|_| false).into_iter().next().context("it has no capability")?;
     let program: Arc<dyn Program> =
         capability.program(None).context("it is no program")?.map_err(anyhow::Error::new)?;
@@ -131,6 +138,21 @@ fn plugin(host: Host, folder: &Path) -> anyhow::Result<Way> {
             Ran::Answered(Answer::Done(answer)) => Ok(!answer["tag"].is_null()),
             other => anyhow::bail!("the plugin: {other:?}"),
         }
+    }))
+}
+
+/// Each thread takes an instance out of those that are there, and puts it back.
+fn reused<'w>(host: &'w Host, plugin: &'w Plugin) -> anyhow::Result<Way<'w>> {
+    let kept = Mutex::new(Vec::<Reused<'w>>::new());
+    let facts = facts(Records::default())?;
+    let name = plugin.manifest.capabilities.first().context("it has no capability")?.name.as_str();
+    Ok(Box::new(move |text| {
+        let input = serde_json::from_str(text)?;
+        let there = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut instance = there.map_or_else(|| Reused::start(host, plugin), Ok)?;
+        let answer = instance.answer(name, &input, &facts)?;
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+        Ok(!answer["tag"].is_null())
     }))
 }
 

@@ -13,6 +13,7 @@ use super::events::pretty;
 use super::{Global, out, say};
 use crate::config::{Config, Enabled, Origin, Shop};
 use crate::domain::ShopId;
+use crate::models::main_graph;
 
 /// What a mail with some pictures comes to as a form, in bytes.
 const LARGE_MAIL: usize = 16 << 20;
@@ -173,7 +174,7 @@ fn model(config: &Config) -> Vec<Finding> {
     };
     let writes = "rules that write with the model will fail";
     let mut findings = vec![
-        look("model", model.model_folder().join("model.onnx"), writes),
+        look("model", main_graph(&model.model_folder()), writes),
         look("model's library", model.library_file(), writes),
     ];
     findings.push(match model.encoder_folder() {

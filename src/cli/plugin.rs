@@ -1,9 +1,11 @@
 //! `storehand plugin …`: make one, check it, test it, pack and install it, and see what it wants.
 
+mod carried;
 mod made;
 mod packed;
 mod tried;
 
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +14,7 @@ use serde_json::json;
 
 use super::events::pretty;
 use super::{Global, Hinted, out, say};
+use crate::app;
 use crate::plugins::{Folder, Host, Installed, Manifest, Metering, Plugin, Pooling};
 
 /// `storehand plugin`
@@ -34,7 +37,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Run the tests in the plugin's `tests/`: rules that use it, with their tests
+    /// Run the tests of the rules in the plugin's `tests/` and `rules/`, and say what that took
     Test(tried::Test),
     /// Use one of its capabilities once, with nothing leaving the building, and show its calls and log
     Run(tried::Run),
@@ -57,6 +60,9 @@ enum Verb {
         /// Only where its digest (SHA-256) is this
         #[arg(long, value_name = "HEX")]
         digest: Option<String>,
+        /// Copy the rules that come with it into this folder, a shop's; files that are there already stay as they are
+        #[arg(long, value_name = "FOLDER")]
+        rules: Option<PathBuf>,
     },
     /// Show what installed plugins want and why, and the table that grants it
     Grant {
@@ -75,10 +81,11 @@ pub(super) fn run(args: PluginArgs, global: &Global) -> anyhow::Result<ExitCode>
         Verb::Test(test) => test.run(),
         Verb::Run(run) => run.run(),
         Verb::Pack { folder, output, sign } => packed::pack(&folder, output, sign.as_deref()),
-        Verb::Install { from, digest } => {
+        Verb::Install { from, digest, rules } => {
             let config = global.load_to_look()?;
             let folder = Folder::within(config.store.folder());
             let unpacked = packed::unpacked(&from, digest.as_deref(), &config.plugins.keys)?;
+            say_it_takes_long(unpacked.folder());
             let installed = folder.install(&host(Metering::Off)?, unpacked.folder())?;
             let Installed { manifest, digest, .. } = &installed;
             say(format_args!("{} {} is installed", manifest.name, manifest.version));
@@ -88,6 +95,10 @@ pub(super) fn run(args: PluginArgs, global: &Global) -> anyhow::Result<ExitCode>
             say(format_args!("  component: SHA-256 {digest}"));
             if let Some(key) = unpacked.signed_by() {
                 say(format_args!("  signed by {key}"));
+            }
+            let lie = folder.rules_of(manifest);
+            if lie.is_dir() {
+                carried::bring(&lie, rules.as_deref(), app::unconnected_with_plugins(&config)?.catalog())?;
             }
             say_wants(manifest, "NAME");
             Ok(ExitCode::SUCCESS)
@@ -104,9 +115,18 @@ fn host(metering: Metering) -> anyhow::Result<Host> {
     Ok(Host::new(metering, Pooling::Off)?)
 }
 
+/// Says to who sits there that a large component takes its time: those that bring an engine along.
+fn say_it_takes_long(folder: &Path) {
+    let size = std::fs::metadata(folder.join("plugin.wasm")).map_or(0, |it| it.len());
+    if size > 4 << 20 && std::io::stderr().is_terminal() {
+        let _ = writeln!(std::io::stderr().lock(), "compiling {} MiB, which takes a while …", size >> 20);
+    }
+}
+
 /// Looks at a plugin; what is wrong with it is an error.
 fn check(folder: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     let host = host(Metering::Off)?;
+    say_it_takes_long(folder);
     let began = std::time::Instant::now();
     let (plugin, size) = Plugin::from_folder(&host, folder)?;
     let compiled = began.elapsed();
@@ -159,5 +179,8 @@ fn say_wants(manifest: &Manifest, shop: &str) {
         say(format_args!("    {},    # {}", json!(want.grant()), out::shortened(want.why(), 200).replace('\n', " ")));
     }
     say("]");
-    say(format_args!("wants = \"{}\"", manifest.wants_digest()));
+    say(format_args!(
+        "wants = \"{}\"    # a version that wants something else is denied until you say so",
+        manifest.wants_digest()
+    ));
 }

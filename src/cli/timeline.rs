@@ -27,7 +27,7 @@ struct Moment {
 /// A run as the API gives it.
 pub(super) fn text(run: &Json, inputs: Inputs) -> String {
     let mut lines = vec![head(run)];
-    let mut moments: Vec<Moment> = list(run, "calls").iter().flat_map(|call| of_call(call, inputs)).collect();
+    let mut moments = of_calls(&list(run, "calls"), inputs);
     if let Some(at) = time(run, "started") {
         moments.insert(0, Moment { at, who: String::new(), what: began(run) });
     }
@@ -84,6 +84,25 @@ fn began(run: &Json) -> String {
             format!("begins, because\n{}", clauses.iter().map(|it| format!("  {it}")).collect::<Vec<_>>().join("\n"))
         }
     }
+}
+
+/// What happened to calls, in their order; what a plugin answered comes after all that it asked.
+fn of_calls(calls: &[Json], inputs: Inputs) -> Vec<Moment> {
+    let (mut moments, mut answers) = (Vec::new(), Vec::new());
+    for (at, call) in calls.iter().enumerate() {
+        let mut its = of_call(call, inputs);
+        let below = format!("{}/", cell(call, "path"));
+        let last = calls.iter().rposition(|other| cell(other, "path").starts_with(&below));
+        if let Some(last) = last.filter(|last| *last > at && !call["answer"].is_null()) {
+            answers.extend(its.pop().map(|answer| (last, answer)));
+        }
+        moments.extend(its);
+        // The innermost first.
+        while let Some(which) = answers.iter().rposition(|(last, _)| *last == at) {
+            moments.push(answers.remove(which).1);
+        }
+    }
+    moments
 }
 
 /// What happened to a call.

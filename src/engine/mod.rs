@@ -64,6 +64,7 @@ pub use intake::accept_as;
 pub use migrate::{Fate, migrate};
 pub use reconcile::{Reconciled, missed};
 pub use registry::Registry;
+pub use rehearse::Moment;
 pub use undo::{Made, made};
 pub use why::why_not;
 

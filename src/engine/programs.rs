@@ -20,6 +20,8 @@ use crate::domain::{Answer, AskOptions, Asked, Call, Door, Facts, Failure, Kind,
 const DEEPEST: usize = 4;
 /// How often a program is put off that cannot be run just now, before its call fails.
 const MOST_PAUSES: usize = 50;
+/// What the name of such a pause begins with; a program's own calls are numbered.
+const PAUSE: &str = "pause-";
 
 /// Runs every program whose call is open; says the paths of those that have answered.
 pub(super) fn work(ledger: Ledger, facts: &Facts, registry: &Arc<Registry>) -> (Ledger, Vec<String>) {
@@ -56,6 +58,11 @@ pub(super) fn is_below(path: &str, other: &str) -> bool {
     path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// Whether this is the path of a pause after which a program goes on that could not be run.
+pub(super) fn is_pause(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|last| last.starts_with(PAUSE))
+}
+
 fn path(call: &Call) -> String {
     call.path.clone()
 }
@@ -80,7 +87,7 @@ fn work_on(call: &Call, shared: &Shared, facts: &Facts, registry: &Arc<Registry>
             None => {}
         }
         let prefix = if attempt == 1 { format!("{}/", call.path) } else { format!("{}/again-{attempt}/", call.path) };
-        let put_off = |n: &usize| format!("{prefix}pause-{n}");
+        let put_off = |n: &usize| format!("{prefix}{PAUSE}{n}");
         let Some(next) = (1..=MOST_PAUSES).find(|n| shared.is_over(&put_off(n)) != Some(true)) else {
             let message = format!("it could not be run {MOST_PAUSES} times");
             return Some(Answer::Failed(Failure::new("retries_used_up", message)));

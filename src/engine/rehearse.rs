@@ -29,6 +29,20 @@ pub(super) trait Answerer {
     ) -> Option<(Timestamp, Answer)> {
         None
     }
+
+    /// Something happened in the run; for who watches it.
+    fn told(&mut self, _moment: Moment<'_>) {}
+}
+
+/// What happens in a run that is tried.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment<'c> {
+    /// A call was asked. Where it waits, `due` says for how long.
+    Asked(&'c Call),
+    /// It was answered: by a mock, a clock, the run's own memory, a program, or the door itself.
+    Answered(&'c Call),
+    /// It was answered by its capability's stand-in: nothing was done.
+    StoodIn(&'c Call),
 }
 
 /// What the runs of a rehearsal remember: not the shop's memory, which nobody touches.
@@ -69,16 +83,34 @@ impl Rehearsal {
             let calls = std::mem::take(&mut self.calls);
             let Step { mut calls, known, settled, end } = advance(&self.rule, &self.facts, calls, registry, self.now);
             self.end = end;
-            if self.end.is_none() {
-                let new = calls[known..].iter_mut().filter(|call| call.answer.is_none());
-                new.for_each(|call| self.take_up(call, registry, answerer, memory, until));
+            let (old, new) = calls.split_at_mut(known);
+            let mut answered = old.iter().filter(|call| settled.contains(&call.path)).peekable();
+            for call in new {
+                // What a program asked, it asked before it answered.
+                while let Some(program) = answered.next_if(|program| !programs::is_below(&call.path, &program.path)) {
+                    answerer.told(Moment::Answered(program));
+                }
+                if self.end.is_none() && call.answer.is_none() {
+                    self.take_up(call, registry, answerer, memory, until);
+                }
+                self.tell(call, answerer);
             }
+            answered.for_each(|program| answerer.told(Moment::Answered(program)));
             let goes_on = |call: &Call| call.answer.is_some() || programs::is_open(call, registry);
             let moved = !settled.is_empty() || calls[known..].iter().any(goes_on);
             self.calls = calls;
-            if !moved && !self.move_clock(registry, until) {
+            if !moved && !self.move_clock(registry, answerer, until) {
                 return;
             }
+        }
+    }
+
+    /// Tells who watches of a new call.
+    fn tell(&self, call: &Call, answerer: &mut dyn Answerer) {
+        answerer.told(Moment::Asked(call));
+        if call.answer.is_some() {
+            let stood_in = self.stood_in.contains(&call.path);
+            answerer.told(if stood_in { Moment::StoodIn(call) } else { Moment::Answered(call) });
         }
     }
 
@@ -108,13 +140,14 @@ impl Rehearsal {
     }
 
     /// Moves its clock to what comes next and answers what is due then; `false` where that is beyond `until`.
-    fn move_clock(&mut self, registry: &Registry, until: Timestamp) -> bool {
+    fn move_clock(&mut self, registry: &Registry, answerer: &mut dyn Answerer, until: Timestamp) -> bool {
         let Some(next) = self.next_due().filter(|due| *due <= until) else { return false };
         self.now = self.now.max(next);
         for call in self.calls.iter_mut().filter(|call| call.answer.is_none() && call.due <= self.now) {
             let timed_out = || registry.get(&call.capability).map(|capability| capability.timed_out(&call.input));
             if let Some(answer) = self.coming.remove(&call.path).or_else(timed_out) {
                 settle(call, answer, self.now);
+                answerer.told(Moment::Answered(call));
             }
         }
         true

@@ -245,6 +245,27 @@ impl ExportedCall {
         }
     }
 
+    /// The call as it was when it was asked.
+    fn to_call(&self, position: usize) -> Call {
+        Call {
+            path: self.path.clone(),
+            position: position as u32,
+            capability: self.capability.clone(),
+            digest: digest(&self.capability, &self.input),
+            input: self.input.clone(),
+            options: self.options.clone(),
+            state: CallState::Pending,
+            attempts: 0,
+            due: self.due,
+            awaits: None,
+            asked: self.asked,
+            answered: None,
+            log: Vec::new(),
+            answer: None,
+            trouble: None,
+        }
+    }
+
     fn shown(&self) -> String {
         format!("{} {}", self.capability, self.input)
     }
@@ -307,6 +328,7 @@ pub fn replay(exported: &Exported, registry: &Arc<Registry>) -> Result<Replayed,
     let (mut calls, mut now, mut after) = (Vec::new(), exported.run.started, None);
     loop {
         replayed.steps += 1;
+        put_off(&mut calls, exported, now);
         let Step { calls: advanced, known, end, .. } = advance(&rule, &facts, calls, registry, now);
         replayed.calls = advanced.len();
         calls = advanced;
@@ -342,6 +364,24 @@ pub fn replay(exported: &Exported, registry: &Arc<Registry>) -> Result<Replayed,
             }
         }
         now = at.unwrap_or(now);
+    }
+}
+
+/// Adds the pauses of programs that could not be run at this moment: that was the host's doing, so no replay asks for them.
+fn put_off(calls: &mut Vec<Call>, exported: &Exported, now: Timestamp) {
+    for (at, was) in exported.calls.iter().enumerate().filter(|(_, was)| programs::is_pause(&was.path)) {
+        let is_there = |path: &str| calls.iter().any(|call| call.path == path);
+        let program = exported.calls.iter().filter(|call| programs::is_below(&was.path, &call.path));
+        let Some(program) = program.max_by_key(|call| call.path.len()) else { continue };
+        // What it had asked by then it has asked again.
+        let mut before = exported.calls[..at].iter().filter(|call| programs::is_below(&call.path, &program.path));
+        if !is_there(&was.path)
+            && is_there(&program.path)
+            && was.asked <= now
+            && before.all(|call| is_there(&call.path))
+        {
+            calls.push(was.to_call(calls.len()));
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use super::compare::writes;
 use super::registry::Registry;
-use super::rehearse::{Answerer, Memory, Rehearsal};
+use super::rehearse::{Answerer, Memory, Moment, Rehearsal};
 use crate::domain::{Answer, Call, Catalog, End, Event, EventId, Facts, Failure, Records, ShopId};
 use crate::rules::{Match, Rule, RuleTest, Schedule, lane_key, matches};
 
@@ -51,7 +51,8 @@ fn check(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Vec<Str
         (_, Some(why)) => return vec![format!("the rule does not run: {}", why.said)],
         (_, None) => {}
     }
-    let (came, until) = rehearsed(rule, test, facts, registry);
+    let mut mocks = Mocks(&test.mocks, registry);
+    let (came, until) = rehearsed(rule, test, facts, registry, &mut mocks);
     let mut messages = Vec::new();
     unlike_calls(test, &writes(&came.calls, registry), &mut messages);
     for name in &test.expect.never {
@@ -63,31 +64,36 @@ fn check(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Vec<Str
     messages
 }
 
-/// What came of a run that was tried.
-pub struct Came {
-    /// Its calls, in the order in which they were asked.
-    pub calls: Vec<Call>,
-    /// How it ended; `None` while it waits.
-    pub end: Option<End>,
-}
-
-/// Tries a rule on a test's event, over its mocks, and says all that it asked; conditions are not looked at.
+/// Tries a rule on a test's event, over its mocks, tells `watch` of all that happens as it happens, and says how it ended;
+/// `None`: it waits. Conditions are not looked at.
 ///
 /// # Errors
 /// Why the test's event is none.
-pub fn came(rule: &Arc<Rule>, test: &RuleTest, registry: &Arc<Registry>) -> Result<Came, String> {
+pub fn watched(
+    rule: &Arc<Rule>,
+    test: &RuleTest,
+    registry: &Arc<Registry>,
+    watch: &mut dyn FnMut(Moment<'_>),
+) -> Result<Option<End>, String> {
     let facts = facts(rule, &test.event, registry.catalog())?;
-    let (Rehearsal { calls, end, .. }, _) = rehearsed(rule, test, facts, registry);
-    Ok(Came { calls, end })
+    let mut watched = Watched(Mocks(&test.mocks, registry), watch);
+    let (came, _) = rehearsed(rule, test, facts, registry, &mut watched);
+    Ok(came.end)
 }
 
 /// A run over a test's mocks, and where the test's clock ends.
-fn rehearsed(rule: &Arc<Rule>, test: &RuleTest, facts: Facts, registry: &Arc<Registry>) -> (Rehearsal, Timestamp) {
+fn rehearsed(
+    rule: &Arc<Rule>,
+    test: &RuleTest,
+    facts: Facts,
+    registry: &Arc<Registry>,
+    answerer: &mut dyn Answerer,
+) -> (Rehearsal, Timestamp) {
     let until = later(facts.now, test.advance);
     let lane = lane_key(rule, &facts);
     let mut came = Rehearsal::begin(rule.clone(), facts);
     match lane {
-        Ok(_) => came.go_on(registry, &mut Mocks(&test.mocks, registry), &mut Memory::new(), until),
+        Ok(_) => came.go_on(registry, answerer, &mut Memory::new(), until),
         Err(failure) => came.end_as(End::Failed { failure }),
     }
     (came, until)
@@ -191,6 +197,19 @@ impl Answerer for Mocks<'_> {
         let message = text("message").unwrap_or("the test's mock says so");
         let detail = error.get("detail").cloned().unwrap_or_default();
         Some(Answer::Failed(Failure { code: word.to_owned(), message: message.to_owned(), detail }))
+    }
+}
+
+/// Mocks, and somebody who watches.
+struct Watched<'t>(Mocks<'t>, &'t mut dyn FnMut(Moment<'_>));
+
+impl Answerer for Watched<'_> {
+    fn answer(&mut self, call: &Call) -> Option<Answer> {
+        self.0.answer(call)
+    }
+
+    fn told(&mut self, moment: Moment<'_>) {
+        (self.1)(moment);
     }
 }
 

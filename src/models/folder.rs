@@ -159,18 +159,18 @@ impl TokenText {
 impl Folder {
     /// Reads a folder and digests its files.
     pub(crate) fn read(folder: &Path) -> Result<Self, ModelError> {
-        let (graph, encoder) = graphs(folder)?;
+        let graphs = graphs(folder)?;
         let shape: Shape = json(&folder.join("config.json"))?;
         let generation: Generation = match folder.join("generation_config.json") {
             path if path.is_file() => json(&path)?,
             _ => Generation::default(),
         };
         let start = generation.decoder_start_token_id.or(shape.decoder_start_token_id);
-        let encoder = match encoder {
-            Some((graph, next)) => {
+        let encoder = match graphs.encoder {
+            Some(graph) => {
                 let without =
                     || ModelError::not_understood(&folder.join("config.json"), "it has no `decoder_start_token_id`");
-                Some(Encoder { graph, next, start: start.ok_or_else(without)? })
+                Some(Encoder { graph, next: graphs.next, start: start.ok_or_else(without)? })
             }
             None => None,
         };
@@ -212,19 +212,36 @@ impl Folder {
             let why = "adapters change a decoder that is alone; this model has an encoder";
             return Err(ModelError::not_understood(&adapter.path, why));
         }
-        Ok(Self { name, digest, graph, encoder, shape, tokens, template, end, adapters })
+        Ok(Self { name, digest, graph: graphs.decoder, encoder, shape, tokens, template, end, adapters })
     }
 }
 
-/// The graphs of a folder, as Optimum names them: a decoder, and where there is an encoder, it, with the decoder that
-/// goes on where there are two.
-fn graphs(folder: &Path) -> Result<(PathBuf, Option<(PathBuf, Option<PathBuf>)>), ModelError> {
+/// The file by which a folder is seen to hold a language model: the one that is there, else the one that is usual.
+pub fn main_graph(folder: &Path) -> PathBuf {
+    let usual = folder.join("model.onnx");
+    let others = ["decoder_model_merged.onnx", "encoder_model.onnx"].map(|name| folder.join(name));
+    match others.into_iter().find(|path| !usual.is_file() && path.is_file()) {
+        Some(other) => other,
+        None => usual,
+    }
+}
+
+/// The graphs of a folder.
+struct Graphs {
+    decoder: PathBuf,
+    encoder: Option<PathBuf>,
+    /// The decoder that goes on, where there are two.
+    next: Option<PathBuf>,
+}
+
+/// The graphs of a folder, as Optimum names them.
+fn graphs(folder: &Path) -> Result<Graphs, ModelError> {
     let (alone, merged) = (folder.join("model.onnx"), folder.join("decoder_model_merged.onnx"));
     let encoder = folder.join("encoder_model.onnx");
     if encoder.is_file() {
         let (first, next) = (folder.join("decoder_model.onnx"), folder.join("decoder_with_past_model.onnx"));
-        let (graph, next) = if merged.is_file() { (merged, None) } else { (first, Some(next)) };
-        for path in std::iter::once(&graph).chain(&next) {
+        let (decoder, next) = if merged.is_file() { (merged, None) } else { (first, Some(next)) };
+        for path in std::iter::once(&decoder).chain(&next) {
             if !path.is_file() {
                 return Err(ModelError::Missing {
                     what: "the decoder that belongs to `encoder_model.onnx`",
@@ -233,11 +250,11 @@ fn graphs(folder: &Path) -> Result<(PathBuf, Option<(PathBuf, Option<PathBuf>)>)
                 });
             }
         }
-        return Ok((graph, Some((encoder, next))));
+        return Ok(Graphs { decoder, encoder: Some(encoder), next });
     }
     let found = [&alone, &merged].into_iter().find(|path| path.is_file()).cloned();
     match found {
-        Some(graph) => Ok((graph, None)),
+        Some(decoder) => Ok(Graphs { decoder, encoder: None, next: None }),
         None => Err(ModelError::Missing {
             what: "the language model",
             path: alone,

@@ -1,7 +1,8 @@
 //! The language model, in the process: what it is asked, how it is run, and what its text may say.
 //!
-//! - [`Model`] answers [`Request`]s: a decoder in the Hugging Face ONNX layout, run by ONNX Runtime on the CPU; or an
-//!   upstream, asked by OpenAI's API. [`Models`] are those that may be asked, by name.
+//! - [`Model`] answers [`Request`]s: a decoder in the Hugging Face ONNX layout, alone or with an encoder, run by ONNX
+//!   Runtime on the CPU, which ranks given texts as well; or an upstream, asked by OpenAI's API. [`Models`] are those that
+//!   may be asked, by name.
 //! - [`encoder`] makes vectors of texts; what customers want is told by them.
 //! - [`intents`] learns from a shop's examples what its customers want.
 //! - [`fetch`] gets the library and the default model; [`convert`] makes models of GGUF files.
@@ -61,6 +62,7 @@ mod upstream;
 mod writing;
 
 pub use error::{Again, ModelError};
+pub use folder::main_graph;
 pub use handle::Model;
 pub use known::{Known, Models, NoModel};
 pub use model::{CONTENT_FREE, MOST_CANDIDATES, Ranked, Ranking, ToRank, without_content};

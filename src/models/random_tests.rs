@@ -12,6 +12,7 @@ use super::scheduler_tests::{ask, runtime};
 use super::tests::real;
 use super::{
     ChatMessage, Class, Finish, Format, Generated, Model, ModelError, Prompt, Request, Sampling, Settings, ToRank,
+    main_graph,
 };
 
 /// What Python wrote after some prompts.
@@ -316,6 +317,16 @@ fn a_foreign_adapter_is_refused_when_the_model_is_loaded() {
     assert!(refused.contains("rename it"), "{refused}");
 }
 
+/// What a folder with an encoder is seen by.
+#[test]
+fn a_model_is_seen_by_the_graph_that_it_has() {
+    let found = |name: &str| main_graph(&folder(name)).strip_prefix(folder(name)).expect("in it").to_owned();
+    assert_eq!(found("gpt2"), Path::new("model.onnx"));
+    assert_eq!(found("gpt2-merged"), Path::new("decoder_model_merged.onnx"));
+    assert_eq!(found("t5-split"), Path::new("encoder_model.onnx"));
+    assert_eq!(found("none"), Path::new("model.onnx"));
+}
+
 /// A ranking beside others changes nothing for them, and its calibrated probabilities are what the two passes say.
 #[test]
 fn texts_are_ranked_beside_others_by_calibrated_probability() {
@@ -325,12 +336,17 @@ fn texts_are_ranked_beside_others_by_calibrated_probability() {
     runtime().block_on(async {
         let never = CancellationToken::new();
         let alone = ask(&model, &greedy("Where is my order?")).await;
-        let many: Vec<String> = (0..40).map(|at| format!("text {at}")).collect();
+        let many: Vec<String> = (0..100).map(|at| format!("text {at}")).collect();
         let content_free = Some(Prompt::Text("N/A".into()));
         let ranking = ToRank { candidates: many, content_free, ..to_rank(&goldens.prompts[2], &goldens, None) };
-        let (ranked, beside) = tokio::join!(model.rank(ranking.clone(), &never), ask_after(&model));
+        let mut under_way = std::pin::pin!(model.rank(ranking.clone(), &never));
+        let beside = tokio::select! {
+            biased;
+            _ = &mut under_way => panic!("who came after it waited until it was over"),
+            beside = ask_after(&model) => beside,
+        };
         assert_eq!(Generated { cached_tokens: 0, ..beside }, Generated { cached_tokens: 0, ..alone });
-        let ranked = ranked.expect("ranked");
+        let ranked = under_way.await.expect("ranked");
         // The prompt is read once, but for what is no whole block of it.
         assert!(ranked.cached_tokens >= 19 * 64, "{}", ranked.cached_tokens);
         let total: f64 = ranked.candidates.iter().map(|it| it.probability).sum();

@@ -1,5 +1,5 @@
-//! The folder of installed plugins: `NAME/VERSION/` holds a version's manifest, component and compiled code, `NAME/current`
-//! names the version that new runs use. Older ones stay: a run that waits goes on with the one that it began with.
+//! The folder of installed plugins: `NAME/VERSION/` holds a version's manifest, component, compiled code and the rules that
+//! it carries, `NAME/current` names the version that new runs use. Older ones stay: a run that waits goes on with the one that it began with.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::artefacts::{self, write};
+use super::carried::{self, carried};
 use super::component;
 use super::host::Host;
 use super::manifest::{self, Manifest};
@@ -52,9 +53,12 @@ impl Folder {
         let file = from.join(&manifest.component);
         let bytes = component::read(&file)?;
         let digest = hex::encode(Sha256::digest(&bytes));
+        let rules = carried(from)?;
         let to = self.folder_of(&manifest.name, &manifest.version);
         if let Ok((_, old)) = read_manifest(&to)
-            && (old != text || fs::read(to.join(&manifest.component)).is_ok_and(|old| old != bytes))
+            && (old != text
+                || fs::read(to.join(&manifest.component)).is_ok_and(|old| old != bytes)
+                || carried(&to).is_ok_and(|old| old != rules))
         {
             return Err(PluginError::Refused(format!(
                 "{} {} is installed already, with another content\n  hint: runs may be under way on it; raise `version` in {}",
@@ -68,9 +72,15 @@ impl Folder {
         let loaded = component::link(host, &file, &compiled)?;
         Plugin::fits(&manifest, loaded.world)?;
         write(&to.join(&manifest.component), &bytes)?;
+        carried::keep(&to, &rules)?;
         write(&to.join(manifest::FILE), text.as_bytes())?;
         write(&self.0.join(&manifest.name).join(CURRENT), manifest.version.as_bytes())?;
         Ok(Installed { manifest, digest, is_current: true })
+    }
+
+    /// Where the rules lie that a version carries.
+    pub fn rules_of(&self, manifest: &Manifest) -> PathBuf {
+        self.folder_of(&manifest.name, &manifest.version).join(carried::RULES)
     }
 
     /// Every installed version, by name and version. What cannot be read is left out, with a warning.

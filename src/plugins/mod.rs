@@ -14,6 +14,7 @@
 mod artefacts;
 mod border;
 mod broken;
+mod carried;
 mod component;
 mod grants;
 mod host;
@@ -21,17 +22,20 @@ mod installed;
 mod manifest;
 mod passes;
 mod provided;
+mod reused;
 mod source;
 mod state;
 mod suspension;
 mod wasi;
 
+pub use carried::{MOST_FILES, RULES, carried, is_carried};
 pub use component::{Loaded, World};
 pub use grants::{Grant, Grants};
 pub use host::{Host, Metering, Pooling};
 pub use installed::{Folder, Installed};
 pub use manifest::{Bounds, Manifest, Provides, Want};
 pub use provided::{Plugin, Plugins};
+pub use reused::Reused;
 pub use state::Used;
 
 /// The version of the interface that this host speaks.

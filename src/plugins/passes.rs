@@ -50,20 +50,25 @@ pub(super) fn start(host: &Host, loaded: &Loaded, state: State) -> Result<(), St
 }
 
 /// A store whose bounds are set.
-fn store(host: &Host, state: State) -> Result<Store<State>> {
-    let ticks = Host::ticks(state.bounds.time());
+pub(super) fn store(host: &Host, state: State) -> Result<Store<State>> {
     let mut store = Store::new(&host.engine, state);
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(MOST_AT_ONCE);
-    store.set_epoch_deadline(ticks);
     store.epoch_deadline_trap();
+    bound(&mut store);
     if host.metering == Metering::On {
         store.set_fuel(FUEL)?;
     }
     Ok(store)
 }
 
-fn begin<P, R>(store: &mut Store<State>, loaded: &Loaded) -> Result<TypedFunc<P, (R,)>>
+/// Gives a store the time and the data of one pass.
+pub(super) fn bound(store: &mut Store<State>) {
+    let ticks = Host::ticks(store.data().bounds.time());
+    store.set_hostcall_fuel(MOST_AT_ONCE);
+    store.set_epoch_deadline(ticks);
+}
+
+pub(super) fn begin<P, R>(store: &mut Store<State>, loaded: &Loaded) -> Result<TypedFunc<P, (R,)>>
 where
     P: ComponentNamedList + Lower,
     (R,): ComponentNamedList + Lift,

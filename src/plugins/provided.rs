@@ -85,6 +85,19 @@ impl Plugin {
         Err(PluginError::Refused(format!("the manifest of `{}` adds {said}, and its component {is}", manifest.name)))
     }
 
+    /// Reads what its component answered.
+    pub(super) fn answer(&self, name: &str, text: &str) -> Result<Json, String> {
+        if text.len() > MOST_JSON {
+            return Err(format!("its answer has more than {} KiB", MOST_JSON >> 10));
+        }
+        let answer: Json = serde_json::from_str(text).map_err(|error| format!("its answer is no JSON: {error}"))?;
+        let schema = self.outputs.get(name);
+        schema
+            .map_or(Ok(()), |schema| schema.check(&answer))
+            .map_err(|mistakes| format!("its answer is not as its manifest says: {mistakes}"))?;
+        Ok(answer)
+    }
+
     fn label(&self) -> String {
         format!("{} {}", self.manifest.name, self.manifest.version)
     }
@@ -395,7 +408,7 @@ impl Program for Running {
         let state = State::new(manifest.limits, task.seed, now, Some(door));
         let params = (name.to_owned(), task.input.to_string(), event);
         match self.plugins.pass::<_, Result<String, border::Error>>(plugin, state, params) {
-            Ok(Ok(answer)) => Ran::Answered(match self.answer(name, &answer) {
+            Ok(Ok(answer)) => Ran::Answered(match plugin.answer(name, &answer) {
                 Ok(answer) => Answer::Done(answer),
                 Err(problem) => {
                     self.plugins.broke(plugin, &problem);
@@ -411,20 +424,6 @@ impl Program for Running {
             Err(Broken::NoRoom(why)) => Ran::Later(NO_ROOM, why),
             Err(Broken::Off(what)) => Ran::Answered(Answer::Failed(broken::failure(&manifest.name, &what))),
         }
-    }
-}
-
-impl Running {
-    fn answer(&self, name: &str, text: &str) -> Result<Json, String> {
-        if text.len() > MOST_JSON {
-            return Err(format!("its answer has more than {} KiB", MOST_JSON >> 10));
-        }
-        let answer: Json = serde_json::from_str(text).map_err(|error| format!("its answer is no JSON: {error}"))?;
-        let schema = self.plugin.outputs.get(name);
-        schema
-            .map_or(Ok(()), |schema| schema.check(&answer))
-            .map_err(|mistakes| format!("its answer is not as its manifest says: {mistakes}"))?;
-        Ok(answer)
     }
 }
 
@@ -449,7 +448,7 @@ fn host_of(url: &str) -> Result<String, String> {
     }
 }
 
-fn event(facts: &Facts, with_records: bool) -> border::Event {
+pub(super) fn event(facts: &Facts, with_records: bool) -> border::Event {
     let event = &facts.event;
     let records = with_records.then(|| serde_json::to_string(&*facts.context).unwrap_or_else(|_| "{}".to_owned()));
     border::Event {

@@ -15,7 +15,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn is_current(page: &str, made: &str) {
+/// Whether a file is as it is made now; with `UPDATE_PAGES` it is made so first.
+pub(crate) fn is_current(page: &str, made: &str) {
     let file = root().join(page);
     if std::env::var_os("UPDATE_PAGES").is_some() {
         fs::write(&file, made).expect("a page");
@@ -62,8 +63,24 @@ fn library() -> String {
         let _ = write!(page, "\n## {}\n", theme.file_name().expect("a name").to_string_lossy());
         files.iter().for_each(|file| rule(&mut page, file));
     }
+    page += PLUGINS;
+    let mut carried: Vec<PathBuf> = folder(&root().join("plugins"))
+        .iter()
+        .map(|plugin| plugin.join("rules"))
+        .filter(|rules| rules.is_dir())
+        .flat_map(|rules| folder(&rules))
+        .collect();
+    carried.sort();
+    carried.iter().for_each(|file| rule(&mut page, file));
     page
 }
+
+const PLUGINS: &str = "
+## with plugins
+
+These come with the example plugins, and use them: `storehand plugin install plugins/loyalty --rules FOLDER` copies the
+plugin's into a shop's rules folder. `storehand plugin test plugins/loyalty` runs their tests.
+";
 
 fn folder(path: &Path) -> Vec<PathBuf> {
     fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path()).collect()
@@ -72,7 +89,11 @@ fn folder(path: &Path) -> Vec<PathBuf> {
 fn rule(page: &mut String, file: &Path) {
     let source = fs::read_to_string(file).expect("a rule");
     let yaml: Yaml = serde_yaml::from_str(&source).expect("YAML");
-    let path = file.strip_prefix(root().join("rules")).expect("below rules").display();
+    let path = match file.strip_prefix(root().join("rules")) {
+        Ok(path) => path.to_owned(),
+        Err(_) => Path::new("..").join(file.strip_prefix(root()).expect("ours")),
+    };
+    let path = path.display();
     let text = |value: &Yaml, language: &str| match value {
         Yaml::String(text) => text.clone(),
         other => other.get(language).and_then(Yaml::as_str).unwrap_or_default().to_owned(),

@@ -2,6 +2,8 @@
 
 mod examples;
 pub(crate) mod rules;
+mod sdk;
+mod trying;
 mod zoo;
 
 use std::collections::BTreeMap;

@@ -11,20 +11,20 @@ use storehand::demo::Fault;
 use crate::support::{TestApp, order};
 
 /// What a command came to.
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
-    fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
     }
 }
 
 /// Runs the program beside the server, with a configuration that names its store and the rule files `rules`.
-fn beside(it: &TestApp, rules: &[(&str, &str)], args: &[&str]) -> Said {
+pub(crate) fn beside(it: &TestApp, rules: &[(&str, &str)], args: &[&str]) -> Said {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, text) in rules {
         std::fs::write(folder.path().join(name), text).expect("a rule");
@@ -59,7 +59,7 @@ fn storehand(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Said {
 }
 
 /// The file of data and what belongs to it, as bytes.
-fn on_disk(it: &TestApp) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn on_disk(it: &TestApp) -> Vec<(PathBuf, Vec<u8>)> {
     let file = it.file();
     ["", "-wal"]
         .map(|end| PathBuf::from(format!("{}{end}", file.display())))

@@ -2,7 +2,8 @@
 //! nothing, and adds to a number that the shop remembers.
 
 use serde::Deserialize;
-use storehand_plugin::{Capabilities, Error, Event, Value, ask_as, json, log, memory, read};
+use storehand_plugin::typed::{WaitFor, WaitForEvent, memory};
+use storehand_plugin::{Capabilities, Error, Event, Question as _, Value, json, log, read};
 
 struct Loyalty;
 storehand_plugin::capabilities!(Loyalty);
@@ -30,7 +31,8 @@ impl Capabilities for Loyalty {
         match name {
             "points.add" => add(&read(input)?),
             "points.balance" => {
-                let balance = memory::get(&key(&read::<Balance>(input)?.customer_id))?;
+                let customer = read::<Balance>(input)?.customer_id;
+                let balance = memory::get(&memory::Get::new(key(&customer)))?.value;
                 Ok(json!({ "balance": if balance.is_null() { json!(0) } else { balance } }))
             }
             _ => Err(Error::Invalid(format!("there is no `{name}` here"))),
@@ -42,14 +44,19 @@ fn add(order: &Add) -> Result<Value, Error> {
     let points = points(&order.amount).ok_or_else(|| {
         Error::Invalid(format!("`amount` is `{}`; write what the order came to, such as `120.50 EUR`", order.amount))
     })?;
-    let input = json!({ "event": "return.requested", "order_id": order.order_id, "within": order.window });
-    let returned = ask_as("return", "wait_for", input)?;
-    if returned["timed_out"] != true {
+    let returned = WaitFor {
+        order_id: Some(order.order_id.clone()),
+        ..WaitFor::new(WaitForEvent::ReturnRequested, &order.window)
+    };
+    if !returned.ask_as("return")?.timed_out {
         log("something was sent back: no points");
         return Ok(json!({ "points": 0 }));
     }
-    let balance = memory::add(&key(&order.customer_id), points)?;
-    Ok(json!({ "points": points, "balance": balance }))
+    let balance = memory::add(&memory::Add {
+        by: Some(points.into()),
+        ..memory::Add::new(key(&order.customer_id))
+    })?;
+    Ok(json!({ "points": points, "balance": balance.value }))
 }
 
 fn key(customer_id: &str) -> String {

@@ -63,6 +63,38 @@ pub fn ask_as(label: &str, capability: &str, input: impl Serialize) -> Result<Va
     asked(capability, &input, Some(door::Options { label: Some(label.to_owned()), attempts: None }))
 }
 
+/// A question to a capability, whose answer has a type: what [`typed`](crate::typed) is made of.
+pub trait Question: Serialize {
+    /// The capability's name.
+    const CAPABILITY: &'static str;
+    /// What it answers.
+    type Answer: DeserializeOwned;
+
+    /// Asks it. Where there is no answer yet, this does not return, as with [`ask`].
+    ///
+    /// # Errors
+    /// Why it was not done.
+    fn ask(&self) -> Result<Self::Answer, Failure> {
+        typed(ask(Self::CAPABILITY, self)?)
+    }
+
+    /// The same with a name for this call: for people, and for a test's mocks.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    fn ask_as(&self, label: &str) -> Result<Self::Answer, Failure> {
+        typed(ask_as(label, Self::CAPABILITY, self)?)
+    }
+}
+
+fn typed<T: DeserializeOwned>(answer: Value) -> Result<T, Failure> {
+    serde_json::from_value(answer).map_err(|error| Failure {
+        code: "not_understood".to_owned(),
+        message: format!("the answer is not as the capability declares it: {error}"),
+        detail: Value::Null,
+    })
+}
+
 fn asked(capability: &str, input: &impl Serialize, options: Option<door::Options>) -> Result<Value, Failure> {
     let unreadable = |error: serde_json::Error| Failure {
         code: "invalid_input".to_owned(),

@@ -5,6 +5,8 @@
 //! A capability is run from its start each time there is a new answer, and gets the same answers to the same questions as
 //! before. So it must ask the same things in the same order for the same input, and keep nothing in variables that it
 //! wants to know later: `memory.*` is for that.
+//!
+//! `ask` takes any capability by name; `typed` has a function and types for each of Storehand's own.
 
 #[cfg(all(feature = "capability", feature = "source"))]
 compile_error!("a plugin adds capabilities or a source: choose one of the features `capability` and `source`");
@@ -15,6 +17,8 @@ pub use serde_json::{Value, json};
 mod capability;
 #[cfg(feature = "source")]
 mod delivery;
+#[cfg(feature = "capability")]
+pub mod typed;
 
 #[cfg(feature = "capability")]
 pub use capability::*;

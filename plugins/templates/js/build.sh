@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 modules=${MODULES:-.}
-[ -d "$modules/node_modules/@bytecodealliance/componentize-js" ] ||
+[ -d "$modules/node_modules/@bytecodealliance/componentize-js" ] || {
+    echo "fetching componentize-js, once"
     npm install --silent --no-audit --no-fund --prefix "$modules" '@bytecodealliance/componentize-js@0.23'
+}
 MODULES=$modules node build.mjs

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 venv=${VENV:-.venv}
 [ -x "$venv/bin/componentize-py" ] || {
+    echo "fetching componentize-py, once"
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check 'componentize-py==0.25'
 }

@@ -28,7 +28,7 @@ enum Lang {
 }
 
 const MANIFEST: (&str, &str) = ("plugin.toml", include_str!("../../../plugins/templates/plugin.toml"));
-const RULE: (&str, &str) = ("tests/greets.yaml", include_str!("../../../plugins/templates/rule.yaml"));
+const RULE: (&str, &str) = ("rules/greets.yaml", include_str!("../../../plugins/templates/greets.yaml"));
 const WIT: (&str, &str) = ("wit/storehand.wit", include_str!("../../../plugins/wit/storehand.wit"));
 
 /// Its files, each with its text: `NAME` in them becomes the plugin's name, `CRATE` the same as Rust writes it.
@@ -43,6 +43,7 @@ const RUST: &[(&str, &str)] = &[
     ("sdk/src/lib.rs", include_str!("../../../plugins/sdk/src/lib.rs")),
     ("sdk/src/capability.rs", include_str!("../../../plugins/sdk/src/capability.rs")),
     ("sdk/src/delivery.rs", include_str!("../../../plugins/sdk/src/delivery.rs")),
+    ("sdk/src/typed.rs", include_str!("../../../plugins/sdk/src/typed.rs")),
     (".gitignore", "/target\n/plugin.wasm\n"),
 ];
 

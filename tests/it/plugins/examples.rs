@@ -71,6 +71,10 @@ fn the_examples_pass_their_own_tests() {
     let (code, told, complained) = storehand(&["plugin", "test", &folder.to_string_lossy()], &[], &[]);
     assert_eq!((code, complained.as_str()), (0, ""), "{told}");
     assert!(told.contains("acme-loyalty: 4 tests, 0 failed") && told.contains("instructions"), "{told}");
+    let source = example("wechat-shop").to_string_lossy().into_owned();
+    let (code, told, complained) = storehand(&["plugin", "test", &source], &[], &[]);
+    assert_eq!((code, complained.as_str()), (0, ""), "{told}");
+    assert!(told.contains("wechat-shop: 3 tests, 0 failed"), "{told}");
     for name in ["loyalty", "wechat-shop"] {
         let (code, told, complained) = storehand(&["plugin", "check", &example(name).to_string_lossy()], &[], &[]);
         assert_eq!((code, complained.as_str()), (0, ""), "{told}");
@@ -79,7 +83,20 @@ fn the_examples_pass_their_own_tests() {
     let path = folder.to_string_lossy().into_owned();
     let (code, told, _) = storehand(&["plugin", "run", "points.add", "--folder", &path], &[], &[]);
     assert_eq!(code, 0, "{told}");
-    assert!(told.contains("it/1  wait_for") && told.contains("it/2  memory.add"), "{told}");
+    // Moment by moment, on the run's own clock.
+    let shown = [
+        "2026-01-01 09:00:00  it  acme-loyalty/points.add {",
+        "2026-01-01 09:00:00    it/1  wait_for {",
+        "2026-01-01 09:00:00    it/1  waits for return.requested of order/1042, until 2026-01-15 09:00:00",
+        "2026-01-15 09:00:00    it/1  -> {\"timed_out\":true}",
+        "2026-01-15 09:00:00    it/2  memory.add {",
+        "2026-01-15 09:00:00    it/2  -> {\"value\":120}",
+        "2026-01-15 09:00:00  it  -> {\"balance\":120,\"points\":120}",
+        "3 passes, at the most ",
+    ];
+    let lines: Vec<&str> = told.lines().collect();
+    let came: Vec<&str> = lines.iter().zip(&shown).map(|(line, shown)| &line[..shown.len().min(line.len())]).collect();
+    assert_eq!(came, shown, "{told}");
 }
 
 #[test]
@@ -158,13 +175,24 @@ async fn a_source_of_a_plugin_receives_what_is_signed_and_nothing_else() {
     assert_eq!((status, told.contains("too far off")), (401, true), "{told}");
 }
 
-/// What the README's first plugin has typed, one after another.
+/// What the README's first plugin has typed, one after another, with the files that it shows written where they stand.
 fn first_plugin() -> String {
     let page = include_str!("../../../plugins/README.md");
     let chapter = page.split("\n## ").find(|chapter| chapter.starts_with("Your first plugin")).expect("the chapter");
-    let blocks: Vec<&str> = chapter.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(blocks.len() >= 3, "it shows commands");
-    blocks.concat()
+    let mut typed = String::new();
+    for block in chapter.split("```").skip(1).step_by(2) {
+        let (info, text) = block.split_once('\n').expect("a block");
+        match info.split_once(' ') {
+            Some((_, file)) => typed += &format!("cat > {file} <<'END'\n{text}END\n"),
+            None if info == "sh" => typed += text,
+            None => assert_eq!(info, "text", "what else is shown"),
+        }
+        if text.trim_end().ends_with('&') {
+            typed += "for i in $(seq 300); do (: < /dev/tcp/127.0.0.1/$PORT) 2>/dev/null && break; sleep 0.1; done\n";
+        }
+    }
+    assert!(typed.matches("storehand ").count() >= 10, "it shows commands");
+    typed
 }
 
 #[test]
@@ -183,9 +211,14 @@ fn the_first_plugin_of_the_readme_builds_passes_its_tests_and_is_installed() {
     // Where the target for components cannot be had, the project is built in another way.
     let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins/build.sh");
     let typed = first_plugin().replace("./build.sh", &format!("{} --crate \"$PWD\" acme-greetings", build.display()));
+    let typed = format!("trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{typed}");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
     let mut shell = Command::new("bash");
     shell.args(["-euo", "pipefail", "-c", &typed]).current_dir(place.path());
-    let output = shell.env("PATH", path).env_remove("STOREHAND_CONFIG").output().expect("bash");
+    shell.env("PATH", path).env_remove("STOREHAND_CONFIG").env("PORT", port.to_string());
+    shell.env("STOREHAND_SERVER__LISTEN", format!("127.0.0.1:{port}"));
+    shell.env("STOREHAND_URL", format!("http://127.0.0.1:{port}")).env("STOREHAND_MODEL__ENABLED", "off");
+    let output = shell.output().expect("bash");
     let (told, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if complained.contains("SKIPPED: ") {
         println!("SKIPPED: the README's first plugin is not built: no way to compile Rust to WebAssembly here");
@@ -193,7 +226,14 @@ fn the_first_plugin_of_the_readme_builds_passes_its_tests_and_is_installed() {
     }
     assert!(output.status.success(), "{told}\n{complained}");
     assert!(told.contains("acme-greetings: 2 tests, 0 failed") && told.contains("Hello Ana"), "{told}");
-    assert!(told.contains("[shop.acme.plugins.acme-greetings]"), "{told}");
+    // What its run shows: the plugin's answer after all that it asked.
+    let at = |what: &str| told.find(what).unwrap_or_else(|| panic!("{what} is not in {told}"));
+    let shown =
+        ["asks acme-greetings/greeting.make", "greeting/1  asks memory.add", "answered: {\"text\":\"Hello Ana\""];
+    let places = [at(shown[0]), at(shown[1]), at(shown[2]), at("asks order.note {\"text\":\"Hello Ana (1)\"}")];
+    assert!(places.is_sorted(), "{told}");
+    let settings = std::fs::read_to_string(place.path().join("storehand.toml")).expect("a configuration");
+    assert!(settings.contains("[shop.acme.plugins.acme-greetings]"), "{settings}");
 
     let (code, _, complained) = run(place.path(), &["plugin", "new", "acme-greetings", "--lang", "rust"]);
     assert_eq!((code, complained.contains("there is a `acme-greetings` already")), (Some(1), true), "{complained}");
@@ -219,7 +259,7 @@ fn the_first_plugin_of_the_readme_builds_passes_its_tests_and_is_installed() {
         "{told}"
     );
     // From here on rules may use it.
-    let (code, told, complained) = run(place.path(), &["rules", "test", "acme-greetings/tests"]);
+    let (code, told, complained) = run(place.path(), &["rules", "test", "acme-greetings/rules"]);
     assert_eq!((code, complained.as_str()), (Some(0), ""), "{told}");
 }
 

@@ -19,6 +19,11 @@ pub(crate) fn asks(calls: &[(&str, &str)]) -> Vec<u8> {
     asks_then(calls, "(call $good (i32.const 1032) (i32.const 6))")
 }
 
+/// The same, with something before it.
+pub(super) fn asks_after(before: &str, calls: &[(&str, &str)]) -> Vec<u8> {
+    asks_between(before, calls, "(call $good (i32.const 1032) (i32.const 6))")
+}
+
 /// *Not now*: again in 90 s.
 const LATER: &str = "(i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.const 20) (i32.const 1))
     (i32.store (i32.const 24) (i32.const 90)) (i32.store (i32.const 28) (i32.const 1088))
@@ -26,6 +31,10 @@ const LATER: &str = "(i32.store8 (i32.const 16) (i32.const 1)) (i32.store8 (i32.
 
 /// The same, with another end.
 fn asks_then(calls: &[(&str, &str)], end: &str) -> Vec<u8> {
+    asks_between("", calls, end)
+}
+
+fn asks_between(before: &str, calls: &[(&str, &str)], end: &str) -> Vec<u8> {
     let (mut body, mut data, mut at) = (String::new(), String::new(), 4096);
     let mut text = |text: &str| {
         let escaped: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
@@ -45,10 +54,10 @@ fn asks_then(calls: &[(&str, &str)], end: &str) -> Vec<u8> {
                (return (i32.const 16))))\n"
         );
     }
-    component(&format!("{body} {end}"), &data)
+    component(&format!("{before} {body} {end}"), &data)
 }
 
-const TAGS: &[(&str, &str)] = &[
+pub(super) const TAGS: &[(&str, &str)] = &[
     ("order.tag", r#"{ "tags": ["one"] }"#),
     ("wait", r#"{ "for": "10m" }"#),
     ("order.tag", r#"{ "tags": ["two"] }"#),
@@ -57,7 +66,7 @@ const TAGS: &[(&str, &str)] = &[
 pub(crate) const WANTS: &str =
     r#"{ capability = "order.tag", why = "Tags." }, { capability = "memory.add", why = "Counts." }"#;
 
-const RULE: &str = "
+pub(super) const RULE: &str = "
 id: zoo
 status: live
 triggers: [{ event: order.created }]
@@ -67,14 +76,14 @@ steps:
   - { id: last, uses: order.tag, with: { tags: [\"{{ steps.zoo }}\"] } }
 ";
 
-const GRANTED: &str = "[shop.acme.plugins.the-zoo]\ngrant = [\"order.tag\", \"memory.add\"]\n";
+pub(super) const GRANTED: &str = "[shop.acme.plugins.the-zoo]\ngrant = [\"order.tag\", \"memory.add\"]\n";
 
 pub(crate) fn install(data: &Path, version: &str, wants: &str, component: &[u8]) -> Installed {
     let text = manifest(wants, "").replace("1.0.0", version);
     Folder::within(data).install(&host(), folder(&text, component).path()).expect("it installs")
 }
 
-async fn start(rule: &str, component: &[u8], granted: &str) -> TestApp {
+pub(super) async fn start(rule: &str, component: &[u8], granted: &str) -> TestApp {
     let prepare = |data: &Path| {
         install(data, "1.0.0", WANTS, component);
         std::fs::write(data.join("more.toml"), granted).expect("written");
@@ -82,16 +91,16 @@ async fn start(rule: &str, component: &[u8], granted: &str) -> TestApp {
     TestApp::start_prepared(&[("zoo.yaml", rule)], &[], prepare).await
 }
 
-async fn placed(it: &TestApp, number: u32) {
+pub(super) async fn placed(it: &TestApp, number: u32) {
     it.order(&order(number, 10)).await;
     it.settle().await;
 }
 
-fn tags(it: &TestApp, number: u32) -> Vec<String> {
+pub(super) fn tags(it: &TestApp, number: u32) -> Vec<String> {
     it.shop.orders().into_iter().find(|order| order.number == number).expect("the order").tags
 }
 
-fn tagged(it: &TestApp) -> usize {
+pub(super) fn tagged(it: &TestApp) -> usize {
     it.shop.calls().iter().filter(|call| call.what == "tagsAdd").count()
 }
 
