@@ -395,6 +395,31 @@ fn full_name_of(host: &str, kind: &str) -> String {
     upstream(host, kind).full_name()
 }
 
+/// `storehand doctor` asks whether it is there, and says what it means.
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_says_that_what_it_is_asked_leaves_the_building() {
+    let (_, host) = server().await;
+    let told = |host: &str| {
+        let config = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n[model]\nenabled = \"off\"\n[model.upstreams.large]\n\
+             url = \"http://{host}/good/v1\"\nmodel = \"big-model\"\napi_key = \"{KEY}\"\n[shop.acme]\n\
+             currency = \"EUR\"\n[shop.acme.sources.standard]\nsecrets = [\"whsec_eA==\"]\n"
+        );
+        tokio::task::block_in_place(|| crate::cli::storehand(&["doctor"], &[("storehand.toml", &config)], &[]))
+    };
+    let (code, said, err) = told(&host);
+    assert!(
+        code == 0 && said.contains("note  model.upstreams.large: it is there; what it is asked leaves"),
+        "{said}{err}"
+    );
+    let (code, said, err) = told("127.0.0.1:9");
+    assert!(
+        code == 1 && said.contains("WRONG model.upstreams.large: the upstream `large` did not answer"),
+        "{said}{err}"
+    );
+    assert!(!format!("{said}{err}").contains(KEY));
+}
+
 #[test]
 fn the_checker_knows_which_models_there_are() {
     let config = "[model.upstreams.large]\nurl = \"http://127.0.0.1:9/v1\"\nmodel = \"m\"\n";
