@@ -11,7 +11,7 @@ use storehand::capabilities::{Deps, all};
 use storehand::domain::{Attempt, Capability, Records, Verdict};
 use storehand::models::encoder::{Encoder, Settings};
 use storehand::models::intents::{Examples, Head, Heads, Intent, Message, Report, test, train};
-use storehand::models::{self, Model};
+use storehand::models::{self, Model, Models};
 
 use crate::capabilities::{attempt, shop};
 
@@ -225,11 +225,12 @@ async fn without_a_head_or_an_encoder_the_decoder_answers() {
         return;
     }
     let model = Model::load(&language).expect("loaded");
-    let digest = model.digest().to_owned();
+    let called = model.full_name();
+    let language = Models::only(model);
     let place = tempfile::tempdir().expect("folder");
     let (encoder, heads) = (Encoder::load(&settings).expect("loaded"), Heads::new(place.path().to_owned()));
-    let all = Deps { encoder: Some(encoder), heads: Some(heads), model: Some(model.clone()), ..Deps::default() };
-    let (with_all, alone) = (classify(all), classify(Deps { model: Some(model), ..Deps::default() }));
+    let all = Deps { encoder: Some(encoder), heads: Some(heads), models: language.clone(), ..Deps::default() };
+    let (with_all, alone) = (classify(all), classify(Deps { models: language, ..Deps::default() }));
     let among = json!([
         { "name": "refund", "description": "The customer wants the money back" },
         { "name": "delivery", "description": "The customer asks where the parcel is", "examples": ["Where is it?"] },
@@ -241,7 +242,7 @@ async fn without_a_head_or_an_encoder_the_decoder_answers() {
     let without_encoder = ask(&alone, &of_an_event(), of_names.clone()).await.expect("answered");
     assert_eq!(until_trained, without_encoder);
     assert_eq!((&until_trained["by"], &until_trained["truncated"]), (&json!("decoder"), &json!(false)));
-    assert_eq!(until_trained["model"], json!(format!("smollm2-135m-instruct {digest}")));
+    assert_eq!(until_trained["model"], json!(called));
     let ranking = until_trained["ranking"].as_array().expect("a ranking");
     let scores: Vec<f64> = ranking.iter().map(|it| it["score"].as_f64().expect("a score")).collect();
     assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-3 && scores[0] >= scores[1], "{until_trained}");
