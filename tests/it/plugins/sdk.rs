@@ -185,7 +185,7 @@ impl Types<'_> {
         for word in words.iter().filter_map(Json::as_str) {
             let _ = write!(self.made, "    /// `{word}`\n    #[serde(rename = \"{word}\")]\n    {},\n", camel(word));
         }
-        let _ = write!(self.made, "{own}}}\n");
+        let _ = writeln!(self.made, "{own}}}");
     }
 }
 
