@@ -229,7 +229,7 @@ async fn without_a_head_or_an_encoder_the_decoder_answers() {
     let language = Models::only(model);
     let place = tempfile::tempdir().expect("folder");
     let (encoder, heads) = (Encoder::load(&settings).expect("loaded"), Heads::new(place.path().to_owned()));
-    let all = Deps { encoder: Some(encoder), heads: Some(heads), models: language.clone(), ..Deps::default() };
+    let all = Deps { encoder: Some(encoder), heads: Some(heads), models: language.clone() };
     let (with_all, alone) = (classify(all), classify(Deps { models: language, ..Deps::default() }));
     let among = json!([
         { "name": "refund", "description": "The customer wants the money back" },

@@ -127,7 +127,7 @@ impl std::fmt::Display for Rate {
 /// A third of the set may be looked at by whoever mends the checker; the rest is held apart.
 fn may_be_looked_at(id: &str) -> bool {
     let number: usize = id.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0);
-    number % 3 == 0
+    number.is_multiple_of(3)
 }
 
 #[test]
@@ -204,7 +204,7 @@ async fn what_the_model_writes_goes_out_is_mended_or_is_held_back() {
     let write = all(deps).into_iter().find(|it| it.spec().name == "model.write").expect("model.write");
     let known = Arc::new(Known::all());
     let prompts: Vec<Asked> = lines("prompts.jsonl");
-    let mut asked = prompts.into_iter().cycle().take(many.unwrap_or(24)).enumerate();
+    let mut asked = prompts.into_iter().cycle().take(many.unwrap_or(12)).enumerate();
     let (mut out, mut repaired, mut held) = (0, 0, 0);
     let mut kept = String::new();
     loop {

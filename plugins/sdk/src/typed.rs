@@ -134,6 +134,9 @@ pub mod approval {
         pub to: String,
         /// What they are shown: what would be done, or the text that would be sent.
         pub show: String,
+        /// What they should know about it. It is shown, and is not part of the text.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub why: Option<String>,
         /// How long they have, such as `24h`; a year at most.
         pub timeout: String,
         /// What it comes to when nobody has decided in time. Default: `reject`.
@@ -148,7 +151,7 @@ pub mod approval {
     impl Request {
         /// With what must be given; the rest is left out.
         pub fn new(to: impl Into<String>, show: impl Into<String>, timeout: impl Into<String>) -> Self {
-            Self { to: to.into(), show: show.into(), timeout: timeout.into(), on_timeout: None, assume: None }
+            Self { to: to.into(), show: show.into(), why: None, timeout: timeout.into(), on_timeout: None, assume: None }
         }
     }
 
@@ -724,7 +727,9 @@ pub mod model {
     use super::*;
 
     /// Tells what a text is about: by a head trained on the shop's own examples (`storehand model train`), or by
-    /// which of some descriptions it is nearest to. Where it is in doubt there is no intent.
+    /// which of some descriptions it is nearest to. With both, the descriptions serve until the head is trained:
+    /// then the language model says which name is the likeliest, as it does where there is no encoder. Where it
+    /// is in doubt there is no intent.
     ///
     /// The manifest wants `model.classify`.
     ///
@@ -762,7 +767,7 @@ pub mod model {
         /// The head, as `storehand model train` named it.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub head: Option<String>,
-        /// Without a head: what the text may be about.
+        /// What the text may be about: without a head, or until it is trained.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub among: Option<Vec<ClassifyAmong>>,
         /// Below this confidence there is no intent. Default: with a head what follows from its `accept_errors`, else
@@ -792,6 +797,23 @@ pub mod model {
         pub score: f64,
     }
 
+    /// What told it: the head, the descriptions it is nearest to, or the language model.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+    pub enum ClassifyAnswerBy {
+        /// `head`
+        #[serde(rename = "head")]
+        Head,
+        /// `descriptions`
+        #[serde(rename = "descriptions")]
+        Descriptions,
+        /// `decoder`
+        #[serde(rename = "decoder")]
+        Decoder,
+        /// A word that this SDK does not know.
+        #[serde(other)]
+        Other,
+    }
+
     /// What `model.classify` answers.
     #[derive(Clone, Debug, PartialEq, Deserialize)]
     pub struct ClassifyAnswer {
@@ -803,7 +825,9 @@ pub mod model {
         pub abstained: bool,
         /// The likeliest intents.
         pub ranking: Option<Vec<ClassifyAnswerRanking>>,
-        /// The encoder, with the digest of its files.
+        /// What told it: the head, the descriptions it is nearest to, or the language model.
+        pub by: Option<ClassifyAnswerBy>,
+        /// The model that was asked: `NAME@DIGEST`, of its files.
         pub model: Option<String>,
         /// The head, with its version.
         pub head: Option<String>,
@@ -835,12 +859,17 @@ pub mod model {
         /// Tokens to write at most. JSON that is not complete by then is the error `length`. Default: 256.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub max_tokens: Option<i64>,
+        /// The model: the one in this process, or one of `model.upstreams`, by its name. `NAME@DIGEST`, with at least
+        /// 8 digits of the digest that answers record, asks that very model and no other. Default: the one in this
+        /// process.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub model: Option<String>,
     }
 
     impl Extract {
         /// With what must be given; the rest is left out.
         pub fn new(text: impl Into<String>, schema: impl Into<Value>) -> Self {
-            Self { text: text.into(), schema: schema.into(), prompt: None, max_tokens: None }
+            Self { text: text.into(), schema: schema.into(), prompt: None, max_tokens: None, model: None }
         }
     }
 
@@ -854,16 +883,21 @@ pub mod model {
     pub struct ExtractAnswer {
         /// What was found, in the form that the schema gives.
         pub data: Value,
-        /// The model, with the digest of its files.
+        /// The model: `NAME@DIGEST`; the digest is of its files, of an upstream of its address and model.
         pub model: Option<String>,
+        /// The seed; the likeliest words are taken, whatever it is.
+        pub seed: Option<i64>,
+        /// The digest of the prompt as the model saw it.
+        pub prompt_digest: Option<String>,
         /// Tokens read.
         pub prompt_tokens: Option<i64>,
         /// Tokens written.
         pub completion_tokens: Option<i64>,
     }
 
-    /// Has the language model write a text. A text that breaks the policy, or is not in the customer's language,
-    /// is held back: `on_violation` says what happens then.
+    /// Has the language model write a text. One that breaks the policy, or is not in the customer's language, is
+    /// written once more, with the reason given to the model; a second one is held back: `on_violation` says what
+    /// happens then.
     ///
     /// The manifest wants `model.write`.
     ///
@@ -891,15 +925,23 @@ pub mod model {
         /// 0 writes the likeliest words, 1 draws them as the model says. Default: 0.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub temperature: Option<f64>,
+        /// The model's adapter to write with. Default: none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub adapter: Option<String>,
         /// The same seed draws the same words. Default: one of the call's own.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub seed: Option<i64>,
+        /// The model: the one in this process, or one of `model.upstreams`, by its name. `NAME@DIGEST`, with at least
+        /// 8 digits of the digest that answers record, asks that very model and no other. Default: the one in this
+        /// process.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub model: Option<String>,
     }
 
     impl Write {
         /// With what must be given; the rest is left out.
         pub fn new(prompt: impl Into<String>) -> Self {
-            Self { prompt: prompt.into(), policy: None, language: None, max_tokens: None, temperature: None, seed: None }
+            Self { prompt: prompt.into(), policy: None, language: None, max_tokens: None, temperature: None, adapter: None, seed: None, model: None }
         }
     }
 
@@ -915,10 +957,16 @@ pub mod model {
         pub text: String,
         /// Whether it reached `max_tokens`; its last, unfinished sentence is left out then.
         pub cut: Option<bool>,
-        /// The model, with the digest of its files.
+        /// Whether a first text broke the policy, and this one was written in its place.
+        pub repaired: Option<bool>,
+        /// The model: `NAME@DIGEST`; the digest is of its files, of an upstream of its address and model.
         pub model: Option<String>,
         /// The seed it drew with.
         pub seed: Option<i64>,
+        /// The digest of the prompt as the model saw it.
+        pub prompt_digest: Option<String>,
+        /// The adapter it wrote with: `NAME@DIGEST`, of its file.
+        pub adapter: Option<String>,
         /// Tokens read.
         pub prompt_tokens: Option<i64>,
         /// Tokens written.
