@@ -26,7 +26,7 @@ use serde_json::Value as Json;
 use crate::domain::{Currency, Fuses, Limits, Secret, Secrets, ShopId};
 pub use layers::Origin;
 use layers::{Node, Resolve, Surroundings};
-pub use model::{Enabled, Model, Upstream};
+pub use model::{Enabled, Model, Operators, Upstream};
 use reader::{Notes, Section, nearest};
 use values::{InboxUrl, Keep, MailUrl, MaybePath, MoneyFuse, Often, OrOff, StoreUrl, TimeZone};
 
@@ -395,6 +395,7 @@ fn read_model(model: &mut Section<'_, '_>) -> Model {
         encoder: Some(model.get::<String>("encoder")).filter(|name| !name.is_empty()).map(PathBuf::from),
         library: model.required::<MaybePath>("library").and_then(|it| it.0),
         threads: model.whole("threads", 0..=1024),
+        operators: model.required("operators").unwrap_or(Operators::Own),
         queue: model.whole("queue", 1..=10_000),
         queue_tokens: model.whole("queue_tokens", 1024..=100_000_000),
         rows: model.whole("rows", 1..=64),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::config::{self, Config, Enabled};
+use crate::config::{self, Config, Enabled, Operators};
 use crate::models::encoder::{self, Encoder};
 use crate::models::intents::Heads;
 use crate::models::{self, Known, Model, ModelError, Models, UpstreamSettings};
@@ -21,6 +21,10 @@ pub fn model_settings(config: &Config) -> models::Settings {
         prefix_cache_bytes: config.model.prefix_cache_bytes,
         max_new_tokens: config.model.max_new_tokens,
         context_tokens: config.model.context_tokens,
+        operators: match config.model.operators {
+            Operators::Own => models::Operators::Own,
+            Operators::Library => models::Operators::Library,
+        },
     }
     .with_variables(|name| std::env::var_os(name))
 }

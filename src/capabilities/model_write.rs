@@ -175,7 +175,8 @@ impl ModelWrite {
             }
             record
         };
-        let first = written(model, request(&messages), attempt, &held).await.map_err(NotWritten::verdict)?;
+        let first = written(model, request(&messages), attempt, (&held, AtFault::Stop)).await;
+        let first = first.map_err(NotWritten::verdict)?;
         let bad = match &first.judged {
             Ok(good) => return Ok(Verdict::Done(with(record(&first), good, false))),
             Err(bad) => bad,
@@ -183,7 +184,7 @@ impl ModelWrite {
         // Once, and told why: a small model often leaves out what it is told to.
         messages.push(ChatMessage::assistant(bad.text.as_str()));
         messages.push(ChatMessage::user(what_to_mend(bad)));
-        let (failure, of) = match written(model, request(&messages), attempt, &held).await {
+        let (failure, of) = match written(model, request(&messages), attempt, (&held, AtFault::GoOn)).await {
             Ok(again) => {
                 let all = first.and(again);
                 match &all.judged {
@@ -251,17 +252,35 @@ impl NotWritten {
     }
 }
 
-/// Has one text written and judged. At the first sentence that may not go out the writing ends.
-async fn written(model: &Model, request: Request, attempt: &Attempt, held: &HeldTo) -> Result<Written, NotWritten> {
+/// What is done at the first sentence that may not go out.
+#[derive(Clone, Copy, PartialEq)]
+enum AtFault {
+    /// The writing ends there: the text is written anew.
+    Stop,
+    /// It goes on to the end, unseen: a person may be asked about the whole text.
+    GoOn,
+}
+
+/// Has one text written and judged.
+async fn written(
+    model: &Model,
+    request: Request,
+    attempt: &Attempt,
+    (held, at_fault): (&HeldTo, AtFault),
+) -> Result<Written, NotWritten> {
     let enough = attempt.cancelled.child_token();
     let mut showing = Showing::new(held, attempt.watch.clone());
     let show = |piece: &str| {
-        if !showing.take(piece) {
+        if !showing.take(piece) && at_fault == AtFault::Stop {
             enough.cancel();
         }
     };
     let written = model.generate(request, &enough, show).await.map_err(NotWritten::Model)?;
-    let judged = match showing.bad() {
+    let given_up = match at_fault {
+        AtFault::Stop => showing.bad(),
+        AtFault::GoOn => None,
+    };
+    let judged = match given_up {
         Some(bad) => Err(bad),
         None => held.judge(&written).map_err(|BrokenOff| NotWritten::BrokenOff)?,
     };

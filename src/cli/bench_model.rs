@@ -82,7 +82,7 @@ pub(super) async fn run(args: &ModelBench, global: &Global) -> anyhow::Result<()
     };
     let bandwidth = tokio::task::spawn_blocking({
         let threads = args.threads.into();
-        move || bandwidth(threads)
+        move || crate::models::memory_speed(threads)
     })
     .await?;
     let weights = std::fs::metadata(settings.folder.join("model.onnx.data")).map_or(0, |data| data.len());
@@ -250,28 +250,6 @@ fn turn(client: usize) -> String {
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-/// Bytes a second that this many threads read from memory.
-fn bandwidth(threads: usize) -> f64 {
-    // Larger than any cache.
-    let memory: Vec<u64> = (0..32 << 20).collect();
-    let read = || {
-        let started = Instant::now();
-        std::thread::scope(|scope| {
-            for part in memory.chunks(memory.len().div_ceil(threads)) {
-                scope.spawn(move || {
-                    let sums = part.chunks_exact(8).fold([0_u64; 8], |mut sums, eight| {
-                        sums.iter_mut().zip(eight).for_each(|(sum, number)| *sum = sum.wrapping_add(*number));
-                        sums
-                    });
-                    std::hint::black_box(sums);
-                });
-            }
-        });
-        size_of_val(memory.as_slice()) as f64 / started.elapsed().as_secs_f64()
-    };
-    (0..5).map(|_| read()).fold(0.0, f64::max)
 }
 
 fn table(ours: &Figures, peer: Option<&Figures>, ceiling: f64, clients: u16) -> String {

@@ -20,6 +20,15 @@ pub enum Enabled {
     Off,
 }
 
+/// Whose code does the model's arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operators {
+    /// Ours, where it can.
+    Own,
+    /// ONNX Runtime's.
+    Library,
+}
+
 /// `[model]`
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -35,6 +44,8 @@ pub struct Model {
     pub library: Option<PathBuf>,
     /// Threads that compute; 0: one a core, at most 4.
     pub threads: usize,
+    /// Whose code does the arithmetic.
+    pub operators: Operators,
     /// Requests that may wait.
     pub queue: usize,
     /// Tokens that all requests together may have.

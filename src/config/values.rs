@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use serde_json::Value as Json;
 
 use super::layers::{Data, Node, Origin, Resolve, Surroundings, parse};
-use super::{Enabled, Security};
+use super::{Enabled, Operators, Security};
 use crate::domain::{Currency, Money, MoneyRate, ParseMoneyError, ParseRateError, Rate, Secret, parse_duration};
 
 /// The largest file that a secret is read from, in bytes.
@@ -205,6 +205,7 @@ macro_rules! readable_words {
 
 readable_words! {
     Enabled: "\"auto\", \"on\" or \"off\"", "auto" => Auto, "on" => On, "off" => Off;
+    Operators: "\"own\" or \"library\"", "own" => Own, "library" => Library;
     Security: "\"starttls\", \"tls\" or \"none\"", "starttls" => Starttls, "tls" => Tls, "none" => None;
 }
 

@@ -9,6 +9,7 @@ use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 use super::adapter::{AdapterFile, AdapterId, Loaded};
 use super::error::ModelError;
 use super::folder::Shape;
+use super::runtime::Runtime;
 
 /// A graph with the usual inputs: `input_ids`, perhaps `attention_mask` and `position_ids`, and for each layer the
 /// cache of keys and values. Exports that hold a branch without a cache are told which one to take, and those that ask
@@ -51,9 +52,9 @@ pub(crate) struct Cache {
 
 impl Decoder {
     /// Loads `graph` and finds out from its own inputs and outputs how it is fed.
-    pub(crate) fn load(library: &Path, graph: &Path, shape: &Shape, threads: usize) -> Result<Self, ModelError> {
+    pub(crate) fn load(runtime: Runtime<'_>, graph: &Path, shape: &Shape) -> Result<Self, ModelError> {
         let foreign = |why: String| ModelError::not_understood(graph, why);
-        let session = super::runtime::session(library, graph, threads)?;
+        let session = runtime.decoder(graph)?;
         let mut decoder = Self {
             ports: Ports::default(),
             heads: 0,

@@ -216,7 +216,7 @@ fn a_search_finds_what_a_plain_search_finds() {
     std::fs::write(&gguf, random_llama(11, Quant::Q8_0, true).bytes()).expect("written");
     convert(&gguf, &out, |_| {}).expect("converted");
     let read = Folder::read(&out).expect("folder");
-    let decoder = Decoder::load(settings.library().expect("library"), &read.graph, &read.shape, 1).expect("decoder");
+    let decoder = Decoder::load(settings.runtime().expect("library"), &read.graph, &read.shape).expect("decoder");
     let mut rows = Rows::new(decoder, 1, 128).expect("rows");
     runtime().block_on(async {
         for (text, beams, steps) in

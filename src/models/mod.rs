@@ -36,6 +36,8 @@ pub mod intents;
 mod known;
 mod model;
 mod onnx;
+#[cfg(target_arch = "x86_64")]
+mod operators;
 pub mod policy;
 mod prefix;
 mod queue;
@@ -69,6 +71,7 @@ pub use model::{CONTENT_FREE, MOST_CANDIDATES, Ranked, Ranking, ToRank, without_
 pub use request::{
     ChatMessage, Choice, Class, Finish, Format, Generated, Prompt, Request, Role, Sampling, TokenBytes, TokenChance,
 };
-pub use settings::Settings;
+pub use settings::{Operators, Settings};
 pub use stats::{FIRST_TOKEN_EDGES_MS, Stats};
+pub use storehand_kernel::read_speed as memory_speed;
 pub use upstream::UpstreamSettings;

@@ -71,11 +71,13 @@ impl InProcess {
         let context = settings.context_tokens.clamp(1, context_of(&folder)?);
         // One more is kept for people.
         let places = if count > 1 { count + 1 } else { 1 };
-        let (library, threads) = (settings.library()?, settings.threads());
+        let runtime = settings.runtime()?;
         let rows = match &folder.encoder {
-            Some(encoder) => Rows::encoded(EncoderDecoder::load(library, &folder, encoder, threads)?, places),
+            Some(encoder) => {
+                Rows::encoded(EncoderDecoder::load(runtime.library, &folder, encoder, runtime.threads)?, places)
+            }
             None => {
-                let mut decoder = Decoder::load(library, &folder.graph, &folder.shape, threads)?;
+                let mut decoder = Decoder::load(runtime, &folder.graph, &folder.shape)?;
                 decoder.take_adapters(&folder.adapters)?;
                 Rows::new(decoder, places, context)?
             }

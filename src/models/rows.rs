@@ -294,40 +294,43 @@ mod tests {
     use super::super::folder::Folder;
     use super::super::gguf::Quant;
     use super::super::random_tests::folder;
-    use super::super::settings::Settings;
+    use super::super::settings::{Operators, Settings};
     use super::super::tests::{random_llama, real};
     use super::*;
 
     /// Rows in one memory and rows apart: the same numbers, whatever is opened, closed, moved, copied and put in.
     #[test]
     fn rows_together_are_as_rows_apart() {
-        let Some(Settings { library: Some(library), .. }) = real("rows_together_are_as_rows_apart") else { return };
+        let Some(settings) = real("rows_together_are_as_rows_apart") else { return };
         let folder = tempfile::tempdir().expect("folder");
         let (gguf, out) = (folder.path().join("model.gguf"), folder.path().join("model"));
         std::fs::write(&gguf, random_llama(5, Quant::Q8_0, true).bytes()).expect("written");
         convert(&gguf, &out, |_| {}).expect("converted");
         let read = Folder::read(&out).expect("folder");
-        let decoder = || Decoder::load(&library, &read.graph, &read.shape, 1).expect("decoder");
-        let together = Rows::new(decoder(), 4, 64).expect("rows");
-        assert!(matches!(together.caches, Caches::Together(..)));
-        let apart = Rows {
-            caches: Caches::Apart(Box::new(decoder()), vec![None, None, None, None]),
-            rows: together.rows.iter().map(|_| None).collect(),
-        };
-        let done: Vec<Vec<Vec<f32>>> = [together, apart].map(play).into();
-        assert!(done[0].len() > 8 && done[0] == done[1]);
+        for operators in [Operators::Own, Operators::Library] {
+            let settings = Settings { operators, ..settings.clone() };
+            let decoder =
+                || Decoder::load(settings.runtime().expect("library"), &read.graph, &read.shape).expect("decoder");
+            let together = Rows::new(decoder(), 4, 64).expect("rows");
+            assert!(matches!(together.caches, Caches::Together(..)));
+            let apart = Rows {
+                caches: Caches::Apart(Box::new(decoder()), vec![None, None, None, None]),
+                rows: together.rows.iter().map(|_| None).collect(),
+            };
+            let done: Vec<Vec<Vec<f32>>> = [together, apart].map(play).into();
+            assert!(done[0].len() > 8 && done[0] == done[1]);
+        }
     }
 
     /// Rows with different adapters beside each other, and rows that come and go: the same numbers as apart where each is a
     /// run of its own, and but for rounding where those with the same adapter are one.
     #[test]
     fn rows_with_adapters_are_as_rows_apart() {
-        let Some(Settings { library: Some(library), .. }) = real("rows_with_adapters_are_as_rows_apart") else {
-            return;
-        };
+        let Some(settings) = real("rows_with_adapters_are_as_rows_apart") else { return };
         let read = Folder::read(&folder("lora")).expect("folder");
         let decoder = || {
-            let mut decoder = Decoder::load(&library, &read.graph, &read.shape, 1).expect("decoder");
+            let mut decoder =
+                Decoder::load(settings.runtime().expect("library"), &read.graph, &read.shape).expect("decoder");
             decoder.take_adapters(&read.adapters).expect("adapters");
             decoder
         };

@@ -7,8 +7,10 @@ use std::sync::Mutex;
 use ort::environment::Environment;
 use ort::ep;
 use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 
 use super::error::ModelError;
+use super::settings::Operators;
 
 /// The oldest minor version of ONNX Runtime 1.x that has the 8-bit kernels that [`convert`](super::convert) writes
 /// for.
@@ -46,19 +48,46 @@ fn environment(path: &Path) -> Result<Environment, ModelError> {
     Ok(environment)
 }
 
-/// A session over `graph`, as every graph here is run.
+/// With what graphs are run.
+#[derive(Clone, Copy)]
+pub(crate) struct Runtime<'a> {
+    pub(crate) library: &'a Path,
+    /// At least one.
+    pub(crate) threads: usize,
+    pub(crate) operators: Operators,
+}
+
+impl Runtime<'_> {
+    /// A session over the graph of a decoder, with our operators where they are wanted and can be.
+    pub(crate) fn decoder(self, graph: &Path) -> Result<Session, ModelError> {
+        #[cfg(target_arch = "x86_64")]
+        if self.operators == Operators::Own
+            && let Some(session) = super::operators::session(self, graph)?
+        {
+            return Ok(session);
+        }
+        session(self.library, graph, self.threads)
+    }
+}
+
+/// A session over `graph`, as it is.
 pub(crate) fn session(library: &Path, graph: &Path, threads: usize) -> Result<Session, ModelError> {
+    let not_understood = |error: ort::Error| ModelError::not_understood(graph, error.to_string());
+    builder(library, threads)?.commit_from_file(graph).map_err(not_understood)
+}
+
+/// How every graph here is run.
+pub(crate) fn builder(library: &Path, threads: usize) -> Result<SessionBuilder, ModelError> {
     // Without the arena: it grows with every new length of text and gives nothing back.
     let cpu = ep::CPU::default().with_arena_allocator(false).build();
-    Session::builder(&environment(library)?)?
+    let builder = Session::builder(&environment(library)?)?
         .with_execution_providers([cpu])?
         .with_memory_pattern(false)?
         .with_intra_threads(threads)?
         // Threads that wait by spinning took 1.8 times the CPU time and, beside anything else, longer.
         .with_intra_op_spinning(false)?
-        .with_inter_threads(1)?
-        .commit_from_file(graph)
-        .map_err(|error| ModelError::not_understood(graph, error.to_string()))
+        .with_inter_threads(1)?;
+    Ok(builder)
 }
 
 /// The library's path, where the settings have one.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::ModelError;
-use super::runtime;
+use super::runtime::{self, Runtime};
 
 /// Which model, where, and how much of the machine it may use. The configuration fills it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,20 @@ pub struct Settings {
     /// Tokens that one request may write at most.
     pub max_new_tokens: usize,
     /// Tokens that prompt and answer may have together, where the model itself reads more: its cache grows with
-    /// them (46 KB a token for the default model).
+    /// them (46 KB a token for the default model, half of that with our operators).
     pub context_tokens: usize,
+    /// Whose operators run it.
+    pub operators: Operators,
+}
+
+/// Whose operators run a model: where the work is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Operators {
+    /// Ours, where this processor has AVX-512 VNNI and the model was converted by us; else the library's.
+    #[default]
+    Own,
+    /// ONNX Runtime's.
+    Library,
 }
 
 impl Settings {
@@ -46,6 +58,7 @@ impl Settings {
             prefix_cache_bytes: 256 << 20,
             max_new_tokens: 512,
             context_tokens: 2048,
+            operators: Operators::default(),
         }
     }
 
@@ -71,5 +84,10 @@ impl Settings {
     /// The number of threads in force.
     pub(crate) fn threads(&self) -> usize {
         runtime::threads(self.threads)
+    }
+
+    /// With what it is run.
+    pub(crate) fn runtime(&self) -> Result<Runtime<'_>, ModelError> {
+        Ok(Runtime { library: self.library()?, threads: self.threads(), operators: self.operators })
     }
 }

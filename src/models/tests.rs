@@ -140,7 +140,7 @@ pub(super) fn random_llama(seed: u64, quant: Quant, tied: bool) -> GgufFile {
     for (key, value) in [
         ("llama.block_count", 2),
         ("llama.context_length", 128),
-        ("llama.embedding_length", 64),
+        ("llama.embedding_length", 128),
         ("llama.feed_forward_length", 96),
         ("llama.attention.head_count", 4),
         ("llama.attention.head_count_kv", 2),
@@ -171,24 +171,24 @@ pub(super) fn random_llama(seed: u64, quant: Quant, tied: bool) -> GgufFile {
         let quant = if rows.is_some() { quant } else { Quant::F32 };
         file.tensor(name, rows, columns, quant, &values);
     };
-    tensor("token_embd.weight", Some(vocabulary), 64, 1.0, 0.0);
+    tensor("token_embd.weight", Some(vocabulary), 128, 1.0, 0.0);
     if !tied {
-        tensor("output.weight", Some(vocabulary), 64, 1.0, 0.0);
+        tensor("output.weight", Some(vocabulary), 128, 1.0, 0.0);
     }
-    tensor("output_norm.weight", None, 64, 0.2, 1.0);
+    tensor("output_norm.weight", None, 128, 0.2, 1.0);
     for layer in 0..2 {
         let mut weight = |name: &str, rows: Option<usize>, columns: usize, spread, about| {
             tensor(&format!("blk.{layer}.{name}.weight"), rows, columns, spread, about);
         };
-        weight("attn_norm", None, 64, 0.2, 1.0);
-        weight("attn_q", Some(64), 64, 0.4, 0.0);
-        weight("attn_k", Some(32), 64, 0.4, 0.0);
-        weight("attn_v", Some(32), 64, 0.4, 0.0);
-        weight("attn_output", Some(64), 64, 0.4, 0.0);
-        weight("ffn_norm", None, 64, 0.2, 1.0);
-        weight("ffn_gate", Some(96), 64, 0.3, 0.0);
-        weight("ffn_up", Some(96), 64, 0.3, 0.0);
-        weight("ffn_down", Some(64), 96, 0.3, 0.0);
+        weight("attn_norm", None, 128, 0.2, 1.0);
+        weight("attn_q", Some(128), 128, 0.3, 0.0);
+        weight("attn_k", Some(64), 128, 0.3, 0.0);
+        weight("attn_v", Some(64), 128, 0.3, 0.0);
+        weight("attn_output", Some(128), 128, 0.3, 0.0);
+        weight("ffn_norm", None, 128, 0.2, 1.0);
+        weight("ffn_gate", Some(96), 128, 0.2, 0.0);
+        weight("ffn_up", Some(96), 128, 0.2, 0.0);
+        weight("ffn_down", Some(128), 96, 0.3, 0.0);
     }
     file
 }

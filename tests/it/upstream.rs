@@ -70,7 +70,7 @@ async fn answer(State(seen): State<Seen>, uri: Uri, headers: HeaderMap, body: By
             let text = match kind {
                 "good" => "Thank you, Ana. 谢谢! ",
                 "facts" => "Order #1042 over 30.00 EUR is here, and a gift of up to 50 EUR.",
-                "rude" => "Order #9999 is free, and we will refund you.",
+                "rude" => "Order #9999 is free. All the same we will refund you.",
                 _ => r#"{"order": 5}"#,
             };
             if asked["stream"] != true {
@@ -357,6 +357,11 @@ async fn its_texts_are_held_to_the_same_policies() {
     let held_back = capability("model.write", models("rude", &[])).perform(&attempt, &input).await;
     let said = refused_with(&held_back, "policy_violation");
     assert!(said.contains("9999") && said.contains("refund"), "{said}");
+    // The first ends where it went wrong; of the second a person may be asked, and sees all of it.
+    let Verdict::Refused(failure) = &held_back else { panic!("{held_back:?}") };
+    assert_eq!(failure.detail["text"], "Order #9999 is free. All the same we will refund you.");
+    let first = failure.detail["first"]["text"].as_str().expect("the first text");
+    assert!(first.starts_with("Order #9999 is free.") && !first.contains("refund"), "{first}");
     let not_its_language = capability("model.write", models("good", &["zh"])).perform(&attempt, &input).await;
     assert!(refused_with(&not_its_language, "policy_violation").contains("model.upstreams.large.languages"));
     let busy = capability("model.write", models("busy", &[])).perform(&attempt, &input).await;

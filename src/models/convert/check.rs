@@ -47,8 +47,7 @@ pub fn check(gguf: &Path, settings: &Settings) -> Result<Agreement, ModelError> 
     let gguf = Gguf::open(gguf)?;
     let llama = Llama::new(&gguf)?;
     let folder = Folder::read(&settings.folder)?;
-    let library = settings.library()?;
-    let mut decoder = Decoder::load(library, &folder.graph, &folder.shape, settings.threads())?;
+    let mut decoder = Decoder::load(settings.runtime()?, &folder.graph, &folder.shape)?;
     let texts: Vec<Vec<u32>> = TEXTS.iter().map(|text| folder.tokens.encode(text)).collect::<Result<_, _>>()?;
     compare(&llama, &mut decoder, &texts)
 }

@@ -99,7 +99,7 @@ mod tests {
     use super::super::folder::Folder;
     use super::super::gguf::Quant;
     use super::super::sampler::likeliest;
-    use super::super::settings::Settings;
+    use super::super::settings::{Operators, Settings};
     use super::super::tests::{random_llama, real};
     use super::*;
 
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_random_model_writes_what_its_plain_forward_writes() {
         let test = "a_random_model_writes_what_its_plain_forward_writes";
-        let Some(Settings { library: Some(library), .. }) = real(test) else { return };
+        let Some(settings) = real(test) else { return };
         for (quant, tied, activations, allowed) in [
             // 8-bit weights are taken over exactly: only the order of additions differs.
             (Quant::Q8_0, true, Activations::Kept, 1e-4),
@@ -117,19 +117,27 @@ mod tests {
             // And activations are. Random weights suffer more from this than trained ones; a mistake makes it 1.
             (Quant::Q8_0, true, Activations::Rounded, 0.1),
         ] {
-            let (differs, tokens) = compare_random(&library, quant, tied, activations);
-            assert!(
-                differs < allowed,
-                "{quant:?} tied {tied}, {activations:?}: logits differ by {differs} of the largest"
-            );
-            if activations == Activations::Kept && quant == Quant::Q8_0 {
-                assert!(tokens.iter().all(|(ours, full)| ours == full), "{tokens:?}");
+            for operators in [Operators::Own, Operators::Library] {
+                let settings = Settings { operators, ..settings.clone() };
+                let (differs, tokens) = compare_random(&settings, quant, tied, activations);
+                assert!(
+                    differs < allowed,
+                    "{quant:?} tied {tied}, {activations:?}, {operators:?}: logits differ by {differs} of the largest"
+                );
+                if activations == Activations::Kept && quant == Quant::Q8_0 {
+                    assert!(tokens.iter().all(|(ours, full)| ours == full), "{tokens:?}");
+                }
             }
         }
     }
 
     /// By how much logits differ at most, and each token written, by the graph and by the plain forward.
-    fn compare_random(library: &Path, quant: Quant, tied: bool, activations: Activations) -> (f32, Vec<(u32, u32)>) {
+    fn compare_random(
+        settings: &Settings,
+        quant: Quant,
+        tied: bool,
+        activations: Activations,
+    ) -> (f32, Vec<(u32, u32)>) {
         let folder = tempfile::tempdir().expect("folder");
         let (path, out) = (folder.path().join("model.gguf"), folder.path().join("model"));
         fs::write(&path, random_llama(3, quant, tied).bytes()).expect("written");
@@ -140,7 +148,8 @@ mod tests {
         let gguf = Gguf::open(&path).expect("gguf");
         let llama = Llama::new(&gguf).expect("llama");
         let read = Folder::read(&out).expect("folder");
-        let mut decoder = Decoder::load(library, &read.graph, &read.shape, 1).expect("decoder");
+        let mut decoder =
+            Decoder::load(settings.runtime().expect("library"), &read.graph, &read.shape).expect("decoder");
         assert_eq!(read.end, [260]);
         let (mut differs, mut tokens) = (0.0_f32, Vec::new());
         for prompt in [vec![259], vec![259, 104, 101, 108, 108, 111], (40..90).collect()] {

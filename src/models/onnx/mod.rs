@@ -1,7 +1,10 @@
-//! Writing ONNX models: a graph, and its weights in a file beside it.
+//! Writing ONNX models: a graph, and its weights in a file beside it. What was written can be changed again
+//! ([`with_own_operators`]).
 //!
 //! The weights go to disk one by one as they are added, so that a model of any size is written in little memory.
 
+#[cfg(target_arch = "x86_64")]
+mod own;
 mod proto;
 
 use std::fs::File;
@@ -11,6 +14,8 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use super::error::ModelError;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use own::{ATTEND, DOMAIN, MULTIPLY, Matrix, with_own_operators};
 pub(crate) use proto::{Attribute, Element};
 use proto::{Graph, Model, Node, OperatorSet, Tensor, TensorType, ValueInfo};
 
@@ -22,6 +27,12 @@ const OPSET: i64 = 18;
 
 /// The domain of ONNX Runtime's own operators.
 pub(crate) const MICROSOFT: &str = "com.microsoft";
+
+/// Who our graphs say has made them.
+const PRODUCER: &str = "storehand";
+
+/// The file of the weights, beside the graph.
+pub(crate) const DATA_FILE: &str = "model.onnx.data";
 
 /// Weights begin at multiples of this many bytes, so that they can be mapped into memory.
 const ALIGNMENT: u64 = 4096;
@@ -37,8 +48,8 @@ pub(crate) struct Writer {
 /// Weights that lie in the data file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stored {
-    offset: u64,
-    length: u64,
+    pub(crate) offset: u64,
+    pub(crate) length: u64,
 }
 
 /// The size of a dimension.
@@ -52,7 +63,7 @@ pub(crate) enum Size {
 impl Writer {
     /// Begins a model `model.onnx` with its weights in `model.onnx.data`, both in `folder`.
     pub(crate) fn new(folder: &Path, name: &str) -> Result<Self, ModelError> {
-        let data_path = folder.join("model.onnx.data");
+        let data_path = folder.join(DATA_FILE);
         let file = File::create(&data_path).map_err(ModelError::io("writing", &data_path))?;
         let graph = Graph { name: name.to_owned(), ..Graph::default() };
         Ok(Self { graph, data_path, data: BufWriter::with_capacity(1 << 20, file), written: 0 })
@@ -93,14 +104,7 @@ impl Writer {
 
     /// Makes stored weights a tensor of the graph. Several tensors may share the same weights, in other shapes.
     pub(crate) fn tensor(&mut self, name: &str, element: Element, shape: &[usize], stored: Stored) -> String {
-        self.graph.initializer.push(Tensor::external(
-            name,
-            element,
-            shape,
-            "model.onnx.data",
-            stored.offset,
-            stored.length,
-        ));
+        self.graph.initializer.push(Tensor::external(name, element, shape, DATA_FILE, stored.offset, stored.length));
         name.to_owned()
     }
 
@@ -176,7 +180,7 @@ impl Writer {
         self.data.get_ref().sync_all().map_err(failed())?;
         let model = Model {
             ir_version: IR_VERSION,
-            producer_name: "storehand".into(),
+            producer_name: PRODUCER.into(),
             producer_version: env!("CARGO_PKG_VERSION").into(),
             graph: Some(self.graph),
             opset_import: vec![

@@ -1,7 +1,9 @@
-//! The messages of ONNX that we write. Names and numbers of the fields are those of `onnx/onnx.proto` in the ONNX
+//! The messages of ONNX that we write, and read again. Names and numbers of the fields are those of `onnx/onnx.proto` in the ONNX
 //! repository, of IR version 9; the fields that we never set are left out.
 
 use super::Size;
+#[cfg(target_arch = "x86_64")]
+use super::{DATA_FILE, Stored};
 
 /// `ModelProto`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -78,6 +80,18 @@ impl Attribute {
         Self { name: name.into(), i: i64::try_from(value).ok(), f: None, kind: 2 }
     }
 
+    /// Its name.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The whole number that it is, from 0 on.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn whole(&self) -> Option<usize> {
+        self.i.and_then(|number| usize::try_from(number).ok())
+    }
+
     /// -1: the last dimension.
     pub(crate) fn last(name: &str) -> Self {
         Self { name: name.into(), i: Some(-1), f: None, kind: 2 }
@@ -114,6 +128,22 @@ pub(super) struct Tensor {
     /// 1: in a file of its own.
     #[prost(int32, optional, tag = "14")]
     data_location: Option<i32>,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Tensor {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where in the data file it lies, if it does.
+    pub(super) fn stored(&self) -> Option<Stored> {
+        let entry = |key: &str| self.external_data.iter().find(|it| it.key == key).map(|it| it.value.as_str());
+        let number = |key: &str| entry(key)?.parse().ok();
+        (entry("location") == Some(DATA_FILE)).then_some(())?;
+        Some(Stored { offset: number("offset")?, length: number("length")? })
+    }
 }
 
 impl Tensor {
@@ -165,6 +195,29 @@ pub(super) struct ValueInfo {
 }
 
 impl ValueInfo {
+    /// Its name.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Halves its last dimension, where that is fixed.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn halve(&mut self) {
+        let shape = self.kind.as_mut().and_then(|kind| kind.tensor.as_mut()?.shape.as_mut());
+        if let Some(size) = shape.and_then(|shape| shape.dim.last_mut()?.value.as_mut()) {
+            *size /= 2;
+        }
+    }
+
+    /// By dimension, its size where it is fixed.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn sizes(&self) -> Vec<Option<usize>> {
+        let shape = self.kind.as_ref().and_then(|kind| kind.tensor.as_ref()?.shape.as_ref());
+        let size = |it: &Dimension| it.value.and_then(|size| usize::try_from(size).ok());
+        shape.map_or_else(Vec::new, |shape| shape.dim.iter().map(size).collect())
+    }
+
     pub(super) fn new(name: &str, tensor: TensorType) -> Self {
         Self { name: name.into(), kind: Some(Type { tensor: Some(tensor) }) }
     }
