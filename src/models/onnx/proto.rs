@@ -80,18 +80,6 @@ impl Attribute {
         Self { name: name.into(), i: i64::try_from(value).ok(), f: None, kind: 2 }
     }
 
-    /// Its name.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The whole number that it is, from 0 on.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn whole(&self) -> Option<usize> {
-        self.i.and_then(|number| usize::try_from(number).ok())
-    }
-
     /// -1: the last dimension.
     pub(crate) fn last(name: &str) -> Self {
         Self { name: name.into(), i: Some(-1), f: None, kind: 2 }
@@ -100,6 +88,19 @@ impl Attribute {
     /// A number.
     pub(crate) fn float(name: &str, value: f32) -> Self {
         Self { name: name.into(), f: Some(value), i: None, kind: 1 }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Attribute {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The whole number that it is, from 0 on.
+    pub(super) fn whole(&self) -> Option<usize> {
+        self.i.and_then(|number| usize::try_from(number).ok())
     }
 }
 
@@ -194,15 +195,14 @@ pub(super) struct ValueInfo {
     kind: Option<Type>,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl ValueInfo {
     /// Its name.
-    #[cfg(target_arch = "x86_64")]
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
     /// Halves its last dimension, where that is fixed.
-    #[cfg(target_arch = "x86_64")]
     pub(super) fn halve(&mut self) {
         let shape = self.kind.as_mut().and_then(|kind| kind.tensor.as_mut()?.shape.as_mut());
         if let Some(size) = shape.and_then(|shape| shape.dim.last_mut()?.value.as_mut()) {
@@ -211,13 +211,14 @@ impl ValueInfo {
     }
 
     /// By dimension, its size where it is fixed.
-    #[cfg(target_arch = "x86_64")]
     pub(super) fn sizes(&self) -> Vec<Option<usize>> {
         let shape = self.kind.as_ref().and_then(|kind| kind.tensor.as_ref()?.shape.as_ref());
         let size = |it: &Dimension| it.value.and_then(|size| usize::try_from(size).ok());
         shape.map_or_else(Vec::new, |shape| shape.dim.iter().map(size).collect())
     }
+}
 
+impl ValueInfo {
     pub(super) fn new(name: &str, tensor: TensorType) -> Self {
         Self { name: name.into(), kind: Some(Type { tensor: Some(tensor) }) }
     }

@@ -405,7 +405,7 @@ unsafe fn mix<const Q: usize, const L: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::ridge::tests::numbers;
+    use super::super::super::ridge::tests::numbers;
     use super::*;
 
     struct Case {

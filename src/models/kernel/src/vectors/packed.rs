@@ -38,7 +38,7 @@ pub struct Packed {
 
 impl Packed {
     /// Of `weights` by row, and the scales of their blocks by row. Nothing where they do not fit each other, or the
-    /// processor lacks the instructions.
+    /// processor lacks the instructions ([`suits`]).
     pub fn new(weights: &[u8], scales: &[f32], columns: usize) -> Option<Self> {
         let rows = weights.len().checked_div(columns)?;
         let blocks = columns / BLOCK;
@@ -198,7 +198,7 @@ impl Rounded {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ridge::tests::numbers;
+    use super::super::super::ridge::tests::numbers;
     use super::*;
 
     /// A matrix, what it is in floats, and rows to multiply it with.

@@ -1,0 +1,29 @@
+//! What needs AVX-512 and its 8-bit products (`vpdpbusd`). Whoever calls has asked [`suits`].
+
+mod attention;
+mod packed;
+
+pub use attention::{Attention, Heads, attend};
+pub use packed::{BLOCK, Packed, Rounded};
+
+/// Whether this processor has the instructions.
+pub fn suits() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
+}
+
+/// Runs a piece of work in so many parts, some of them at the same time perhaps; back when all are done.
+pub type Spread<'a> = &'a dyn Fn(usize, &(dyn Fn(usize) + Send + Sync));
+
+/// Memory of which each part of a piece of work writes its own places.
+struct Places(*mut f32);
+
+#[expect(unsafe_code, reason = "parts write to different places of one slice, which the compiler cannot know")]
+// SAFETY: those who hold it write to no place that another part reads or writes.
+unsafe impl Sync for Places {}
+
+#[expect(unsafe_code, reason = "as above")]
+// SAFETY: it is a pointer into a slice that outlives the work.
+unsafe impl Send for Places {}
