@@ -1,8 +1,10 @@
-//! A text that the model writes, held to its policy while it is written and once it is there.
+//! A text held to a policy: one that the model writes, while it is written and once it is there, and one that is sent,
+//! whoever wrote it.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use crate::domain::{Failure, TextSink, Written};
+use super::catalogues::Catalogues;
+use crate::domain::{Attempt, Failure, Shape, TextSink, Verdict, Written};
 use crate::models::policy::{self, GivenFacts, Policy, Violation};
 use crate::models::{Finish, Generated};
 
@@ -33,7 +35,63 @@ pub(super) struct Bad {
 #[derive(Debug, PartialEq)]
 pub(super) struct BrokenOff;
 
+/// What `policy` may be, in a capability's input.
+pub(super) fn rules_shape(what: &str) -> Json {
+    let words = [Policy::GivenFactsOnly, Policy::NoRefundPromise, Policy::Language, Policy::ChinaAdvertisingLaw];
+    let words = words.map(|policy| policy.name());
+    let rule = json!({ "anyOf": [
+        { "enum": words },
+        { "type": "object", "properties": { "max_chars": { "type": "integer", "minimum": 1 } },
+          "required": ["max_chars"], "additionalProperties": false },
+        { "type": "object", "properties": { "never_say": { "type": "array", "maxItems": 100,
+            "items": { "type": "string", "minLength": 1, "maxLength": 100 } } },
+          "required": ["never_say"], "additionalProperties": false },
+    ] });
+    let doc = format!(
+        "{what}: `given_facts_only`, `no_refund_promise`, `china_advertising_law` (no absolute terms), `max_chars: 600`, \
+         `never_say: [lifetime, 终身]`."
+    );
+    Shape::list(rule, 8, &doc)
+}
+
+/// The customer's language: the message's, else the customer's own, else the shop's first.
+pub(super) fn customers_language(attempt: &Attempt) -> Option<String> {
+    let context = &attempt.facts.context;
+    let of_order = || context.order.as_ref()?.customer.as_ref()?.locale.clone();
+    let known = context.message.as_ref().and_then(|message| message.language.clone());
+    known
+        .or_else(|| context.customer.as_ref().and_then(|customer| customer.locale.clone()))
+        .or_else(of_order)
+        .or_else(|| attempt.shop.languages.first().cloned())
+        .map(|language| language.to_string())
+}
+
 impl HeldTo {
+    /// To these rules, and the facts of an attempt.
+    pub(super) async fn new(
+        rules: Vec<Policy>,
+        language: Option<String>,
+        attempt: &Attempt,
+        catalogues: &Catalogues,
+    ) -> Result<Self, Verdict> {
+        let mut facts = GivenFacts::new(&attempt.facts);
+        if rules.contains(&Policy::GivenFactsOnly)
+            && let Some(titles) = catalogues.of(attempt).await?
+        {
+            facts = facts.with_catalogue(titles);
+        }
+        Ok(Self { rules, facts, language })
+    }
+
+    /// Lets a text out that is about to be sent, or says why not.
+    pub(super) fn let_out(&self, text: &str) -> Result<(), Verdict> {
+        let violations = self.check(text);
+        if violations.is_empty() {
+            return Ok(());
+        }
+        Err(Verdict::Refused(Bad { text: text.to_owned(), violations }.failure(None)))
+    }
+
     fn check(&self, text: &str) -> Vec<Violation> {
         policy::check(text, &self.rules, &self.facts, self.language.as_deref())
     }

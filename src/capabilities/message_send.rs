@@ -3,29 +3,38 @@
 //! SMTP takes no key: where the server's answer is lost, nobody can tell whether the mail went out, and a person
 //! decides.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::catalogues::Catalogues;
+use super::held_text::{HeldTo, customers_language, rules_shape};
 use super::{email, read};
 use crate::domain::{Attempt, Capability, Example, Facts, Kind, Outgoing, Repeat, Shape, Spec, Verdict};
+use crate::models::policy::Policy;
 
-pub(super) struct MessageSend(Spec);
+pub(super) struct MessageSend {
+    spec: Spec,
+    catalogues: Arc<Catalogues>,
+}
 
 #[derive(Deserialize)]
 struct Input {
     text: String,
     subject: Option<String>,
     to: Option<String>,
+    #[serde(default)]
+    policy: Vec<Policy>,
 }
 
 impl MessageSend {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(catalogues: Arc<Catalogues>) -> Self {
         let mut text = Shape::text(20_000, "What to write, plain text.");
         text["minLength"] = json!(1);
-        Self(Spec {
+        let spec = Spec {
             doc: "Writes to the event's customer by e-mail: an answer within the conversation, where the event is their e-mail. What a machine wrote is not answered.",
             repeat: Repeat::None,
             input: Shape::object(
@@ -40,6 +49,10 @@ impl MessageSend {
                         ),
                     ),
                     ("to", Shape::addressing(Shape::text(254, "An e-mail address. Default: the event's customer's."))),
+                    (
+                        "policy",
+                        rules_shape("What the text is held to before it goes out, whoever wrote it or edited it last"),
+                    ),
                 ],
             ),
             output: Shape::object(&["message_id"], &[("message_id", Shape::text(998, "The mail's Message-ID."))]),
@@ -49,11 +62,16 @@ impl MessageSend {
             },
             deadline: Duration::from_secs(60),
             ..Spec::of("message.send", Kind::Write)
-        })
+        };
+        Self { spec, catalogues }
     }
 
-    async fn send(attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
+    async fn send(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let input: Input = read(input)?;
+        if !input.policy.is_empty() {
+            let language = input.policy.contains(&Policy::Language).then(|| customers_language(attempt)).flatten();
+            HeldTo::new(input.policy, language, attempt, &self.catalogues).await?.let_out(&input.text)?;
+        }
         let facts = &attempt.facts;
         let channel = facts.context.message.as_ref().and_then(|message| message.channel.as_deref());
         if let (None, Some(channel)) = (&input.to, channel.filter(|channel| *channel != "email")) {
@@ -82,7 +100,7 @@ impl MessageSend {
 #[async_trait]
 impl Capability for MessageSend {
     fn spec(&self) -> &Spec {
-        &self.0
+        &self.spec
     }
 
     fn reaches(&self, facts: &Facts, input: &Json) -> Option<String> {
@@ -92,6 +110,6 @@ impl Capability for MessageSend {
     }
 
     async fn perform(&self, attempt: &Attempt, input: &Json) -> Verdict {
-        Self::send(attempt, input).await.unwrap_or_else(|verdict| verdict)
+        self.send(attempt, input).await.unwrap_or_else(|verdict| verdict)
     }
 }

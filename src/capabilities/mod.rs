@@ -75,6 +75,7 @@ pub struct Deps {
 
 /// Every capability there is, by name.
 pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
+    let catalogues = Arc::new(catalogues::Catalogues::default());
     vec![
         Arc::new(approval_list::ApprovalList::new()),
         Arc::new(approval_request::ApprovalRequest::new()),
@@ -89,10 +90,10 @@ pub fn all(deps: Deps) -> Vec<Arc<dyn Capability>> {
         Arc::new(memory::Add::new()),
         Arc::new(memory::Get::new()),
         Arc::new(memory::Set::new()),
-        Arc::new(message_send::MessageSend::new()),
+        Arc::new(message_send::MessageSend::new(Arc::clone(&catalogues))),
         Arc::new(model_classify::ModelClassify::new(deps.encoder, deps.heads, deps.models.clone())),
         Arc::new(model_extract::ModelExtract::new(deps.models.clone())),
-        Arc::new(model_write::ModelWrite::new(deps.models)),
+        Arc::new(model_write::ModelWrite::new(deps.models, catalogues)),
         Arc::new(order_cancel::OrderCancel::new()),
         Arc::new(order_get::OrderGet::new()),
         Arc::new(order_hold::OrderHold::new()),

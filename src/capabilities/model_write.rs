@@ -3,6 +3,7 @@
 //! What customers wrote may stand in the prompt: it is data. Whatever the model makes of it, only the policy lets a
 //! text out, and the policy's facts are typed fields, never free text.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -11,16 +12,16 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use super::catalogues::Catalogues;
-use super::held_text::{Bad, BrokenOff, Good, HeldTo, Showing, what_to_mend};
+use super::held_text::{Bad, BrokenOff, Good, HeldTo, Showing, customers_language, rules_shape, what_to_mend};
 use super::{asked_model, read};
 use crate::domain::{Attempt, Capability, Example, Failure, Kind, Shape, Spec, Verdict};
-use crate::models::policy::{GivenFacts, Policy};
+use crate::models::policy::Policy;
 use crate::models::{Again, ChatMessage, Class, Model, ModelError, Models, Prompt, Request, Sampling};
 
 pub(super) struct ModelWrite {
     spec: Spec,
     models: Models,
-    catalogues: Catalogues,
+    catalogues: Arc<Catalogues>,
 }
 
 #[derive(Deserialize)]
@@ -37,17 +38,7 @@ struct Input {
 }
 
 impl ModelWrite {
-    pub(super) fn new(models: Models) -> Self {
-        let words = [Policy::GivenFactsOnly, Policy::NoRefundPromise, Policy::Language, Policy::ChinaAdvertisingLaw];
-        let words = words.map(|policy| policy.name());
-        let rule = json!({ "anyOf": [
-            { "enum": words },
-            { "type": "object", "properties": { "max_chars": { "type": "integer", "minimum": 1 } },
-              "required": ["max_chars"], "additionalProperties": false },
-            { "type": "object", "properties": { "never_say": { "type": "array", "maxItems": 100,
-                "items": { "type": "string", "minLength": 1, "maxLength": 100 } } },
-              "required": ["never_say"], "additionalProperties": false },
-        ] });
+    pub(super) fn new(models: Models, catalogues: Arc<Catalogues>) -> Self {
         let mut prompt = Shape::text(8000, "What to write, for whom, and what is known.");
         prompt["minLength"] = json!(1);
         let temperature = json!({ "type": "number", "minimum": 0, "maximum": 5,
@@ -60,15 +51,7 @@ impl ModelWrite {
                 &["prompt"],
                 &[
                     ("prompt", prompt),
-                    (
-                        "policy",
-                        Shape::list(
-                            rule,
-                            8,
-                            "What the text is held to: `given_facts_only`, `no_refund_promise`, `china_advertising_law` (no \
-                             absolute terms), `max_chars: 600`, `never_say: [lifetime, 终身]`.",
-                        ),
-                    ),
+                    ("policy", rules_shape("What the text is held to")),
                     (
                         "language",
                         Shape::text(35, "BCP 47. Default: the message's, else the customer's, else the shop's first."),
@@ -120,14 +103,14 @@ impl ModelWrite {
             deadline: Duration::from_secs(180),
             ..Spec::of("model.write", Kind::Read)
         };
-        Self { spec, models, catalogues: Catalogues::default() }
+        Self { spec, models, catalogues }
     }
 
     async fn write(&self, attempt: &Attempt, input: &Json) -> Result<Verdict, Verdict> {
         let input: Input = read(input)?;
         let known = asked_model::find(&self.models, input.model.as_deref())?;
         let model = &known.model;
-        let language = input.language.clone().or_else(|| language(attempt));
+        let language = input.language.clone().or_else(|| customers_language(attempt));
         if let Some(language) = &language
             && !writes(&known.languages, language)
         {
@@ -157,13 +140,7 @@ impl ModelWrite {
             within: Some(self.spec.deadline.saturating_sub(began.elapsed())),
             adapter: input.adapter.clone(),
         };
-        let mut facts = GivenFacts::new(&attempt.facts);
-        if input.policy.contains(&Policy::GivenFactsOnly)
-            && let Some(titles) = self.catalogues.of(attempt).await?
-        {
-            facts = facts.with_catalogue(titles);
-        }
-        let held = HeldTo { rules: input.policy, facts, language };
+        let held = HeldTo::new(input.policy, language, attempt, &self.catalogues).await?;
         let adapter = model.adapters().into_iter().find(|(name, _)| input.adapter.as_deref() == Some(*name));
         let record = |of: &Written| {
             let mut record = json!({
@@ -314,18 +291,6 @@ fn instructions(shop: &str, language: Option<&str>) -> String {
         "You write for the online shop {shop}. Answer with nothing but the text that the customer will read.{language} \
          State only facts that you are given; invent no numbers, dates, links or names. Promise nothing."
     )
-}
-
-/// The customer's language: the message's, else the customer's own, else the shop's first.
-fn language(attempt: &Attempt) -> Option<String> {
-    let context = &attempt.facts.context;
-    let of_order = || context.order.as_ref()?.customer.as_ref()?.locale.clone();
-    let known = context.message.as_ref().and_then(|message| message.language.clone());
-    known
-        .or_else(|| context.customer.as_ref().and_then(|customer| customer.locale.clone()))
-        .or_else(of_order)
-        .or_else(|| attempt.shop.languages.first().cloned())
-        .map(|language| language.to_string())
 }
 
 /// Whether a model of these languages writes this one: by the language itself, whatever the region or script.

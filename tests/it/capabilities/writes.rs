@@ -182,6 +182,32 @@ async fn what_a_shop_is_not_connected_to_is_said() {
 }
 
 #[tokio::test]
+async fn a_message_that_breaks_its_policy_is_not_sent_whoever_wrote_it() {
+    let (demo, shop) = connected().await;
+    let send = capability("message.send");
+    let mut attempt = attempt(super::shop(), "order.created", of_order(1, "buyer@example.com"), vec![]);
+    attempt.shop = Arc::new(shop);
+    let policy = json!(["given_facts_only", "no_refund_promise", { "never_say": ["lifetime"] }, "language"]);
+    for (text, why) in [
+        ("Hello, order #1042 and #9999 are packed.", "9999"),
+        ("Hello, we will refund you.", "refund"),
+        ("A lifetime of mugs!", "lifetime"),
+        ("Hello [Your Name], order #1042 is packed.", "[Your Name]"),
+        ("您好，您的订单 #1042 已经打包。", "language"),
+    ] {
+        let said =
+            refused_with(&send.perform(&attempt, &json!({ "text": text, "policy": policy })).await, "policy_violation");
+        assert!(said.contains(why), "{text}: {said}");
+    }
+    assert!(demo.mails().is_empty());
+    let good = json!({ "text": "Hello, order #1042 is packed.", "policy": policy });
+    done(&*send, send.perform(&attempt, &good).await);
+    // Without one, a merchant's own words go out as they are.
+    done(&*send, send.perform(&attempt, &json!({ "text": "A lifetime of mugs!" })).await);
+    assert_eq!(demo.mails().len(), 2);
+}
+
+#[tokio::test]
 async fn a_message_goes_to_the_events_customer_once_it_is_known_who_that_is() {
     let (demo, shop) = connected().await;
     let shop = Arc::new(shop);
