@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use memmap2::Mmap;
 use ort::Error;
@@ -17,10 +17,10 @@ use ort::operator::{
 };
 use ort::session::Session;
 use ort::value::{Shape, TensorElementType, ValueRef, ValueRefMut};
-use storehand_kernel::{Attention, Heads, Packed, Rounded, attend};
+use storehand_kernel::{Attention, Heads, Matrices, Plain, Rounded, attend};
 
 use super::error::ModelError;
-use super::onnx::{ATTEND, DATA_FILE, DOMAIN, MULTIPLY, Matrix, with_own_operators};
+use super::onnx::{ATTEND, DATA_FILE, DOMAIN, MULTIPLY, Matrix, Stored, with_own_operators};
 use super::runtime::{self, Runtime};
 
 /// Products that are worth another thread's waking: some 10 µs of work.
@@ -40,7 +40,7 @@ pub(crate) fn session(runtime: Runtime<'_>, graph: &Path) -> Result<Option<Sessi
     // The first of all: it loads the library.
     let builder = runtime::builder(runtime.library, runtime.threads)?;
     let domain = OperatorDomain::new(DOMAIN)?
-        .add(Multiply { matrices: Mutex::new(matrices), threads: runtime.threads })?
+        .add(Multiply { matrices: Arc::new(matrices), threads: runtime.threads })?
         .add(Attend { threads: runtime.threads })?;
     let session = builder
         .with_operators(domain)?
@@ -51,26 +51,23 @@ pub(crate) fn session(runtime: Runtime<'_>, graph: &Path) -> Result<Option<Sessi
     Ok(Some(session))
 }
 
-/// Reads matrices from the data file.
+/// Packs matrices that lie in the data file.
 #[expect(unsafe_code, reason = "mapping a file is unsafe because another process may cut it short meanwhile")]
-fn pack(path: &Path, matrices: &[Matrix]) -> Result<Vec<Option<Packed>>, ModelError> {
+fn pack(path: &Path, matrices: &[Matrix]) -> Result<Matrices, ModelError> {
     let file = File::open(path).map_err(ModelError::io("reading", path))?;
     // SAFETY: as for every model file, which ONNX Runtime maps as well: nobody writes it while it is in use.
     let map = unsafe { Mmap::map(&file) }.map_err(ModelError::io("reading", path))?;
-    let packed = matrices.iter().map(|matrix| {
-        let part = |offset: u64, length: u64| {
-            let from = usize::try_from(offset).ok()?;
-            map.get(from..from.checked_add(usize::try_from(length).ok()?)?)
-        };
-        let packed = || {
-            let weights = part(matrix.weights.offset, matrix.weights.length)?;
-            let scales = part(matrix.scales.offset, matrix.scales.length)?.as_chunks::<4>().0;
-            let scales: Vec<f32> = scales.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            Packed::new(weights, &scales, matrix.columns).filter(|packed| packed.rows() == matrix.rows)
-        };
-        packed().map(Some).ok_or_else(|| ModelError::not_understood(path, "its weights are not what the graph says"))
+    let part = |stored: Stored| {
+        let from = usize::try_from(stored.offset).ok()?;
+        map.get(from..from.checked_add(usize::try_from(stored.length).ok()?)?)
+    };
+    let foreign = |why: String| ModelError::not_understood(path, why);
+    let plain = matrices.iter().map(|it| {
+        let plain = Plain { weights: part(it.weights)?, scales: part(it.scales)?, columns: it.columns };
+        (plain.weights.len() == it.rows * it.columns).then_some(plain)
     });
-    packed.collect()
+    let plain: Option<Vec<_>> = plain.collect();
+    Matrices::pack(&plain.ok_or_else(|| foreign("its weights are not what the graph says".into()))?).map_err(foreign)
 }
 
 /// Runs work in parts on the session's own threads.
@@ -94,8 +91,7 @@ fn missing() -> Error {
 
 /// `Multiply`: rows of floats times a matrix.
 struct Multiply {
-    /// Each is taken out by the one node that names it.
-    matrices: Mutex<Vec<Option<Packed>>>,
+    matrices: Arc<Matrices>,
     threads: usize,
 }
 
@@ -116,27 +112,27 @@ impl Operator for Multiply {
 
     fn create_kernel<'attr>(&self, node: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
         let place = node.get::<i64>("matrix").and_then(|place| usize::try_from(place).ok());
-        let mut matrices = self.matrices.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let matrix = place.and_then(|place| matrices.get_mut(place)?.take());
-        let matrix = matrix.ok_or_else(|| Error::new("a product names no matrix"))?;
+        let found = place.and_then(|place| Some((place, self.matrices.size(place)?)));
+        let (place, (rows, columns)) = found.ok_or_else(|| Error::new("a product names no matrix"))?;
+        let matrices = Arc::clone(&self.matrices);
         let (mut rounded, threads) = (Rounded::default(), self.threads);
         Ok(Box::new(move |context: &ComputeContext| {
             let input = context.input(0)?.ok_or_else(missing)?;
             let (shape, numbers) = input.try_extract_tensor::<f32>()?;
             let mut shape = shape.to_vec();
-            if shape.last().copied() != i64::try_from(matrix.columns()).ok() {
-                return Err(Error::new(format!("a product of {shape:?} with {} columns", matrix.columns())));
+            if shape.last().copied() != i64::try_from(columns).ok() {
+                return Err(Error::new(format!("a product of {shape:?} with {columns} columns")));
             }
             if let Some(last) = shape.last_mut() {
-                *last = i64::try_from(matrix.rows()).unwrap_or(0);
+                *last = i64::try_from(rows).unwrap_or(0);
             }
             let mut output = context.output(0, shape)?.ok_or_else(missing)?;
             let (_, out) = output.try_extract_tensor_mut::<f32>()?;
-            if !rounded.take(numbers, matrix.columns()) {
+            if !rounded.take(numbers, columns) {
                 return Err(Error::new("a product with a matrix of no columns"));
             }
-            let parts = (numbers.len() * matrix.rows() / PART).clamp(1, threads);
-            spread(context, |spread| matrix.multiply(&rounded, out, parts, spread))
+            let parts = (numbers.len() * rows / PART).clamp(1, threads);
+            spread(context, |spread| matrices.multiply(place, &rounded, out, parts, spread))
         }))
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! * [`learn`] and [`scores`]: kernel ridge regression, of which heads are made.
 //! * [`read_speed`]: how fast memory is, against which the rest can be held.
-//! * [`Packed`] and [`attend`]: the two steps in which a decoder spends its time, for processors with AVX-512 and its
+//! * [`Matrices`] and [`attend`]: the two steps in which a decoder spends its time, for processors with AVX-512 and its
 //!   8-bit products (Intel since 2019, AMD since 2022). There they take a third of the time that ONNX Runtime 1.32 takes;
 //!   on others it stays in charge.
 
@@ -16,4 +16,4 @@ mod vectors;
 pub use memory::read_speed;
 pub use ridge::{Learnt, Points, Settings, centre, learn, scores};
 #[cfg(target_arch = "x86_64")]
-pub use vectors::{Attention, BLOCK, Heads, Packed, Rounded, Spread, attend, suits};
+pub use vectors::{Attention, BLOCK, Heads, Matrices, Plain, Rounded, Spread, attend, suits};

@@ -4,7 +4,7 @@ mod attention;
 mod packed;
 
 pub use attention::{Attention, Heads, attend};
-pub use packed::{BLOCK, Packed, Rounded};
+pub use packed::{BLOCK, Matrices, Plain, Rounded};
 
 /// Whether this processor has the instructions.
 pub fn suits() -> bool {

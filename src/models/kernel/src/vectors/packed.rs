@@ -11,6 +11,8 @@
 
 use std::arch::x86_64::*;
 
+use memmap2::MmapMut;
+
 use super::{Places, Spread, suits};
 
 /// Numbers that share a scale.
@@ -25,87 +27,147 @@ const LINES: usize = 9;
 /// Lines that are asked of memory before they are needed.
 const AHEAD: usize = 48;
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
+/// Bytes of a line.
+const LINE: usize = 64;
 
-/// A matrix to multiply with.
-pub struct Packed {
-    lines: Vec<Line>,
+/// What a matrix is packed from: weights by row, the scales of their blocks by row (32-bit floats), and numbers in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'a> {
+    /// A byte a weight.
+    pub weights: &'a [u8],
+    /// Four bytes a scale, as this processor has them.
+    pub scales: &'a [u8],
+    /// A multiple of [`BLOCK`].
+    pub columns: usize,
+}
+
+impl Plain<'_> {
+    /// Its rows, where its parts fit each other.
+    fn rows(&self) -> Option<usize> {
+        let rows = self.weights.len().checked_div(self.columns).filter(|rows| *rows > 0)?;
+        let scales = rows * (self.columns / BLOCK) * size_of::<f32>();
+        let fits = self.columns.is_multiple_of(BLOCK) && rows * self.columns == self.weights.len();
+        (fits && self.scales.len() == scales).then_some(rows)
+    }
+
+    fn lines(&self, rows: usize) -> usize {
+        rows.div_ceil(PANEL) * (self.columns / BLOCK) * LINES
+    }
+}
+
+/// The matrices of a model, to multiply with. They lie in one piece of memory: it is read from end to end for every token,
+/// and in large pages that takes a tenth less time.
+pub struct Matrices {
+    memory: MmapMut,
+    matrices: Vec<Packed>,
+}
+
+/// One of them.
+#[derive(Clone, Copy)]
+struct Packed {
+    /// Its first line.
+    first: usize,
     rows: usize,
     columns: usize,
 }
 
-impl Packed {
-    /// Of `weights` by row, and the scales of their blocks by row. Nothing where they do not fit each other, or the
-    /// processor lacks the instructions ([`suits`]).
-    pub fn new(weights: &[u8], scales: &[f32], columns: usize) -> Option<Self> {
-        let rows = weights.len().checked_div(columns)?;
-        let blocks = columns / BLOCK;
-        let fits = rows > 0 && rows * columns == weights.len() && blocks * BLOCK == columns;
-        if !fits || scales.len() != rows * blocks || !suits() {
-            return None;
+impl Matrices {
+    /// Packs matrices.
+    ///
+    /// # Errors
+    /// Where one's parts do not fit each other, the processor lacks the instructions ([`suits`]) or there is no memory.
+    pub fn pack(plain: &[Plain<'_>]) -> Result<Self, String> {
+        if !suits() {
+            return Err("this processor has no AVX-512 VNNI".into());
         }
-        let mut lines = vec![Line([0; 64]); rows.div_ceil(PANEL) * blocks * LINES];
-        for row in 0..rows {
-            let (panel, lane) = (row / PANEL, row % PANEL * 4);
-            for block in 0..blocks {
-                let at = (panel * blocks + block) * LINES;
-                let place = row * blocks + block;
-                lines[at].0[lane..lane + 4].copy_from_slice(&scales[place].to_ne_bytes());
-                for (line, four) in weights[place * BLOCK..(place + 1) * BLOCK].as_chunks::<4>().0.iter().enumerate() {
-                    lines[at + 1 + line].0[lane..lane + 4].copy_from_slice(four);
+        let (mut matrices, mut lines) = (Vec::new(), 0);
+        for (at, plain) in plain.iter().enumerate() {
+            let rows = plain.rows().ok_or_else(|| format!("the parts of the matrix {at} do not fit each other"))?;
+            matrices.push(Packed { first: lines, rows, columns: plain.columns });
+            lines += plain.lines(rows);
+        }
+        let no_memory = |error| format!("there is no memory for its weights: {error}");
+        let mut memory = MmapMut::map_anon((lines * LINE).max(1)).map_err(no_memory)?;
+        // Where there are none, it goes without.
+        #[cfg(target_os = "linux")]
+        let _ = memory.advise(memmap2::Advice::HugePage);
+        for (plain, packed) in plain.iter().zip(&matrices) {
+            let blocks = packed.columns / BLOCK;
+            let scales = plain.scales.as_chunks::<4>().0;
+            for row in 0..packed.rows {
+                let (panel, lane) = (row / PANEL, row % PANEL * 4);
+                for block in 0..blocks {
+                    let mut put = |line: usize, four: &[u8; 4]| {
+                        let at = (packed.first + (panel * blocks + block) * LINES + line) * LINE + lane;
+                        memory[at..at + 4].copy_from_slice(four);
+                    };
+                    let place = row * blocks + block;
+                    put(0, &scales[place]);
+                    let weights = plain.weights[place * BLOCK..(place + 1) * BLOCK].as_chunks::<4>().0;
+                    weights.iter().enumerate().for_each(|(line, four)| put(1 + line, four));
                 }
             }
         }
-        Some(Self { lines, rows, columns })
+        Ok(Self { memory, matrices })
     }
 
-    /// Numbers that come out for a row.
-    pub fn rows(&self) -> usize {
-        self.rows
+    /// Numbers that come out for a row multiplied with the matrix at `place`, and numbers that it must have.
+    pub fn size(&self, place: usize) -> Option<(usize, usize)> {
+        self.matrices.get(place).map(|packed| (packed.rows, packed.columns))
     }
 
-    /// Numbers that a row has.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-
-    /// Multiplies rows with the matrix, in so many parts at most; `out` has [`rows`](Self::rows) numbers for each.
+    /// Multiplies rows with the matrix at `place`, in so many parts at most; `out` has as many numbers for each as
+    /// [`size`](Self::size) says.
     ///
     /// # Panics
-    /// Where the sizes do not fit each other.
-    pub fn multiply(&self, rows: &Rounded, out: &mut [f32], parts: usize, spread: Spread<'_>) {
-        assert!(rows.columns == self.columns && out.len() == rows.rows * self.rows, "sizes of a product");
-        let panels = self.rows.div_ceil(PANEL);
+    /// Where there is no such matrix, or the sizes do not fit each other.
+    pub fn multiply(&self, place: usize, rows: &Rounded, out: &mut [f32], parts: usize, spread: Spread<'_>) {
+        let packed = self.matrices[place];
+        assert!(rows.columns == packed.columns && out.len() == rows.rows * packed.rows, "sizes of a product");
+        // SAFETY: its lines lie in the memory, which begins with a page.
+        let lines = unsafe { self.memory.as_ptr().add(packed.first * LINE) };
+        let work = Work { lines, matrix: packed, rows, out: Places(out.as_mut_ptr()) };
+        let panels = packed.rows.div_ceil(PANEL);
         let parts = parts.clamp(1, panels);
-        let out = Places(out.as_mut_ptr());
         let work = |part: usize| {
-            let out = &out;
-            // SAFETY: there is no matrix where the processor lacks the instructions. Parts have different panels, and
+            let work = &work;
+            // SAFETY: there are no matrices where the processor lacks the instructions. Parts have different panels, and
             // panels different places.
-            unsafe { self.panels(rows, part * panels / parts..(part + 1) * panels / parts, out) }
+            unsafe { work.panels(part * panels / parts..(part + 1) * panels / parts) }
         };
         if parts == 1 { work(0) } else { spread(parts, &work) }
     }
+}
 
+/// A product that is being computed.
+struct Work<'a> {
+    lines: *const u8,
+    matrix: Packed,
+    rows: &'a Rounded,
+    out: Places,
+}
+
+// SAFETY: the lines are only read, and outlive the work; of the places each part writes its own.
+unsafe impl Sync for Work<'_> {}
+
+impl Work<'_> {
     /// Multiplies with some panels.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn panels(&self, rows: &Rounded, panels: std::ops::Range<usize>, out: &Places) {
+    unsafe fn panels(&self, panels: std::ops::Range<usize>) {
         for panel in panels {
             let mut row = 0;
-            while row < rows.rows {
+            while row < self.rows.rows {
                 // SAFETY: as for this function; so many rows are there.
                 unsafe {
-                    row += match rows.rows - row {
-                        1 => self.tile::<1>(rows, row, panel, out),
-                        2 => self.tile::<2>(rows, row, panel, out),
-                        3 => self.tile::<3>(rows, row, panel, out),
-                        4 => self.tile::<4>(rows, row, panel, out),
-                        5 => self.tile::<5>(rows, row, panel, out),
-                        6 => self.tile::<6>(rows, row, panel, out),
-                        7 => self.tile::<7>(rows, row, panel, out),
-                        _ => self.tile::<8>(rows, row, panel, out),
+                    row += match self.rows.rows - row {
+                        1 => self.tile::<1>(row, panel),
+                        2 => self.tile::<2>(row, panel),
+                        3 => self.tile::<3>(row, panel),
+                        4 => self.tile::<4>(row, panel),
+                        5 => self.tile::<5>(row, panel),
+                        6 => self.tile::<6>(row, panel),
+                        7 => self.tile::<7>(row, panel),
+                        _ => self.tile::<8>(row, panel),
                     };
                 }
             }
@@ -115,11 +177,11 @@ impl Packed {
     /// Multiplies `M` rows with a panel; `M`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-    unsafe fn tile<const M: usize>(&self, rows: &Rounded, row: usize, panel: usize, out: &Places) -> usize {
-        let blocks = self.columns / BLOCK;
+    unsafe fn tile<const M: usize>(&self, row: usize, panel: usize) -> usize {
+        let (rows, blocks) = (self.rows, self.matrix.columns / BLOCK);
         let mut sums = [_mm512_setzero_ps(); M];
         for block in 0..blocks {
-            let lines = self.lines.as_ptr().wrapping_add((panel * blocks + block) * LINES);
+            let lines = self.lines.wrapping_add((panel * blocks + block) * LINES * LINE);
             let place = |m: usize| (row + m) * blocks + block;
             // As many times what stands for zero as there are, less: the sums are then as if that were taken off.
             let mut dots = [_mm512_setzero_si512(); M];
@@ -128,8 +190,8 @@ impl Packed {
                 *dot = _mm512_set1_epi32(unsafe { *rows.zeros.as_ptr().add(place(m)) });
             }
             for four in 0..BLOCK / 4 {
-                let line = lines.wrapping_add(1 + four);
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD).cast());
+                let line = lines.wrapping_add((1 + four) * LINE);
+                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(AHEAD * LINE).cast());
                 let weights = unsafe { _mm512_load_si512(line.cast()) };
                 for (m, dot) in dots.iter_mut().enumerate() {
                     let numbers = unsafe { rows.numbers.as_ptr().add(place(m) * BLOCK + four * 4).cast::<i32>() };
@@ -142,11 +204,11 @@ impl Packed {
                 *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scale, *sum);
             }
         }
-        let there = (self.rows - panel * PANEL).min(PANEL);
+        let there = (self.matrix.rows - panel * PANEL).min(PANEL);
         let mask = if there == PANEL { u16::MAX } else { (1 << there) - 1 };
         for (m, sum) in sums.into_iter().enumerate() {
             // SAFETY: the places of this row and panel, of which no other part writes any.
-            unsafe { _mm512_mask_storeu_ps(out.0.add((row + m) * self.rows + panel * PANEL), mask, sum) };
+            unsafe { _mm512_mask_storeu_ps(self.out.0.add((row + m) * self.matrix.rows + panel * PANEL), mask, sum) };
         }
         M
     }
@@ -201,19 +263,25 @@ mod tests {
     use super::super::super::ridge::tests::numbers;
     use super::*;
 
+    fn packed(weights: &[u8], scales: &[f32], columns: usize) -> Result<Matrices, String> {
+        let scales: Vec<u8> = scales.iter().flat_map(|scale| scale.to_ne_bytes()).collect();
+        let other = Plain { weights: &[128; 64], scales: &[0; 8], columns: 32 };
+        Matrices::pack(&[other, Plain { weights, scales: &scales, columns }])
+    }
+
     /// A matrix, what it is in floats, and rows to multiply it with.
-    fn case(rows: usize, columns: usize, count: usize) -> (Packed, Vec<f32>, Vec<f32>) {
+    fn case(rows: usize, columns: usize, count: usize) -> (Matrices, Vec<f32>, Vec<f32>) {
         let weights: Vec<u8> = numbers(3, rows * columns).iter().map(|it| (it * 127.0 + 128.0) as u8).collect();
         let scales: Vec<f32> = numbers(4, rows * columns / BLOCK).iter().map(|it| 0.01 + it.abs() * 0.01).collect();
         let plain = weights.iter().enumerate().map(|(at, it)| (f32::from(*it) - 128.0) * scales[at / BLOCK]).collect();
-        (Packed::new(&weights, &scales, columns).expect("packed"), plain, numbers(5, count * columns))
+        (packed(&weights, &scales, columns).expect("packed"), plain, numbers(5, count * columns))
     }
 
-    fn product(matrix: &Packed, rows: &[f32], parts: usize) -> Vec<f32> {
-        let mut rounded = Rounded::default();
-        assert!(rounded.take(rows, matrix.columns()));
-        let mut out = vec![f32::NAN; rows.len() / matrix.columns() * matrix.rows()];
-        matrix.multiply(&rounded, &mut out, parts, &|parts, work| {
+    fn product(matrices: &Matrices, given: &[f32], parts: usize) -> Vec<f32> {
+        let (mut rounded, (rows, columns)) = (Rounded::default(), matrices.size(1).expect("a matrix"));
+        assert!(rounded.take(given, columns));
+        let mut out = vec![f32::NAN; given.len() / columns * rows];
+        matrices.multiply(1, &rounded, &mut out, parts, &|parts, work| {
             std::thread::scope(|scope| (0..parts).for_each(|part| drop(scope.spawn(move || work(part)))));
         });
         out
@@ -258,15 +326,14 @@ mod tests {
         let (matrix, ..) = case(16, 32, 1);
         assert_eq!(product(&matrix, &[0.0; 32], 1), [0.0; 16]);
         // All bytes at their ends: 255 stands for 127, 0 for -128.
-        let matrix = Packed::new(&[[255; 32], [0; 32]].concat(), &[1.0, 1.0], 32).expect("packed");
+        let matrix = packed(&[[255; 32], [0; 32]].concat(), &[1.0, 1.0], 32).expect("packed");
         assert_eq!(product(&matrix, &[-127.0; 32], 1), [-127.0 * 127.0 * 32.0, 127.0 * 128.0 * 32.0]);
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        assert!(Packed::new(&[0; 64], &[1.0; 2], 48).is_none());
-        assert!(Packed::new(&[0; 64], &[1.0; 3], 32).is_none());
-        assert!(Packed::new(&[], &[], 0).is_none() && Packed::new(&[], &[], 32).is_none());
+        assert!(packed(&[0; 64], &[1.0; 2], 48).is_err() && packed(&[0; 64], &[1.0; 3], 32).is_err());
+        assert!(packed(&[], &[], 0).is_err() && packed(&[], &[], 32).is_err());
         assert!(!Rounded::default().take(&[0.0; 40], 40) && !Rounded::default().take(&[0.0; 40], 32));
     }
 }
