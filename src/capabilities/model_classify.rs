@@ -269,7 +269,7 @@ impl ModelClassify {
         let [message] = embedded.as_slice() else {
             return Err(Verdict::RetryAfter(None, "the encoder gave no vector".into()));
         };
-        let mut judged = head.judge(&message.vector);
+        let mut judged = head.judge(&input.text, &message.telling);
         if let Some(at_least) = input.at_least {
             let first = judged.ranking.first().map(|first| first.intent.clone());
             judged.intent = first.filter(|_| judged.confidence >= at_least);

@@ -35,8 +35,11 @@ pub(crate) fn session(runtime: Runtime<'_>, graph: &Path) -> Result<Option<Sessi
     let bytes = std::fs::read(graph).map_err(ModelError::io("reading", graph))?;
     let suits = |queries, cached, width| Heads { queries, cached, width }.suit();
     let Some(owned) = with_own_operators(&bytes, suits) else { return Ok(None) };
-    let folder = graph.parent().unwrap_or(Path::new("."));
-    let matrices = pack(&folder.join(DATA_FILE), &owned.matrices)?;
+    // The library lets no file in from outside the folder that it is told: where there are links, to where they lead.
+    let data = graph.with_file_name(DATA_FILE);
+    let data = data.canonicalize().map_err(ModelError::io("reading", &data))?;
+    let Some(folder) = data.parent().filter(|_| data.ends_with(DATA_FILE)) else { return Ok(None) };
+    let matrices = pack(&data, &owned.matrices)?;
     // The first of all: it loads the library.
     let builder = runtime::builder(runtime.library, runtime.threads)?;
     let domain = OperatorDomain::new(DOMAIN)?

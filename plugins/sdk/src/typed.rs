@@ -700,12 +700,17 @@ pub mod message {
         /// An e-mail address. Default: the event's customer's.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub to: Option<String>,
+        /// What the text is held to before it goes out, whoever wrote it or edited it last: `given_facts_only`,
+        /// `no_refund_promise`, `china_advertising_law` (no absolute terms), `max_chars: 600`, `never_say: [lifetime,
+        /// 终身]`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub policy: Option<Vec<Value>>,
     }
 
     impl Send {
         /// With what must be given; the rest is left out.
         pub fn new(text: impl Into<String>) -> Self {
-            Self { text: text.into(), subject: None, to: None }
+            Self { text: text.into(), subject: None, to: None, policy: None }
         }
     }
 

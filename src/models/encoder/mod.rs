@@ -28,7 +28,7 @@ use super::runtime;
 pub use e5::Agreement;
 use folder::Folder;
 use session::Session;
-use tokenizer::Tokenizer;
+use tokenizer::{Read, Tokenizer};
 
 /// Texts of one request.
 pub const MOST_TEXTS: usize = 256;
@@ -68,6 +68,9 @@ impl Settings {
 pub struct Embedding {
     /// A direction: its length is 1.
     pub vector: Vec<f32>,
+    /// The same, of what tells the most in the text: rare words count more than frequent ones, and what stands around every
+    /// text not at all. Where the vocabulary does not say how frequent they are, it is `vector`.
+    pub telling: Vec<f32>,
     /// Whether the text was too long, and only its beginning is in the vector.
     pub truncated: bool,
     /// Tokens that were read of it, with what the encoder wants before and around it.
@@ -171,26 +174,34 @@ impl Encoder {
             }
             TryAcquireError::Closed => ModelError::Stopped,
         })?;
-        let read = |text: &T| inner.tokenizer.read(&format!("{}{}", inner.prompt, text.as_ref()), inner.longest);
-        let read: Vec<tokenizer::Read> = texts.iter().map(read).collect::<Result<_, _>>()?;
+        let read = |text: &T| inner.tokenizer.read(&inner.prompt, text.as_ref(), inner.longest);
+        let read: Vec<Read> = texts.iter().map(read).collect::<Result<_, _>>()?;
         let lengths: Vec<(bool, usize)> = read.iter().map(|read| (read.truncated, read.tokens.len())).collect();
         let (answer, embedded) = oneshot::channel();
-        let waiting: VecDeque<_> = read.into_iter().map(|read| read.tokens).enumerate().collect();
-        let vectors = vec![Vec::new(); waiting.len()];
+        let waiting: VecDeque<_> = read.into_iter().enumerate().collect();
+        let vectors = vec![Vectors::default(); waiting.len()];
         let job = Job { waiting, vectors, answer: Some(answer), began: Instant::now(), place: Some(place) };
         inner.inbox.send(job).map_err(|_| ModelError::Stopped)?;
         let vectors = embedded.await.map_err(|_| ModelError::Stopped)??;
-        let embedding = |(vector, (truncated, tokens))| Embedding { vector, truncated, tokens };
+        let embedding =
+            |(Vectors { whole, telling }, (truncated, tokens))| Embedding { vector: whole, telling, truncated, tokens };
         Ok(vectors.into_iter().zip(lengths).map(embedding).collect())
     }
+}
+
+/// What the encoder makes of a text.
+#[derive(Clone, Default)]
+struct Vectors {
+    whole: Vec<f32>,
+    telling: Vec<f32>,
 }
 
 /// A request on its way through the encoder's thread.
 struct Job {
     /// Texts that are still to be embedded, with their places in the answer.
-    waiting: VecDeque<(usize, Vec<u32>)>,
-    vectors: Vec<Vec<f32>>,
-    answer: Option<oneshot::Sender<Result<Vec<Vec<f32>>, ModelError>>>,
+    waiting: VecDeque<(usize, Read)>,
+    vectors: Vec<Vectors>,
+    answer: Option<oneshot::Sender<Result<Vec<Vectors>, ModelError>>>,
     began: Instant,
     place: Option<OwnedSemaphorePermit>,
 }
@@ -201,7 +212,7 @@ impl Job {
     }
 
     /// Makes room, then answers: who has the answer may ask again. Nobody may be there to hear it.
-    fn end(&mut self, result: Result<Vec<Vec<f32>>, ModelError>) {
+    fn end(&mut self, result: Result<Vec<Vectors>, ModelError>) {
         self.place = None;
         if let Some(answer) = self.answer.take() {
             let _ = answer.send(result);
@@ -231,14 +242,14 @@ impl Worker {
     }
 
     fn round(&mut self) {
-        let mut texts: Vec<(usize, usize, Vec<u32>)> = Vec::with_capacity(ROUND);
+        let mut texts: Vec<(usize, usize, Read)> = Vec::with_capacity(ROUND);
         while texts.len() < ROUND {
             let before = texts.len();
             for (at, job) in self.jobs.iter_mut().enumerate() {
                 if texts.len() < ROUND
-                    && let Some((place, tokens)) = job.waiting.pop_front()
+                    && let Some((place, read)) = job.waiting.pop_front()
                 {
-                    texts.push((at, place, tokens));
+                    texts.push((at, place, read));
                 }
             }
             if texts.len() == before {
@@ -246,9 +257,9 @@ impl Worker {
             }
         }
         // Neighbours of much the same length need little padding.
-        texts.sort_by_key(|(_, _, tokens)| tokens.len());
+        texts.sort_by_key(|(_, _, read)| read.tokens.len());
         for batch in texts.chunks(BATCH) {
-            let rows: Vec<&[u32]> = batch.iter().map(|(_, _, tokens)| tokens.as_slice()).collect();
+            let rows: Vec<&Read> = batch.iter().map(|(_, _, read)| read).collect();
             match self.session.embed(&rows) {
                 Ok(vectors) => {
                     for ((at, place, _), vector) in batch.iter().zip(vectors) {
@@ -276,11 +287,11 @@ impl Worker {
     }
 }
 
-/// The direction of the mean of `states`.
-fn pooled<'a>(states: impl Iterator<Item = &'a [f32]>, width: usize) -> Vec<f32> {
+/// The direction of the mean of `states`, each weighing so much.
+fn pooled<'a>(states: impl Iterator<Item = (&'a [f32], f32)>, width: usize) -> Vec<f32> {
     let mut sum = vec![0.0; width];
-    for state in states {
-        sum.iter_mut().zip(state).for_each(|(sum, number)| *sum += number);
+    for (state, weight) in states {
+        sum.iter_mut().zip(state).for_each(|(sum, number)| *sum += weight * number);
     }
     normalised(sum)
 }

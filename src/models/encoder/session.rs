@@ -8,7 +8,8 @@ use ort::value::{Tensor, TensorElementType, ValueType};
 
 use super::super::error::ModelError;
 use super::folder::{Folder, Pooling};
-use super::{normalised, pooled};
+use super::tokenizer::Read;
+use super::{Vectors, normalised, pooled};
 
 /// What the graph may call the states of a text's tokens.
 const STATES: [&str; 2] = ["last_hidden_state", "token_embeddings"];
@@ -62,17 +63,18 @@ impl Session {
     }
 
     /// The embeddings of texts, in one run: vectors of length 1. Texts of much the same length cost the least.
-    pub(super) fn embed(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, ModelError> {
-        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+    pub(super) fn embed(&mut self, texts: &[&Read]) -> Result<Vec<Vectors>, ModelError> {
+        let longest = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
         if longest == 0 {
-            return Ok(texts.iter().map(|_| vec![0.0; self.width]).collect());
+            let nothing = || vec![0.0; self.width];
+            return Ok(texts.iter().map(|_| Vectors { whole: nothing(), telling: nothing() }).collect());
         }
         let mut tokens = Vec::with_capacity(texts.len() * longest);
         let mut mask = Vec::with_capacity(texts.len() * longest);
         for text in texts {
-            tokens.extend(text.iter().map(|token| i64::from(*token)));
-            mask.extend(std::iter::repeat_n(1, text.len()));
-            tokens.resize(tokens.len() + longest - text.len(), self.padding);
+            tokens.extend(text.tokens.iter().map(|token| i64::from(*token)));
+            mask.extend(std::iter::repeat_n(1, text.tokens.len()));
+            tokens.resize(tokens.len() + longest - text.tokens.len(), self.padding);
             mask.resize(tokens.len(), 0);
         }
         let shape = [texts.len(), longest];
@@ -91,14 +93,17 @@ impl Session {
         }
         let rows = states.chunks_exact(longest * self.width);
         let embedded = texts.iter().zip(rows).map(|(text, row)| {
-            let mut states = row.chunks_exact(self.width).take(text.len());
-            match self.pooling {
-                Pooling::Mean => pooled(states, self.width),
-                Pooling::First => normalised(states.next().map(<[f32]>::to_vec).unwrap_or_default()),
-            }
+            let states = || row.chunks_exact(self.width).take(text.tokens.len());
+            let whole = match self.pooling {
+                Pooling::Mean => pooled(states().zip(std::iter::repeat(1.0)), self.width),
+                Pooling::First => normalised(states().next().map(<[f32]>::to_vec).unwrap_or_default()),
+            };
+            let tells = text.telling.iter().any(|weight| *weight > 0.0);
+            let telling = tells.then(|| pooled(states().zip(text.telling.iter().copied()), self.width));
+            Vectors { telling: telling.unwrap_or_else(|| whole.clone()), whole }
         });
-        let embedded: Vec<Vec<f32>> = embedded.collect();
-        if embedded.iter().flatten().any(|number| !number.is_finite()) {
+        let embedded: Vec<Vectors> = embedded.collect();
+        if embedded.iter().flat_map(|it| it.whole.iter().chain(&it.telling)).any(|number| !number.is_finite()) {
             return Err(ModelError::Failed("the encoder gave what is no number".into()));
         }
         Ok(embedded)

@@ -32,6 +32,19 @@ async fn what_means_the_same_lies_close_in_any_language() {
     assert!(embedded.iter().all(|it| !it.truncated && (cosine(&it.vector, &it.vector) - 1.0).abs() < 1e-6));
 }
 
+/// Little words hardly count; a text of none has a direction, too.
+#[tokio::test]
+async fn rare_words_tell_the_most() {
+    let Some(settings) = real("rare_words_tell_the_most") else { return };
+    let encoder = Encoder::load(&settings).expect("loaded");
+    let texts = ["Is the parcel with the mug that I have ordered on its way to me?", "parcel mug ordered", ""];
+    let embedded = encoder.embed(&texts).await.expect("embedded");
+    let (telling, whole) =
+        (cosine(&embedded[0].telling, &embedded[1].telling), cosine(&embedded[0].vector, &embedded[1].vector));
+    assert!(telling > whole, "{telling} {whole}");
+    assert!(embedded.iter().all(|it| (it.telling.iter().map(|it| it * it).sum::<f32>() - 1.0).abs() < 1e-4));
+}
+
 /// Which texts come along in a batch changes nothing but the last digits.
 #[tokio::test]
 async fn a_text_in_a_batch_is_the_text_alone() {
@@ -148,7 +161,7 @@ async fn another_encoder_is_read_as_its_folder_says() {
     let mean = Encoder::load(&settings).expect("loaded");
     let embedded = mean.embed(&["where order", "where where where where where"]).await.expect("embedded");
     let expected = [1, 5, 4, 2].map(row);
-    let expected = pooled(expected.iter().map(Vec::as_slice), 4);
+    let expected = pooled(expected.iter().map(|state| (state.as_slice(), 1.0)), 4);
     assert!(cosine(&embedded[0].vector, &expected) > 0.99999, "{embedded:?} {expected:?}");
     assert_eq!((embedded[0].truncated, embedded[1].truncated), (false, true));
 

@@ -22,6 +22,8 @@ pub(super) enum Tokenizer {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Read {
     pub(super) tokens: Vec<u32>,
+    /// How much each token tells of what the text is about; none where the vocabulary does not say.
+    pub(super) telling: Vec<f32>,
     /// Whether some of the text is left out.
     pub(super) truncated: bool,
 }
@@ -36,8 +38,9 @@ impl Tokenizer {
         }
     }
 
-    /// The tokens of a text, with those that begin and end it, `longest` in all.
-    pub(super) fn read(&self, text: &str, longest: usize) -> Result<Read, ModelError> {
+    /// The tokens of a text after `prompt`, with those that begin and end it, `longest` in all.
+    pub(super) fn read(&self, prompt: &str, text: &str, longest: usize) -> Result<Read, ModelError> {
+        let text = &format!("{prompt}{text}");
         let head = &text[..text.floor_char_boundary(longest.saturating_mul(BYTES_A_TOKEN))];
         let mut tokens = match self {
             Self::Unigram(unigram) => unigram.encode(head)?,
@@ -51,6 +54,16 @@ impl Tokenizer {
             tokens.truncate(longest.saturating_sub(1));
             tokens.push(last);
         }
-        Ok(Read { tokens, truncated })
+        let telling = match self {
+            Self::Unigram(unigram) => {
+                let mut telling = unigram.telling(&tokens);
+                // What stands before every text tells nothing.
+                let before = unigram.length_of_beginning(prompt.trim_end())?;
+                telling.iter_mut().take(before).for_each(|weight| *weight = 0.0);
+                telling
+            }
+            Self::Other(_) => Vec::new(),
+        };
+        Ok(Read { tokens, telling, truncated })
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Unigram {
     unknown: u32,
     unknown_score: f64,
     pieces: Pieces,
+    /// By token, the logarithm of how likely its piece is; 0 for special ones.
+    likelihoods: Vec<f32>,
 }
 
 /// All pieces, sorted by their bytes.
@@ -188,7 +190,25 @@ impl Unigram {
             unknown,
             unknown_score: least - UNKNOWN_COSTS,
             pieces: Pieces::sort(&model.vocab, &special),
+            likelihoods: model
+                .vocab
+                .scores
+                .iter()
+                .zip(0_u32..)
+                .map(|(score, token)| if special.contains(&token) { 0.0 } else { *score as f32 })
+                .collect(),
         }))
+    }
+
+    /// How much each token tells: the rarer its piece, the more, as the square of the logarithm of its likelihood.
+    pub(super) fn telling(&self, tokens: &[u32]) -> Vec<f32> {
+        let likelihood = |token: &u32| self.likelihoods.get(*token as usize).copied().unwrap_or_default();
+        tokens.iter().map(|token| likelihood(token).powi(2)).collect()
+    }
+
+    /// Tokens of which a text that begins with `beginning` has no other, with those that begin every text.
+    pub(super) fn length_of_beginning(&self, beginning: &str) -> Result<usize, ModelError> {
+        Ok(self.encode(beginning)?.len() - self.end.len())
     }
 
     /// The tokens of a text, with those that begin and end it.
@@ -469,6 +489,23 @@ mod tests {
         let tokens = ours.encode("a</s><s>b").expect("encoded");
         let inside = &tokens[1..tokens.len() - 1];
         assert!(inside.iter().all(|token| *token > 2), "{tokens:?}");
+    }
+
+    #[test]
+    fn rare_pieces_tell_more_than_frequent_ones_and_special_tokens_nothing() {
+        let Some(settings) =
+            super::super::tests::real("rare_pieces_tell_more_than_frequent_ones_and_special_tokens_nothing")
+        else {
+            return;
+        };
+        let text = std::fs::read_to_string(settings.folder.join("tokenizer.json")).expect("tokenizer");
+        let ours = Unigram::parse(&text).expect("read").expect("of this kind");
+        let tokens = ours.encode("query: the parcel").expect("encoded");
+        let telling = ours.telling(&tokens);
+        assert_eq!((telling[0], telling[telling.len() - 1]), (0.0, 0.0));
+        let begins = ours.length_of_beginning("query:").expect("encoded");
+        assert!(begins < tokens.len() - 2 && tokens[..begins] == ours.encode("query: a").expect("encoded")[..begins]);
+        assert!(telling[begins + 1] > 1.5 * telling[begins] && telling[begins] > 0.0, "{telling:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use storehand_kernel::{Points, scores};
 use super::outcome::{Report, probability};
 
 /// What a file of another kind or time would not have.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// A trained head.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,9 +37,7 @@ pub struct Head {
     pub(super) sharpness: f32,
     /// Makes a probability of a margin.
     pub(super) calibration: [f64; 2],
-    /// What vectors are taken from, and divided by.
-    pub(super) mean: Numbers,
-    pub(super) spread: f32,
+    pub(super) middles: Middles,
     pub(super) points: HalfNumbers,
     /// For each point, a number an intent, and one for what is none where `knows_others`.
     pub(super) weights: Numbers,
@@ -85,9 +83,9 @@ pub(super) fn margin(scores: &[f32], intents: usize) -> (usize, f64) {
 const MARGIN: f64 = 0.5;
 
 impl Head {
-    /// What it says of a message with this vector.
-    pub fn judge(&self, vector: &[f32]) -> Judged {
-        let scores = self.scores(vector);
+    /// What it says of a message with this vector ([`Embedding::telling`](super::super::encoder::Embedding::telling)).
+    pub fn judge(&self, text: &str, telling: &[f32]) -> Judged {
+        let scores = self.scores_of(&[(text, telling)]).pop().unwrap_or_default();
         let (_, margin) = margin(&scores, self.intents.len());
         let confidence = probability(self.calibration, margin);
         let mut ranking: Vec<Ranked> = self.intents.iter().zip(&scores).map(Ranked::new).collect();
@@ -96,21 +94,16 @@ impl Head {
         Judged { intent, confidence, ranking }
     }
 
-    /// By intent, and by being none where it knows of such.
-    fn scores(&self, vector: &[f32]) -> Vec<f32> {
-        self.scores_of(&[vector]).pop().unwrap_or_default()
-    }
-
-    /// The same of several vectors.
-    pub(super) fn scores_of(&self, vectors: &[&[f32]]) -> Vec<Vec<f32>> {
-        let (columns, width) = (self.columns(), self.mean.0.len());
-        let moved: Vec<f32> = vectors.iter().flat_map(|vector| centred(vector, &self.mean.0, self.spread)).collect();
+    /// By intent, and by being none where it knows of such: of several messages.
+    pub(super) fn scores_of(&self, messages: &[(&str, &[f32])]) -> Vec<Vec<f32>> {
+        let (columns, width) = (self.columns(), self.middles.width());
+        let seen: Vec<f32> = messages.iter().flat_map(|(text, vector)| self.middles.seen(text, vector)).collect();
         let all = || {
-            let (points, others) = (Points::new(&self.points.0, width)?, Points::new(&moved, width)?);
+            let (points, others) = (Points::new(&self.points.0, width)?, Points::new(&seen, width)?);
             scores(points, &self.weights.0, columns, self.sharpness, others)
         };
         // Its parts fit each other; that was looked at when it was read.
-        let all = all().unwrap_or_else(|| vec![0.0; columns * vectors.len()]);
+        let all = all().unwrap_or_else(|| vec![0.0; columns * messages.len()]);
         all.chunks_exact(columns).map(<[f32]>::to_vec).collect()
     }
 
@@ -120,21 +113,69 @@ impl Head {
 
     /// Whether its parts fit each other: it comes from a file.
     pub(super) fn check(&self) -> Result<(), String> {
-        let width = self.mean.0.len();
+        let width = self.middles.width();
         let points = self.points.0.len().checked_div(width).unwrap_or(0);
         let fits = self.format == FORMAT
             && !self.intents.is_empty()
             && points * width == self.points.0.len()
             && points * self.columns() == self.weights.0.len()
-            && self.spread > 0.0
-            && self.mean.0.iter().chain(&self.points.0).chain(&self.weights.0).all(|number| number.is_finite());
+            && self.middles.fit()
+            && self.points.0.iter().chain(&self.weights.0).all(|number| number.is_finite());
         if fits { Ok(()) } else { Err("its parts do not fit each other; train it again".into()) }
     }
 }
 
-/// A vector as heads measure it.
-pub(super) fn centred(vector: &[f32], mean: &[f32], spread: f32) -> Vec<f32> {
-    vector.iter().zip(mean).map(|(number, mean)| (number - mean) / spread).collect()
+/// From where a head looks at vectors: what all that it was made of have in common says nothing. Messages in Chinese
+/// characters have something else in common than others do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Middles {
+    usual: Numbers,
+    of_chinese: Option<Numbers>,
+}
+
+/// Messages in a script from which on it has a middle of its own.
+const ENOUGH: usize = 20;
+
+impl Middles {
+    /// The middles of messages with their vectors, all of the same width.
+    pub(super) fn of(messages: &[(&str, &[f32])]) -> Self {
+        let mean = |of: &dyn Fn(&str) -> bool| {
+            let vectors = || messages.iter().filter(|(text, _)| of(text)).map(|(_, vector)| *vector);
+            let count = vectors().count();
+            let mut sum = vec![0.0_f64; messages.first().map_or(0, |(_, vector)| vector.len())];
+            vectors()
+                .for_each(|vector| sum.iter_mut().zip(vector).for_each(|(sum, number)| *sum += f64::from(*number)));
+            (count, Numbers(sum.iter().map(|sum| (sum / count.max(1) as f64) as f32).collect()))
+        };
+        let ((chinese, of_chinese), (others, usual)) = (mean(&is_chinese), mean(&|text| !is_chinese(text)));
+        if chinese > ENOUGH && others > ENOUGH {
+            return Self { usual, of_chinese: Some(of_chinese) };
+        }
+        Self { usual: mean(&|_| true).1, of_chinese: None }
+    }
+
+    /// The direction of a message's vector, seen from the middle.
+    pub(super) fn seen(&self, text: &str, vector: &[f32]) -> Vec<f32> {
+        let middle = self.of_chinese.as_ref().filter(|_| is_chinese(text)).unwrap_or(&self.usual);
+        let moved: Vec<f32> = vector.iter().zip(&middle.0).map(|(number, middle)| number - middle).collect();
+        let length = moved.iter().map(|number| number * number).sum::<f32>().sqrt();
+        if length > 0.0 { moved.iter().map(|number| number / length).collect() } else { moved }
+    }
+
+    fn width(&self) -> usize {
+        self.usual.0.len()
+    }
+
+    fn fit(&self) -> bool {
+        let chinese = self.of_chinese.as_ref().map_or(&[][..], |middle| &middle.0);
+        let as_wide = chinese.is_empty() || chinese.len() == self.width();
+        as_wide && self.usual.0.iter().chain(chinese).all(|number| number.is_finite())
+    }
+}
+
+/// Whether a text has Chinese characters in it.
+fn is_chinese(text: &str) -> bool {
+    text.chars().any(|letter| matches!(letter, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'))
 }
 
 impl Ranked {

@@ -192,7 +192,7 @@ fn write_whole(path: &Path, text: &str) -> Result<(), ModelError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::head::{FORMAT, HalfNumbers, Numbers};
+    use super::super::head::{FORMAT, HalfNumbers, Middles, Numbers};
     use super::super::outcome::Report;
     use super::*;
 
@@ -211,8 +211,7 @@ mod tests {
             knows_others: true,
             sharpness: 1.0,
             calibration: [4.0, -1.0],
-            mean: Numbers(vec![0.1, 0.2]),
-            spread: 1.0,
+            middles: Middles::of(&[("", &[0.1, 0.2])]),
             points: HalfNumbers(vec![1.0, 0.0, 0.0, 1.0]),
             weights: Numbers(vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
         }
@@ -253,9 +252,11 @@ mod tests {
         assert_eq!(heads.load("acme", "support", 1).expect("loaded"), *added);
         let path = heads.file("acme", "support", 1);
         let whole = fs::read_to_string(&path).expect("read");
-        for (from, to) in
-            [("\"spread\":1.0", "\"spread\":0.0"), ("\"format\":1", "\"format\":9"), ("\"b\"]", "\"b\",\"c\"]")]
-        {
+        for (from, to) in [
+            ("\"of_chinese\":null", "\"of_chinese\":\"AAAAAA==\""),
+            ("\"format\":2", "\"format\":9"),
+            ("\"b\"]", "\"b\",\"c\"]"),
+        ] {
             fs::write(&path, whole.replace(from, to)).expect("written");
             let error = heads.load("acme", "support", 1).expect_err(to);
             assert!(error.to_string().contains("train it again"), "{error}");
@@ -267,9 +268,9 @@ mod tests {
     #[test]
     fn a_head_judges_by_likeness() {
         let head = head("support");
-        let near_b = head.judge(&[0.1, 1.2]);
+        let near_b = head.judge("b", &[0.1, 1.2]);
         assert_eq!((near_b.intent.as_deref(), near_b.ranking[0].intent.as_str()), (Some("b"), "b"));
-        let far = head.judge(&[9.0, 9.0]);
+        let far = head.judge("far", &[-9.0, -9.0]);
         assert!(far.intent.is_none() && far.confidence < 0.5, "{far:?}");
     }
 }

@@ -15,6 +15,7 @@ use super::super::error::ModelError;
 use super::super::onnx::Writer;
 use super::folder::Folder;
 use super::session::Session;
+use super::tokenizer::Read;
 use super::{Settings, cosine, pooled};
 use file::File;
 
@@ -79,20 +80,19 @@ pub(crate) fn check(original: &Path, settings: &Settings) -> Result<Agreement, M
     let file = File::open(original)?;
     let folder = Folder::read(&settings.folder)?;
     let mut session = Session::load(settings.library()?, &folder, settings.threads())?;
-    let texts: Result<Vec<_>, _> = TEXTS.iter().map(|text| folder.tokenizer.read(text, folder.longest)).collect();
-    let texts: Vec<Vec<u32>> = texts?.into_iter().map(|read| read.tokens).collect();
-    compare(&file, &mut session, &texts)
+    let texts: Result<Vec<_>, _> = TEXTS.iter().map(|text| folder.tokenizer.read("", text, folder.longest)).collect();
+    compare(&file, &mut session, &texts?)
 }
 
-fn compare(file: &File, session: &mut Session, texts: &[Vec<u32>]) -> Result<Agreement, ModelError> {
+fn compare(file: &File, session: &mut Session, texts: &[Read]) -> Result<Agreement, ModelError> {
     // All at once, padded: as it is used.
-    let rows: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+    let rows: Vec<&Read> = texts.iter().collect();
     let ours = session.embed(&rows)?;
     let mut agreement = Agreement { texts: texts.len(), least_cosine: 1.0 };
     for (text, ours) in texts.iter().zip(&ours) {
-        let full = reference::forward(file, text)?;
-        let full = pooled(full.iter().map(Vec::as_slice), file.hidden);
-        agreement.least_cosine = agreement.least_cosine.min(cosine(&full, ours));
+        let full = reference::forward(file, &text.tokens)?;
+        let full = pooled(full.iter().map(|state| (state.as_slice(), 1.0)), file.hidden);
+        agreement.least_cosine = agreement.least_cosine.min(cosine(&full, &ours.whole));
     }
     Ok(agreement)
 }

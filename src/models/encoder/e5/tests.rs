@@ -109,6 +109,7 @@ fn a_random_encoder_gives_what_its_plain_forward_gives() {
         assert_eq!((read.longest, read.prompt.as_str(), read.padding), (32, "query: ", 1));
         let mut session = Session::load(&library, &read, 1).expect("session");
         let texts = [vec![0, 7, 6, 2], vec![0, 2], (0..12).cycle().take(32).collect(), vec![0, 8, 8, 3, 9, 5, 2]];
+        let texts = texts.clone().map(|tokens| Read { tokens, telling: Vec::new(), truncated: false });
         let agreement = compare(&file, &mut session, &texts).expect("compared");
         assert!(agreement.least_cosine > close, "{activations:?}: {agreement:?}");
     }
@@ -123,7 +124,7 @@ fn the_tokenizer_does_with_characters_what_the_file_says() {
     let tokenizer = folder.path().join("tokenizer.json");
     fs::write(&tokenizer, tokenizer_text(&file)).expect("written");
     let tokenizer = super::super::tokenizer::Tokenizer::open(&tokenizer).expect("tokenizer");
-    let read = |text: &str| tokenizer.read(text, 32).expect("read").tokens;
+    let read = |text: &str| tokenizer.read("", text, 32).expect("read").tokens;
     assert_eq!(read("a\u{1}b\ta"), read("ab a"));
     assert_eq!(read("a 的"), [0, 7, 4, 8, 2]);
 }

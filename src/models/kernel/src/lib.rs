@@ -14,6 +14,6 @@ mod ridge;
 mod vectors;
 
 pub use memory::read_speed;
-pub use ridge::{Learnt, Points, Settings, centre, learn, scores};
+pub use ridge::{Learnt, Points, Settings, learn, scores};
 #[cfg(target_arch = "x86_64")]
 pub use vectors::{Attention, BLOCK, Heads, Matrices, Plain, Rounded, Spread, attend, suits};

@@ -8,7 +8,7 @@
 //! Memory is 4 bytes for each pair of vectors and work 2/3 of a multiplication for each triple: fifteen thousand took half
 //! a minute and 1 GB on two busy cores.
 
-use ndarray::{Array2, ArrayView2, Axis, Zip};
+use ndarray::{Array2, ArrayView2, Axis};
 
 use super::cholesky;
 
@@ -119,17 +119,6 @@ pub fn scores(
     let weights = ArrayView2::from_shape((points.count(), count), weights).ok()?;
     let same = points.rows.ncols() == others.rows.ncols();
     same.then(|| others.alike(points, sharpness).dot(&weights).iter().copied().collect())
-}
-
-/// The mean of vectors, and how far they lie from it: the root of the mean squared distance.
-pub fn centre(points: Points<'_>) -> (Vec<f32>, f32) {
-    let Some(mean) = points.rows.mean_axis(Axis(0)) else { return (vec![0.0; points.rows.ncols()], 1.0) };
-    let mut squares = 0.0_f64;
-    for row in points.rows.rows() {
-        Zip::from(&row).and(&mean).for_each(|number, mean| squares += f64::from(number - mean).powi(2));
-    }
-    let spread = (squares / points.count().max(1) as f64).sqrt() as f32;
-    (mean.to_vec(), if spread > 0.0 { spread } else { 1.0 })
 }
 
 #[cfg(test)]
