@@ -51,7 +51,9 @@ impl MessageSend {
                     ("to", Shape::addressing(Shape::text(254, "An e-mail address. Default: the event's customer's."))),
                     (
                         "policy",
-                        rules_shape("What the text is held to before it goes out, whoever wrote it or edited it last"),
+                        rules_shape(
+                            "What text and subject are held to before they go out, whoever wrote or edited them last",
+                        ),
                     ),
                 ],
             ),
@@ -70,7 +72,11 @@ impl MessageSend {
         let input: Input = read(input)?;
         if !input.policy.is_empty() {
             let language = input.policy.contains(&Policy::Language).then(|| customers_language(attempt)).flatten();
-            HeldTo::new(input.policy, language, attempt, &self.catalogues).await?.let_out(&input.text)?;
+            let held = HeldTo::new(input.policy, language, attempt, &self.catalogues).await?;
+            held.let_out(&input.text)?;
+            if let Some(subject) = &input.subject {
+                held.let_out(subject)?;
+            }
         }
         let facts = &attempt.facts;
         let channel = facts.context.message.as_ref().and_then(|message| message.channel.as_deref());

@@ -64,7 +64,7 @@ codes! {
         "plugin_broke" "A plugin broke off, or went over one of its bounds; the message says which. Its maker must mend it."
         "plugin_failed" "A plugin says that it cannot do it, and why."
         "plugin_missing" "The call began with a version of a plugin that cannot be run any more. Install that version again."
-        "policy_violation" "The text breaks its policy and was held back; `detail` has it. `on_violation` acts here."
+        "policy_violation" "The text breaks its policy and was held back; `detail` has it. `on_violation` acts here for a text that was to be written, `on_error` for one that was to be sent."
         "prompt_too_long" "The prompt does not fit into the model's context. The message has both numbers."
         "refused" "The other side refused, and says why in the message."
         "retries_used_up" "All attempts failed; the message has the last one. `storehand runs retry` tries again."

@@ -230,7 +230,7 @@ impl Decoder {
         self.ports.layers.iter().map(|names| names.present.as_str())
     }
 
-    /// Heads of the cache, and numbers in one head for one token.
+    /// Heads of the cache, and 32-bit places in one head for one token: our own attention keeps two numbers in each.
     pub(crate) fn cache_shape(&self) -> (usize, usize) {
         (self.heads, self.width)
     }

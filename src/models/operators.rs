@@ -38,7 +38,9 @@ pub(crate) fn session(runtime: Runtime<'_>, graph: &Path) -> Result<Option<Sessi
     // The library lets no file in from outside the folder that it is told: where there are links, to where they lead.
     let data = graph.with_file_name(DATA_FILE);
     let data = data.canonicalize().map_err(ModelError::io("reading", &data))?;
-    let Some(folder) = data.parent().filter(|_| data.ends_with(DATA_FILE)) else { return Ok(None) };
+    let Some(folder) = data.parent().filter(|_| data.ends_with(DATA_FILE)).and_then(Path::to_str) else {
+        return Ok(None);
+    };
     let matrices = pack(&data, &owned.matrices)?;
     // The first of all: it loads the library.
     let builder = runtime::builder(runtime.library, runtime.threads)?;
@@ -48,7 +50,7 @@ pub(crate) fn session(runtime: Runtime<'_>, graph: &Path) -> Result<Option<Sessi
     let session = builder
         .with_operators(domain)?
         // Where the weights lie that the graph still has: a graph in memory has no folder.
-        .with_config_entry("session.model_external_initializers_file_folder_path", folder.to_string_lossy())?
+        .with_config_entry("session.model_external_initializers_file_folder_path", folder)?
         .commit_from_memory(&owned.graph)
         .map_err(|error| ModelError::not_understood(graph, error.to_string()))?;
     Ok(Some(session))
@@ -67,7 +69,7 @@ fn pack(path: &Path, matrices: &[Matrix]) -> Result<Matrices, ModelError> {
     let foreign = |why: String| ModelError::not_understood(path, why);
     let plain = matrices.iter().map(|it| {
         let plain = Plain { weights: part(it.weights)?, scales: part(it.scales)?, columns: it.columns };
-        (plain.weights.len() == it.rows * it.columns).then_some(plain)
+        (Some(plain.weights.len()) == it.rows.checked_mul(it.columns)).then_some(plain)
     });
     let plain: Option<Vec<_>> = plain.collect();
     Matrices::pack(&plain.ok_or_else(|| foreign("its weights are not what the graph says".into()))?).map_err(foreign)
@@ -164,20 +166,26 @@ impl Operator for Attend {
     fn create_kernel<'attr>(&self, node: &KernelContext<'attr>) -> ort::Result<Self::Kernel<'attr>> {
         let number = |name| node.get::<i64>(name).and_then(|number| usize::try_from(number).ok()).unwrap_or(0);
         let (queries, cached, threads) = (number("queries"), number("cached"), self.threads);
+        if !(Heads { queries, cached, width: 32 }.suit()) {
+            return Err(Error::new(format!("attention with {queries} heads over {cached}")));
+        }
         Ok(Box::new(move |context: &ComputeContext| {
             let input = |at| context.input(at)?.ok_or_else(missing);
             let (packed, lengths, cosines, sines) = (input(0)?, input(3)?, input(4)?, input(5)?);
             let (shape, packed) = packed.try_extract_tensor::<f32>()?;
             let (_, last) = lengths.try_extract_tensor::<i32>()?;
-            let (shape, past) = (sizes(shape), input(1)?);
-            let past = sizes(past.shape());
+            let shape = sizes(shape);
+            let (past, values) = (sizes(input(1)?.shape()), sizes(input(2)?.shape()));
             let (&[rows, tokens, _], &[_, _, places, cache_width]) = (shape.as_slice(), past.as_slice()) else {
                 return Err(Error::new(format!("attention of {shape:?} over {past:?}")));
             };
+            if past != [rows, cached, places, cache_width] || past != values || cache_width == 0 {
+                return Err(Error::new(format!("attention of {shape:?} over {past:?} and {values:?}")));
+            }
             // Two 16-bit numbers in the place of one.
             let width = 2 * cache_width;
             // A row's last position is that of its last new token.
-            let ends: Vec<usize> = last.iter().map(|&last| usize::try_from(last + 1).unwrap_or(0)).collect();
+            let ends: Vec<usize> = last.iter().map(|&last| usize::try_from(last).map_or(0, |last| last + 1)).collect();
             let before: Option<Vec<usize>> = ends.iter().map(|end| end.checked_sub(tokens)).collect();
             let before = before.filter(|before| before.len() == rows && before.iter().all(|it| *it <= places));
             let before = before.ok_or_else(|| Error::new(format!("attention of {shape:?} up to {ends:?}")))?;

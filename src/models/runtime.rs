@@ -54,6 +54,7 @@ pub(crate) struct Runtime<'a> {
     pub(crate) library: &'a Path,
     /// At least one.
     pub(crate) threads: usize,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "ours are for this architecture alone"))]
     pub(crate) operators: Operators,
 }
 

@@ -5,7 +5,8 @@
 //! that comes or goes copies only itself. The memory is as large as it can ever be needed, but only addresses: the
 //! system gives pages as they are written, and takes them back when no row is open.
 //!
-//! Only graphs that write their cache in place can do this (`GroupQueryAttention`); [`Shared::suits`] finds out.
+//! Only graphs that write their cache in place can do this (`GroupQueryAttention`, our own `Attend`); [`Shared::suits`] finds
+//! out. What the numbers in it mean is the graph's business.
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;

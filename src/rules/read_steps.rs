@@ -102,7 +102,19 @@ fn step(report: &mut Report, node: &Node, id: String, names: Names<'_>, uses: &m
             uses.awaits.extend(with.and_then(|with| awaited(report, with, names.catalog)));
         }
     }
-    let on_violation = optional(node, "on_violation").and_then(|node| on_violation(report, node, names));
+    let violation = optional(node, "on_violation");
+    if let (Some(node), Some((_, name)), Some(spec)) = (violation, capability, spec)
+        && spec.must_be_allowed()
+    {
+        // With what it puts in the place of an answer, nothing would have been done.
+        let what = format!(
+            "`on_violation` has no meaning on `{name}`: it puts another text in the place of one that was written"
+        );
+        report
+            .error(node.at.clone(), Code::UnknownKey, what)
+            .hint("put it on the step that writes the text (`model.write`); what goes wrong here is for `on_error`");
+    }
+    let on_violation = violation.and_then(|node| on_violation(report, node, names));
     if matches!(on_violation, Some(OnViolation::Approval { .. })) {
         uses.used.insert(APPROVAL.to_owned());
     }

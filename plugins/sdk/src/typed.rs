@@ -700,9 +700,9 @@ pub mod message {
         /// An e-mail address. Default: the event's customer's.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub to: Option<String>,
-        /// What the text is held to before it goes out, whoever wrote it or edited it last: `given_facts_only`,
-        /// `no_refund_promise`, `china_advertising_law` (no absolute terms), `max_chars: 600`, `never_say: [lifetime,
-        /// 终身]`.
+        /// What text and subject are held to before they go out, whoever wrote or edited them last:
+        /// `given_facts_only`, `no_refund_promise`, `china_advertising_law` (no absolute terms), `max_chars: 600`,
+        /// `never_say: [lifetime, 终身]`.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub policy: Option<Vec<Value>>,
     }

@@ -148,7 +148,7 @@ impl Middles {
             (count, Numbers(sum.iter().map(|sum| (sum / count.max(1) as f64) as f32).collect()))
         };
         let ((chinese, of_chinese), (others, usual)) = (mean(&is_chinese), mean(&|text| !is_chinese(text)));
-        if chinese > ENOUGH && others > ENOUGH {
+        if chinese >= ENOUGH && others >= ENOUGH {
             return Self { usual, of_chinese: Some(of_chinese) };
         }
         Self { usual: mean(&|_| true).1, of_chinese: None }
@@ -167,9 +167,8 @@ impl Middles {
     }
 
     fn fit(&self) -> bool {
-        let chinese = self.of_chinese.as_ref().map_or(&[][..], |middle| &middle.0);
-        let as_wide = chinese.is_empty() || chinese.len() == self.width();
-        as_wide && self.usual.0.iter().chain(chinese).all(|number| number.is_finite())
+        let mut middles = [Some(&self.usual), self.of_chinese.as_ref()].into_iter().flatten();
+        middles.all(|middle| middle.0.len() == self.width() && middle.0.iter().all(|number| number.is_finite()))
     }
 }
 

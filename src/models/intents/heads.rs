@@ -9,9 +9,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Deserialize;
+
 use super::super::error::ModelError;
 use super::examples::check_name;
-use super::head::Head;
+use super::head::{FORMAT, Head};
 
 /// Bytes of a version's file: the largest that can be trained has about 60 MB.
 const LARGEST: u64 = 512 << 20;
@@ -128,7 +130,15 @@ impl Heads {
         for name in names {
             let current = self.version_in_force(shop, &name)?;
             for version in self.versions(shop, &name)?.into_iter().rev() {
-                let head = Arc::new(self.load(shop, &name, version)?);
+                let head = match self.load(shop, &name, version) {
+                    Ok(head) => Arc::new(head),
+                    // Of another version of this program, most likely. Nobody is answered by it.
+                    Err(error) if current != Some(version) => {
+                        tracing::warn!(%error, shop, head = name, version, "a head is left out");
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 kept.push(Kept { name: name.clone(), version, current: current == Some(version), head });
             }
         }
@@ -171,6 +181,13 @@ impl Heads {
             return Err(ModelError::not_understood(&path, "it is too large to be a head"));
         }
         let text = fs::read_to_string(&path).map_err(ModelError::io("reading", &path))?;
+        #[derive(Deserialize)]
+        struct Made {
+            format: u32,
+        }
+        if serde_json::from_str::<Made>(&text).is_ok_and(|made| made.format != FORMAT) {
+            return Err(ModelError::not_understood(&path, "another version of storehand made it; train it again"));
+        }
         let head: Head =
             serde_json::from_str(&text).map_err(|error| ModelError::not_understood(&path, error.to_string()))?;
         head.check().map_err(|why| ModelError::not_understood(&path, why))?;
@@ -192,7 +209,7 @@ fn write_whole(path: &Path, text: &str) -> Result<(), ModelError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::head::{FORMAT, HalfNumbers, Middles, Numbers};
+    use super::super::head::{HalfNumbers, Middles, Numbers};
     use super::super::outcome::Report;
     use super::*;
 
@@ -263,6 +280,16 @@ mod tests {
         }
         fs::write(&path, &whole[..whole.len() / 2]).expect("written");
         assert!(heads.load("acme", "support", 1).is_err());
+
+        // One of before is told what to do, and once that is done, it is in nobody's way.
+        fs::write(&path, r#"{"format":1,"name":"support","version":1,"mean":"","spread":1.0}"#).expect("written");
+        for error in [heads.load("acme", "support", 1).err(), heads.list("acme").err()] {
+            let error = error.expect("an error").to_string();
+            assert!(error.contains("another version of storehand") && error.contains("train it again"), "{error}");
+        }
+        heads.add("acme", head("support")).expect("added");
+        let listed: Vec<u32> = heads.list("acme").expect("listed").iter().map(|kept| kept.version).collect();
+        assert_eq!(listed, [2]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A graph with operators of our own in place of ONNX Runtime's.
+//! A graph with operators of our own in place of ONNX Runtime's: which of its nodes they stand for, and nothing of what they
+//! compute.
 
 use prost::Message;
 
@@ -36,7 +37,7 @@ pub(crate) struct Matrix {
 /// attended to.
 pub(crate) fn with_own_operators(graph: &[u8], suits: impl Fn(usize, usize, usize) -> bool) -> Option<Owned> {
     let mut model = Model::decode(graph).ok()?;
-    if model.producer_name != PRODUCER {
+    if model.producer_name != PRODUCER || model.opset_import.iter().any(|set| set.domain == DOMAIN) {
         return None;
     }
     let graph = model.graph.as_mut()?;
@@ -58,7 +59,7 @@ pub(crate) fn with_own_operators(graph: &[u8], suits: impl Fn(usize, usize, usiz
         }
     }
     for attention in graph.node.iter().filter(|node| node.domain == DOMAIN && node.op_type == ATTEND) {
-        let caches: Vec<&String> = attention.input[1..3].iter().chain(&attention.output[1..]).collect();
+        let caches: Vec<&String> = attention.input.get(1..3)?.iter().chain(attention.output.get(1..)?).collect();
         let infos = graph.input.iter_mut().chain(&mut graph.output);
         infos.filter(|info| caches.iter().any(|name| *name == info.name())).for_each(ValueInfo::halve);
     }
@@ -77,7 +78,7 @@ fn multiply(node: &Node, stored: &dyn Fn(&String) -> Option<Stored>, matrices: &
     let same = value("bits") == Some(8) && value("block_size") == Some(BLOCK) && value("accuracy_level") == Some(4);
     let (rows, columns) = (value("N")?, value("K")?);
     let (weights, scales) = (stored(weights)?, stored(scales)?);
-    if !same || node.attribute.len() != 5 {
+    if !same || node.attribute.len() != 5 || !columns.is_multiple_of(BLOCK) {
         return None;
     }
     matrices.push(Matrix { rows, columns, weights, scales });

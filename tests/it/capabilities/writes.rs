@@ -199,6 +199,8 @@ async fn a_message_that_breaks_its_policy_is_not_sent_whoever_wrote_it() {
             refused_with(&send.perform(&attempt, &json!({ "text": text, "policy": policy })).await, "policy_violation");
         assert!(said.contains(why), "{text}: {said}");
     }
+    let subject = json!({ "text": "Hello", "subject": "We will refund you", "policy": policy });
+    refused_with(&send.perform(&attempt, &subject).await, "policy_violation");
     assert!(demo.mails().is_empty());
     let good = json!({ "text": "Hello, order #1042 is packed.", "policy": policy });
     done(&*send, send.perform(&attempt, &good).await);

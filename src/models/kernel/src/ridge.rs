@@ -122,11 +122,11 @@ pub fn scores(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// Numbers that look random and are always the same, from -1 to 1.
-    pub(crate) fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    fn numbers(seed: u64, count: usize) -> Vec<f32> {
         let mut state = seed;
         let next = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -1,4 +1,3 @@
-#![expect(unsafe_code, reason = "vector instructions read and write through pointers")]
 //! Attention over a cache of keys and values that is written in place, several query heads to a cached one
 //! (Ainslie et al., *GQA*, 2023), positions rotated in halves (Su et al., *RoFormer*, 2021).
 //!
@@ -8,6 +7,8 @@
 //!
 //! *Architecture Invariant*: what comes out for a token depends on its row's tokens up to itself alone, bit by bit, and what
 //! lies behind them in the cache does not count.
+
+#![expect(unsafe_code, reason = "vector instructions read and write through pointers")]
 
 use std::arch::x86_64::*;
 
@@ -22,6 +23,9 @@ const LARGEST: f32 = 65504.0;
 /// Numbers in a register.
 const LANES: usize = 16;
 
+/// Heads of a layer: more than any model has.
+const MOST_HEADS: usize = 4096;
+
 /// Queries whose likenesses are kept at a time.
 const QUERIES: usize = 24;
 
@@ -32,7 +36,7 @@ pub struct Heads {
     pub queries: usize,
     /// Heads that are cached.
     pub cached: usize,
-    /// Numbers in a head: a multiple of 16.
+    /// Numbers in a head: a multiple of 32, at most 256.
     pub width: usize,
 }
 
@@ -40,7 +44,12 @@ impl Heads {
     /// Whether [`attend`] takes them, on this processor.
     pub fn suit(&self) -> bool {
         let whole = self.cached > 0 && self.queries.is_multiple_of(self.cached) && self.queries > 0;
-        whole && self.width > 0 && self.width.is_multiple_of(2 * LANES) && self.width <= 256 && suits()
+        whole
+            && self.queries <= MOST_HEADS
+            && self.width > 0
+            && self.width.is_multiple_of(2 * LANES)
+            && self.width <= 256
+            && suits()
     }
 
     /// Numbers of a token, queries, keys and values one after another.
@@ -231,7 +240,7 @@ fn rotate(head: &[f32], (cosines, sines): (&[f32], &[f32]), scale: f32, into: &m
     }
 }
 
-/// Rounds numbers to 16 bits.
+/// Rounds numbers to 16 bits; what is larger than those can be is the largest of them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn halve(numbers: &[f32], into: &mut [u16]) {
     let (least, most) = (_mm512_set1_ps(-LARGEST), _mm512_set1_ps(LARGEST));
@@ -405,7 +414,7 @@ unsafe fn mix<const Q: usize, const L: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::ridge::tests::numbers;
+    use super::super::tests::numbers;
     use super::*;
 
     struct Case {

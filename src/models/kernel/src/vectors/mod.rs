@@ -27,3 +27,16 @@ unsafe impl Sync for Places {}
 #[expect(unsafe_code, reason = "as above")]
 // SAFETY: it is a pointer into a slice that outlives the work.
 unsafe impl Send for Places {}
+
+#[cfg(test)]
+mod tests {
+    /// Numbers that look random and are always the same, from -1 to 1.
+    pub(super) fn numbers(seed: u64, count: usize) -> Vec<f32> {
+        let mut state = seed;
+        let next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        std::iter::repeat_with(next).take(count).collect()
+    }
+}

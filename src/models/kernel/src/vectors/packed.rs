@@ -1,4 +1,3 @@
-#![expect(unsafe_code, reason = "vector instructions read and write through pointers")]
 //! Matrices of 8-bit numbers, to multiply rows of floats with.
 //!
 //! A weight is a byte from 0 to 255 of which 128 stands for zero, and 32 neighbours of a row share a scale; what they are
@@ -8,6 +7,8 @@
 //!
 //! *Architecture Invariant*: what comes out for a row does not depend on the other rows, nor on the number of parts, bit by
 //! bit.
+
+#![expect(unsafe_code, reason = "vector instructions read and write through pointers")]
 
 use std::arch::x86_64::*;
 
@@ -260,7 +261,7 @@ impl Rounded {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::ridge::tests::numbers;
+    use super::super::tests::numbers;
     use super::*;
 
     fn packed(weights: &[u8], scales: &[f32], columns: usize) -> Result<Matrices, String> {
