@@ -2,7 +2,7 @@
 //! and attention. The file of the model stays as it is; its graph is changed as it is loaded. The arithmetic is in
 //! `storehand-kernel`.
 //!
-//! Measured against ONNX Runtime 1.32 on one core with AVX-512 VNNI, they take a third of the time; the weights are packed
+//! Measured against ONNX Runtime 1.32 on one core with AVX-512 VNNI, they take half of the time or less; the weights are packed
 //! once as they are loaded, and the library, which would keep a copy of its own, never sees them.
 
 use std::cell::RefCell;

@@ -11,8 +11,8 @@ use super::examples::{Examples, Message};
 use super::head::{FORMAT, HalfNumbers, Head, Middles, Numbers, margin};
 use super::outcome::{Outcome, Report, calibrate, probability, threshold};
 
-/// How fast likeness falls off with distance, of directions that are 1.4 apart where they have nothing in common. Found on the validation
-/// parts of two public sets, where anything from 0.6 to 1 does nearly as well.
+/// How fast likeness falls off with distance, of directions that are 1.4 apart where they have nothing in common. Found on
+/// the validation parts of two public sets, where anything from 0.6 to 1 does nearly as well.
 const SHARPNESS: f32 = 0.8;
 
 /// How much a single message is mistrusted.

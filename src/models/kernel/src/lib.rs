@@ -4,8 +4,8 @@
 //! * [`learn`] and [`scores`]: kernel ridge regression, of which heads are made.
 //! * [`read_speed`]: how fast memory is, against which the rest can be held.
 //! * [`Matrices`] and [`attend`]: the two steps in which a decoder spends its time, for processors with AVX-512 and its
-//!   8-bit products (Intel since 2019, AMD since 2022). There they take a third of the time that ONNX Runtime 1.32 takes;
-//!   on others it stays in charge.
+//!   8-bit products (Intel since 2019, AMD since 2022). There they take half of the time that ONNX Runtime 1.32 takes, or
+//!   less; on others it stays in charge.
 
 mod cholesky;
 mod memory;
